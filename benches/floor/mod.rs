@@ -1,0 +1,11 @@
+//! What the benches compare with: the same work in plain system calls, and the harness that takes turns.
+//!
+//! A floor does what any honest solution has to do, no less and no more, and nothing of it comes from the crate.
+
+// Each bench is a crate of its own and uses a part of this.
+#![allow(dead_code, reason = "shared by benches that each need another part")]
+
+pub(crate) mod drain;
+pub(crate) mod environ;
+pub(crate) mod harness;
+pub(crate) mod session;

@@ -1,0 +1,244 @@
+//! Sessions: what it costs to open one, to kill one or a thousand with proof, and to know that nothing of them is left.
+//!
+//! | line | ours | floor |
+//! |---|---|---|
+//! | `spawn/…` | `create_tracked_session` | `posix_spawn` on a pseudo-terminal, pidfd; in test processes of three kinds |
+//! | `create_kill_one` | the same, then `close` | the same, hang-up by pidfd, `poll`, `waitid`, one raw cookie pass |
+//! | `create_kill_one/portable_pty` | the same | portable-pty: spawn, its documented `kill` and `wait` |
+//! | `kill/N` | `kill_tracked_sessions` | signal all, reap all, close all, one raw cookie pass |
+//! | `kill/growth` | how much longer ten times as many take | the same of the floor: the cost is linear where it is |
+//! | `kill_stubborn/N` | one in ten ignores HUP and TERM | the grace, plus `kill/N`'s floor; the ratio is of what is beyond the grace |
+//! | `gone/100` | `survivors` of 100 sessions killed before, and their handles | `poll` of their pidfds, one raw cookie pass |
+//!
+//! Sessions are opened before and cleared up after what is timed. Shells are at rest before they are killed.
+
+mod floor;
+
+use floor::environ::EnvironPass;
+use floor::harness::{Harness, Medians, span};
+use floor::session::{self, POLITE, RawSession, Recipe, STUBBORN};
+use std::time::{Duration, Instant};
+use termleash::{KillPolicy, PtyBackend, SessionGuard, SessionSpec, SessionTestHelper};
+use tokio::runtime::Runtime;
+
+const GRACE: Duration = Duration::from_millis(100);
+
+fn main() {
+    let Some(harness) = Harness::from_args() else { return };
+    session::raise_descriptor_limit();
+    let mut bench = Bench::new(harness);
+    bench.spawn();
+    bench.create_kill_one();
+    bench.kill();
+    bench.kill_stubborn();
+    bench.gone();
+}
+
+/// Both sides, ready to work.
+struct Bench {
+    harness: Harness,
+    ours: Ours,
+    recipe: Recipe,
+    pass: EnvironPass,
+}
+
+impl Bench {
+    fn new(harness: Harness) -> Self {
+        Self { harness, ours: Ours::new(), recipe: Recipe::shell(POLITE), pass: EnvironPass::new() }
+    }
+
+    fn spawn(&mut self) {
+        self.spawn_in("spawn/small_parent");
+        let name = "spawn/parent_with_2000_fds";
+        if self.harness.wants(name) {
+            let open = || std::fs::File::open("/dev/null").expect("open /dev/null");
+            let _descriptors: Vec<_> = (0..2000).map(|_| open()).collect();
+            self.spawn_in(name);
+        }
+        let name = "spawn/parent_with_500MB";
+        if self.harness.wants(name) {
+            // Ones, since pages of zeros would not be resident.
+            let memory = vec![1u8; 500_000_000];
+            self.spawn_in(name);
+            std::hint::black_box(memory);
+        }
+    }
+
+    fn spawn_in(&mut self, name: &str) {
+        if !self.harness.wants(name) {
+            return;
+        }
+        let Self { ours, recipe, .. } = self;
+        let medians = self.harness.turns(
+            101,
+            || {
+                let begin = Instant::now();
+                let guard = ours.create(POLITE);
+                let took = begin.elapsed();
+                ours.close(guard);
+                took
+            },
+            || {
+                let begin = Instant::now();
+                let session = recipe.spawn();
+                let took = begin.elapsed();
+                session::kill_all(vec![session]);
+                took
+            },
+        );
+        self.harness.report(name, medians, 1.3);
+    }
+
+    fn create_kill_one(&mut self) {
+        let Self { ours, recipe, pass, .. } = self;
+        let mut create_kill = || {
+            let begin = Instant::now();
+            let guard = ours.create(POLITE);
+            ours.close(guard);
+            begin.elapsed()
+        };
+        let name = "create_kill_one";
+        if self.harness.wants(name) {
+            let medians = self.harness.turns(101, &mut create_kill, || {
+                let begin = Instant::now();
+                let mut session = recipe.spawn();
+                session.hang_up();
+                session.await_death();
+                session.reap();
+                drop(session);
+                pass.run();
+                begin.elapsed()
+            });
+            self.harness.report(name, medians, 1.5);
+        }
+        let name = "create_kill_one/portable_pty";
+        if self.harness.wants(name) {
+            let medians = self.harness.turns(21, create_kill, portable_pty);
+            self.harness.report(name, medians, 0.05);
+        }
+    }
+
+    fn kill(&mut self) {
+        if !self.harness.wants("kill/") {
+            return;
+        }
+        let (large, small) = self.harness.size((100, 1000), (10, 20));
+        let mut all = Vec::new();
+        for (count, rounds) in [(10, 41), (large, 21), (small, 7)] {
+            let Self { ours, recipe, pass, .. } = self;
+            let medians = self.harness.turns(
+                rounds,
+                || {
+                    let guards = ours.create_many(count, |_| POLITE);
+                    let took = ours.kill_all(count);
+                    drop(guards);
+                    took
+                },
+                || raw_kill(recipe, pass, count),
+            );
+            self.harness.report(&format!("kill/{count}"), medians, 1.3);
+            all.push(medians);
+        }
+        let growth = |of: fn(&Medians) -> Duration| of(&all[2]).as_secs_f64() / of(&all[1]).as_secs_f64();
+        let (ours, floor) = (growth(|medians| medians.ours), growth(|medians| medians.floor));
+        let times = |factor: f64| format!("{factor:.1}x");
+        self.harness.line("kill/growth", times(ours), times(floor), ours / floor, 1.3);
+    }
+
+    fn kill_stubborn(&mut self) {
+        if !self.harness.wants("kill_stubborn/") {
+            return;
+        }
+        let patient = Ours::with_policy(KillPolicy::default().grace(GRACE));
+        let sizes: &[(usize, usize)] = self.harness.size(&[(10, 21), (100, 11), (1000, 5)], &[(10, 1)]);
+        for &(count, rounds) in sizes {
+            let Self { recipe, pass, .. } = self;
+            let medians = self.harness.turns(
+                rounds,
+                || {
+                    let guards = patient.create_many(count, |index| if index % 10 == 0 { STUBBORN } else { POLITE });
+                    let took = patient.kill_all(count);
+                    drop(guards);
+                    took
+                },
+                || raw_kill(recipe, pass, count),
+            );
+            let beyond = medians.ours.saturating_sub(GRACE);
+            let floor = format!("{}+{}", span(GRACE), span(medians.floor));
+            let ratio = Medians { ours: beyond, floor: medians.floor }.ratio();
+            self.harness.line(&format!("kill_stubborn/{count}"), span(medians.ours), floor, ratio, 1.5);
+        }
+    }
+
+    fn gone(&mut self) {
+        todo!()
+    }
+}
+
+/// The crate as its user has it: a helper in a current-thread runtime.
+struct Ours {
+    runtime: Runtime,
+    helper: SessionTestHelper,
+}
+
+impl Ours {
+    fn new() -> Self {
+        Self::with_policy(KillPolicy::default())
+    }
+
+    fn with_policy(policy: KillPolicy) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("start a runtime");
+        Self { runtime, helper: SessionTestHelper::new(PtyBackend::new()).with_policy(policy) }
+    }
+
+    fn create(&self, line: &str) -> SessionGuard {
+        self.runtime.block_on(self.helper.create_tracked_session(SessionSpec::shell(line))).expect("create a session")
+    }
+
+    fn close(&self, guard: SessionGuard) {
+        self.runtime.block_on(guard.close()).expect("close the session");
+    }
+
+    fn create_many(&self, count: usize, line: impl Fn(usize) -> &'static str) -> Vec<SessionGuard> {
+        let guards: Vec<_> = (0..count).map(|index| self.create(line(index))).collect();
+        session::await_rest(guards.iter().map(|guard| guard.leader_pid().expect("a session on a pty has a leader")));
+        guards
+    }
+
+    fn kill_all(&self, count: usize) -> Duration {
+        let begin = Instant::now();
+        let report = self.runtime.block_on(self.helper.kill_tracked_sessions()).expect("kill all sessions");
+        let took = begin.elapsed();
+        assert_eq!((report.outcomes.len(), self.helper.tracked_count()), (count, 0));
+        took
+    }
+}
+
+fn raw_sessions(recipe: &Recipe, count: usize) -> Vec<RawSession> {
+    let sessions: Vec<_> = (0..count).map(|_| recipe.spawn()).collect();
+    session::await_rest(sessions.iter().map(RawSession::pid));
+    sessions
+}
+
+fn raw_kill(recipe: &Recipe, pass: &mut EnvironPass, count: usize) -> Duration {
+    let sessions = raw_sessions(recipe, count);
+    let begin = Instant::now();
+    session::kill_all(sessions);
+    pass.run();
+    begin.elapsed()
+}
+
+/// As its documentation shows it.
+fn portable_pty() -> Duration {
+    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+    let begin = Instant::now();
+    let pair = native_pty_system().openpty(PtySize::default()).expect("open a pty");
+    let mut command = CommandBuilder::new("sh");
+    command.args(["-c", POLITE]);
+    let mut child = pair.slave.spawn_command(command).expect("spawn");
+    drop(pair.slave);
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    drop(pair.master);
+    begin.elapsed()
+}

@@ -1,0 +1,41 @@
+//! How long to wait before looking again, for the few things that announce no event.
+//!
+//! 1 ms doubling to 50 ms: short enough that what ends at once costs nothing, long enough that a minute of waiting
+//! costs a thousandth of a core.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(50);
+
+/// The series 1, 2, 4, 8, 16, 32, 50, 50 … milliseconds.
+pub(crate) struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self { next: FIRST }
+    }
+}
+
+impl Iterator for Backoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let now = self.next;
+        self.next = (now * 2).min(LONGEST);
+        Some(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_and_stays_at_fifty() {
+        let series: Vec<u128> = Backoff::new().take(8).map(|pause| pause.as_millis()).collect();
+        assert_eq!(series, [1, 2, 4, 8, 16, 32, 50, 50]);
+    }
+}

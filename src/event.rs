@@ -1,0 +1,72 @@
+//! What happens, told as data to whoever listens: progress, and what clean-up could not say by a return value.
+//!
+//! Without a listener, warnings go to standard error, since nobody would see them otherwise, and the rest is dropped.
+
+use crate::error::{Error, Result};
+use once_cell::sync::OnceCell;
+use std::fmt;
+use std::panic::Location;
+
+/// One thing that happened. New kinds may come with any release.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// A session was created and is tracked.
+    #[non_exhaustive]
+    Created {
+        /// The session's id.
+        id: String,
+        /// Where in the test.
+        at: &'static Location<'static>,
+    },
+    /// A session's end is proven.
+    #[non_exhaustive]
+    Closed {
+        /// The session's id.
+        id: String,
+    },
+    /// Clean-up that ran without anybody waiting for it had something to say: a guard or a helper was dropped.
+    #[non_exhaustive]
+    Warning {
+        /// What was left, where it was made, and what to write instead.
+        text: String,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Created { id, at } => write!(f, "created session `{id}` at {at}"),
+            Event::Closed { id } => write!(f, "closed session `{id}`"),
+            Event::Warning { text } => f.write_str(text),
+        }
+    }
+}
+
+type Sink = Box<dyn Fn(&Event) + Send + Sync>;
+
+static SINK: OnceCell<Sink> = OnceCell::new();
+
+/// Sends every event of this process to `sink` from now on, instead of warnings to standard error.
+///
+/// The sink is called on whichever thread something happens on and must not block.
+///
+/// # Errors
+///
+/// If a sink is set already: there is one per process, as there is one standard error.
+pub fn listen(sink: impl Fn(&Event) + Send + Sync + 'static) -> Result<()> {
+    SINK.set(Box::new(sink))
+        .map_err(|_| Error::invalid("an event sink is set already: there is one for the whole process"))
+}
+
+pub(crate) fn emit(event: Event) {
+    match (SINK.get(), &event) {
+        (Some(sink), _) => sink(&event),
+        (None, Event::Warning { text }) => eprintln!("termleash: {text}"),
+        (None, _) => {}
+    }
+}
+
+pub(crate) fn warn(text: impl Into<String>) {
+    emit(Event::Warning { text: text.into() });
+}

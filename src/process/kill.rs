@@ -1,0 +1,240 @@
+//! Ending the processes of many sessions at once, until their death is proven.
+//!
+//! ```text
+//!             nothing left                nothing left                  nothing left
+//!  hang up ───────────────► proven  TERM ──────────────► proven   KILL ──────────────► proven
+//!     │  at half of the grace  ▲     │  at its end         ▲        │ after 5 s more
+//!     └────────────────────────┼─────┘                     │        ▼
+//!                              └───────────────────────────┘     survivors
+//! ```
+//! "Nothing left" is: every leader gone, then one pass over /proc without a hit. What a pass finds gets the signal of
+//! the stage and is waited for, and another pass follows, since it may have started something in its last moment.
+
+use crate::error::Result;
+use crate::process::handle::{ProcessHandle, reader};
+use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
+use crate::process::pump::Pump;
+use crate::process::rule::{Evidence, Mark, Ourselves, Permit, Refusal, may_signal};
+use crate::process::scan::{self, Survey, examine};
+use crate::process::summary::ProcessSummary;
+use crate::process::{exit::ExitStatus, tree};
+use crate::sys::{self, ProcReader};
+use std::time::{Duration, Instant};
+
+/// How long after the KILL death is waited for. A process that cannot die by then sits in the kernel (state D).
+const PROOF: Duration = Duration::from_secs(5);
+
+/// One session's processes.
+pub(crate) struct Target {
+    pub(crate) mark: Mark,
+    pub(crate) leader: Option<ProcessHandle>,
+    pub(crate) ending: Ending,
+    /// Those that get the signals of each stage.
+    live: Vec<Live>,
+}
+
+struct Live {
+    handle: ProcessHandle,
+    /// `None` for a leader that the rule does not let us signal: it is waited for only.
+    permit: Option<Permit>,
+}
+
+impl Target {
+    pub(crate) fn new(mark: Mark, leader: Option<ProcessHandle>) -> Self {
+        Self { mark, leader, ending: Ending::default(), live: Vec::new() }
+    }
+
+    fn send(&mut self, which: usize, action: KillAction, start: Instant) {
+        let live = &self.live[which];
+        let Some(permit) = live.permit else { return };
+        let mut was_delivered = false;
+        for signal in action.signals() {
+            // The rule let us, and the kernel does not (a security module): the process is a survivor then.
+            was_delivered |= live.handle.signal(&permit, *signal).unwrap_or(false);
+        }
+        let pid = Some(live.handle.pid());
+        self.ending.steps.push(KillStep { at: start.elapsed(), action, pid, was_delivered });
+    }
+
+    fn send_all(&mut self, action: KillAction, start: Instant) {
+        for which in 0..self.live.len() {
+            self.send(which, action, start);
+        }
+    }
+
+    fn leader_exit(&self) -> Option<ExitStatus> {
+        self.leader.as_ref()?.exit_status()
+    }
+}
+
+/// Ends all of them together. Afterwards each target's ending says what was done and what is left.
+///
+/// # Errors
+///
+/// If /proc could not be read, so that nothing is proven.
+pub(crate) async fn end_all(targets: &mut [Target], grace: Duration) -> Result<()> {
+    let start = Instant::now();
+    let pump = Pump::get()?;
+    let (half, end) = (start + grace / 2, start + grace);
+    let give_up = end + PROOF;
+
+    let mut below = hang_up(targets, start)?;
+    let mut action = KillAction::HungUp;
+    // Nothing can be proven while a leader lives, so the first pass waits for them.
+    let mut wait_until = half;
+    loop {
+        let are_gone = pump.until(wait_until, all_gone(targets)).await.transpose()?.is_some();
+        // By the clock alone: what brings forth new processes as fast as they die must not hold the stage back.
+        let now = Instant::now();
+        let stage = if now >= end {
+            KillAction::Killed
+        } else if now >= half {
+            KillAction::Terminated
+        } else {
+            KillAction::HungUp
+        };
+        if !are_gone && stage != action {
+            targets.iter_mut().for_each(|target| target.send_all(stage, start));
+        }
+        action = stage;
+        let survey = survey(targets)?;
+        let found_any = !survey.found.is_empty();
+        take_in(targets, survey, &mut below, action, start);
+        let is_over = Instant::now() >= give_up;
+        if (!found_any && targets.iter().all(|target| target.live.is_empty())) || is_over {
+            break;
+        }
+        wait_until = match action {
+            KillAction::HungUp => half,
+            KillAction::Terminated => end,
+            // Killed: what it takes, with passes in between for what appears meanwhile.
+            _ => (Instant::now() + Duration::from_millis(100)).min(give_up),
+        };
+    }
+    finish(targets, below);
+    Ok(())
+}
+
+/// Signals the leaders, and names what descends from them: after their end it descends from nobody we know.
+fn hang_up(targets: &mut [Target], start: Instant) -> Result<Vec<(usize, ProcessSummary)>> {
+    let mut reader = reader()?;
+    let ourselves = tree::ourselves(&mut reader)?;
+    let mut below = Vec::new();
+    for (index, target) in targets.iter_mut().enumerate() {
+        let Some(leader) = target.leader.clone() else { continue };
+        if !leader.is_alive() {
+            target.ending.was_already_gone = true;
+            continue;
+        }
+        for pid in tree::descendants(&mut reader, leader.pid()) {
+            if let Ok((handle, stat)) = ProcessHandle::open_with(&mut reader, pid) {
+                below.push((index, ProcessSummary::read(&mut reader, handle.identity(), &stat)));
+            }
+        }
+        let permit = permit_for_leader(&mut reader, &leader, &target.mark, &ourselves);
+        target.live.push(Live { handle: leader, permit });
+        target.send(target.live.len() - 1, KillAction::HungUp, start);
+    }
+    Ok(below)
+}
+
+/// The rule, asked for a leader.
+fn permit_for_leader(
+    reader: &mut ProcReader,
+    leader: &ProcessHandle,
+    mark: &Mark,
+    ourselves: &Ourselves,
+) -> Option<Permit> {
+    let evidence = if leader.is_child() {
+        // Our own child cannot have been replaced, as only we can reap it; its user and kernel session can change.
+        let owner = reader.owner(leader.pid()).ok()?;
+        Evidence {
+            identity: leader.identity(),
+            expected: None,
+            is_held: true,
+            users: [owner, owner],
+            session: sys::session_of(leader.pid())?,
+            cookies: Vec::new(),
+            cgroup: None,
+            is_keepers_child: false,
+            children_started: Vec::new(),
+        }
+    } else {
+        let (_, mut evidence, _) = examine(reader, leader.pid(), mark).ok()?;
+        evidence.expected = Some(leader.identity());
+        evidence
+    };
+    may_signal(&evidence, mark, ourselves).ok()
+}
+
+async fn all_gone(targets: &[Target]) -> Result<()> {
+    for live in targets.iter().flat_map(|target| &target.live) {
+        live.handle.wait_gone().await?;
+    }
+    Ok(())
+}
+
+fn survey(targets: &mut [Target]) -> Result<Survey> {
+    for target in targets.iter_mut() {
+        target.live.retain(|live| !live.handle.is_known_dead());
+        target.mark.leader_ended = target.mark.leader_ended.or(target.leader.as_ref().and_then(ProcessHandle::end_noticed));
+    }
+    let marks: Vec<&Mark> = targets.iter().map(|target| &target.mark).collect();
+    scan::survey(&marks)
+}
+
+/// Takes what a pass found among those that get signals, and gives the new ones that of the stage.
+fn take_in(
+    targets: &mut [Target],
+    survey: Survey,
+    below: &mut Vec<(usize, ProcessSummary)>,
+    action: KillAction,
+    start: Instant,
+) {
+    for target in targets.iter_mut() {
+        target.ending.suspects.clear();
+    }
+    for suspect in survey.suspects {
+        let target = &mut targets[suspect.mark];
+        // A leader that we may not signal is waited for, and named at the end if it stays.
+        if target.live.iter().all(|live| live.handle.identity() != suspect.summary.identity) {
+            target.ending.suspects.push(Suspect { process: suspect.summary, why: suspect.why });
+        }
+    }
+    for found in survey.found {
+        below.retain(|(_, summary)| summary.identity != found.summary.identity);
+        let target = &mut targets[found.mark];
+        if target.live.iter().any(|live| live.handle.identity() == found.summary.identity) {
+            continue;
+        }
+        target.ending.was_already_gone = false;
+        target.live.push(Live { handle: found.handle, permit: Some(found.permit) });
+        target.send(target.live.len() - 1, action, start);
+    }
+}
+
+/// Writes down who is left.
+fn finish(targets: &mut [Target], below: Vec<(usize, ProcessSummary)>) {
+    let mut reader = reader().ok();
+    for target in targets.iter_mut() {
+        target.ending.exit = target.leader_exit();
+        for live in target.live.drain(..) {
+            let pid = live.handle.pid();
+            let read = reader.as_mut().and_then(|reader| {
+                let (handle, stat) = ProcessHandle::open_with(reader, pid).ok()?;
+                Some(ProcessSummary::read(reader, handle.identity(), &stat))
+            });
+            if let Some(summary) = read.filter(|summary| summary.identity == live.handle.identity()) {
+                target.ending.survivors.push(summary);
+            }
+        }
+    }
+    for (index, summary) in below {
+        let lives = ProcessHandle::open(summary.identity.pid).is_ok_and(|handle| handle.identity() == summary.identity);
+        let ending = &mut targets[index].ending;
+        let is_named = ending.suspects.iter().map(|suspect| &suspect.process).chain(&ending.survivors);
+        if lives && is_named.clone().all(|named| named.identity != summary.identity) {
+            ending.suspects.push(Suspect { process: summary, why: Refusal::UnmarkedDescendant });
+        }
+    }
+}

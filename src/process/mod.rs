@@ -1,0 +1,30 @@
+//! Processes: which one is which, who may get a signal, how sessions end.
+//!
+//! ```text
+//!  identity ─► handle ─► scan, tree ─► rule ─► kill          cookie marks, pump waits, policy and summary are data
+//! ```
+
+pub(crate) mod claim;
+pub(crate) mod cookie;
+pub(crate) mod exit;
+pub(crate) mod handle;
+pub(crate) mod identity;
+pub(crate) mod kill;
+pub(crate) mod limit;
+pub(crate) mod policy;
+pub(crate) mod pump;
+pub(crate) mod rule;
+pub(crate) mod scan;
+pub(crate) mod stat;
+pub(crate) mod summary;
+pub(crate) mod tree;
+
+pub use cookie::Cookie;
+pub use exit::ExitStatus;
+pub use handle::ProcessHandle;
+pub use identity::{BootId, ProcessIdentity};
+pub use limit::raise_descriptor_limit;
+pub use policy::{KillAction, KillPolicy, KillStep, Suspect};
+pub use rule::Refusal;
+pub use scan::marked_by;
+pub use summary::ProcessSummary;

@@ -1,0 +1,186 @@
+//! Who may get a signal: the one rule, as one function of plain data.
+//!
+//! A process gets a signal only if it is *pinned* (held, and still who we take it for), *marked* (by something that
+//! only our session's processes have) and *in time* (started while the session could start processes). Everything
+//! else is a suspect: named, never signalled. [`Permit`] can be made here only, and nothing can be signalled without.
+//!
+//! ```text
+//!  evidence ──► ours? ──► pinned? ──► marked? ──► in time? ──► Permit
+//!                 └──────────┴───────────┴───────────┴───────► Refusal: a suspect, or nobody of interest
+//! ```
+
+use crate::process::cookie::Cookie;
+use crate::process::identity::{ProcessIdentity, Ticks};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What our book says of one session: what marks its processes, and when they may have started.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    /// `None` for a session that was made by other means and handed to us.
+    pub(crate) cookie: Option<Cookie>,
+    /// The proven leader, if one was.
+    pub(crate) leader: Option<ProcessIdentity>,
+    /// When the leader's end was noticed.
+    pub(crate) leader_ended: Option<Ticks>,
+    /// When its creation was asked for; for a session handed to us, its leader's start.
+    pub(crate) since: Ticks,
+    /// The owner's death plus the create deadline; `None` while the owner lives.
+    pub(crate) until: Option<Ticks>,
+    /// The control group that holds the session alone, if one does.
+    pub(crate) cgroup: Option<String>,
+}
+
+/// What was read of one process.
+#[derive(Debug, Clone)]
+pub(crate) struct Evidence {
+    /// Read again after it was held.
+    pub(crate) identity: ProcessIdentity,
+    /// Who it must be, where that was recorded before.
+    pub(crate) expected: Option<ProcessIdentity>,
+    /// Whether a pidfd holds it.
+    pub(crate) is_held: bool,
+    /// Real and effective user.
+    pub(crate) users: [u32; 2],
+    /// The kernel session that it is in.
+    pub(crate) session: u32,
+    pub(crate) cookies: Vec<Cookie>,
+    pub(crate) cgroup: Option<String>,
+    /// Whether its parent is the keeper of this very test.
+    pub(crate) is_keepers_child: bool,
+    /// When each of its children started; needed only for one that a cookie alone marks.
+    pub(crate) children_started: Vec<Ticks>,
+}
+
+/// Who we are, to whom nothing may happen.
+#[derive(Debug, Clone)]
+pub(crate) struct Ourselves {
+    pub(crate) identity: ProcessIdentity,
+    pub(crate) user: u32,
+    /// Our parent, its parent and so on.
+    pub(crate) ancestors: Vec<u32>,
+    /// The kernel sessions of ourselves and of our ancestors: the developer's own terminals.
+    pub(crate) sessions: Vec<u32>,
+}
+
+/// The right to signal one process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Permit {
+    identity: ProcessIdentity,
+}
+
+impl Permit {
+    pub(crate) fn identity(&self) -> ProcessIdentity {
+        self.identity
+    }
+}
+
+/// Why a process gets no signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It is this process, or one that this process descends from.
+    OurOwnAncestor,
+    /// No descriptor holds it, so its id could mean another one by now.
+    NotHeld,
+    /// It is not the process that was recorded: the id has a new owner.
+    Replaced,
+    /// It belongs to another boot or PID namespace.
+    OtherMachine,
+    /// It belongs to another user; not even root signals it.
+    OtherUser,
+    /// Nothing ties it to the session: neither cookie, nor the leader's kernel session, nor a control group.
+    NotMarked,
+    /// It started before the session was asked for.
+    TooEarly,
+    /// It started after its owner's end and the time that a late creation gets.
+    TooLate,
+    /// Only the kernel session ties it to the leader, and it started after the leader's end.
+    AfterLeader,
+    /// A cookie alone ties it to the session, and it has children from outside of the session's time: a daemon that
+    /// serves others by now.
+    ServesOthers,
+    /// It holds the session's terminal open, and nothing else ties it to the session.
+    HoldsTerminal,
+    /// It descends from a process of the session and carries no mark, as after `env -i` and `setsid`.
+    UnmarkedDescendant,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OurOwnAncestor => "it is this process or one that started it",
+            Self::NotHeld => "it could not be held, so its id may mean another process by now",
+            Self::Replaced => "its id has a new owner",
+            Self::OtherMachine => "it belongs to another boot or PID namespace",
+            Self::OtherUser => "it belongs to another user",
+            Self::NotMarked => "nothing ties it to the session",
+            Self::TooEarly => "it started before the session was asked for",
+            Self::TooLate => "it started after the session's time",
+            Self::AfterLeader => "it joined the leader's kernel session after the leader's end, without its cookie",
+            Self::ServesOthers => "it serves others by now: it has children from outside of the session's time",
+            Self::HoldsTerminal => "it holds the session's terminal open, which proves nothing: anybody may open one",
+            Self::UnmarkedDescendant => "it descends from the session but has neither its cookie nor its kernel session",
+        })
+    }
+}
+
+/// The rule. Each clause has a test with a process that fails just that clause.
+pub(crate) fn may_signal(evidence: &Evidence, mark: &Mark, ourselves: &Ourselves) -> Result<Permit, Refusal> {
+    let process = evidence.identity;
+    if process.pid == ourselves.identity.pid || ourselves.ancestors.contains(&process.pid) || process.pid == 1 {
+        return Err(Refusal::OurOwnAncestor);
+    }
+    // Pinned.
+    if !evidence.is_held {
+        return Err(Refusal::NotHeld);
+    }
+    let expected = evidence.expected.or(mark.leader.filter(|leader| leader.pid == process.pid));
+    if expected.is_some_and(|expected| expected.started != process.started) {
+        return Err(Refusal::Replaced);
+    }
+    let home = [Some(ourselves.identity), expected];
+    if home.iter().flatten().any(|at| (at.boot, at.pid_namespace) != (process.boot, process.pid_namespace)) {
+        return Err(Refusal::OtherMachine);
+    }
+    if evidence.users.iter().any(|user| *user != ourselves.user) {
+        return Err(Refusal::OtherUser);
+    }
+    // The keeper's children are this test's whatever they say, and whenever they started.
+    if evidence.is_keepers_child {
+        return Ok(Permit { identity: process });
+    }
+    // Marked.
+    let by_cookie = mark.cookie.is_some_and(|cookie| evidence.cookies.contains(&cookie));
+    let by_session = mark.leader.is_some_and(|leader| {
+        // A server that does not call setsid leaves its sessions in the developer's own kernel session.
+        evidence.session == leader.pid && !ourselves.sessions.contains(&leader.pid)
+    });
+    let by_cgroup = mark.cgroup.is_some() && evidence.cgroup == mark.cgroup;
+    if !(by_cookie || by_session || by_cgroup) {
+        return Err(Refusal::NotMarked);
+    }
+    // In time.
+    let is_in_time = |started: Ticks| started >= mark.since && mark.until.is_none_or(|until| started <= until);
+    if process.started < mark.since {
+        return Err(Refusal::TooEarly);
+    }
+    if !is_in_time(process.started) {
+        return Err(Refusal::TooLate);
+    }
+    // A session's id is free for others once its last member is gone.
+    let only_by_session = by_session && !by_cookie && !by_cgroup;
+    if only_by_session && mark.leader_ended.is_some_and(|end| process.started > end) {
+        return Err(Refusal::AfterLeader);
+    }
+    // A tmux, ssh-agent or adb that a session started hands its cookie to whatever it starts for anybody later.
+    let only_by_cookie = by_cookie && !by_session && !by_cgroup;
+    if only_by_cookie && !evidence.children_started.iter().all(|started| is_in_time(*started)) {
+        return Err(Refusal::ServesOthers);
+    }
+    Ok(Permit { identity: process })
+}
+
+#[cfg(test)]
+#[path = "rule_tests.rs"]
+mod tests;

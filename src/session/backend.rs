@@ -1,0 +1,208 @@
+//! What a terminal server must be able to do for its tests.
+
+use crate::error::BoxError;
+use crate::process::exit::ExitStatus;
+use crate::process::handle::ProcessHandle;
+use crate::session::future::BoxFuture;
+use crate::session::id::SessionId;
+use crate::session::spec::SessionSpec;
+use crate::session::terminal::Terminal;
+
+/// A terminal server, or whatever else creates sessions: implemented for the server under test.
+///
+/// All of it is async, since the server often runs in the test's own single-threaded runtime; write the methods as
+/// `async fn`. Whatever takes too long is given up by the helper's own deadlines.
+///
+/// A backend must end the session with the given id *and no other*: encode the id for where it goes, and refuse what
+/// the server would read as a pattern or a prefix. [`testing::check_backend`](crate::testing::check_backend) tries it.
+///
+/// `examples/own_backend.rs` is one for tmux, in about 40 lines.
+pub trait SessionBackend: Send + Sync + 'static {
+    /// Creates a session. The specification's environment contains the session's cookie: pass it on if there is any
+    /// way to, as it proves which processes are the session's.
+    fn create(&self, spec: &SessionSpec) -> impl Future<Output = Result<Created, BoxError>> + Send;
+
+    /// Ends a session, or begins to. An unknown id may be an error or not; it never ends another session.
+    fn kill(&self, id: &SessionId) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// What the server says of a session.
+    fn state(&self, id: &SessionId) -> impl Future<Output = Result<SessionState, BoxError>> + Send;
+
+    /// Has the server drop the record of a session that has ended, where it keeps one. The default does nothing.
+    fn discard_record(&self, id: &SessionId) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = id;
+        async { Ok(()) }
+    }
+
+    /// The ids of all sessions, everybody's: used to verify, never to choose what to kill. The default is an error.
+    fn list(&self) -> impl Future<Output = Result<Vec<SessionId>, BoxError>> + Send {
+        async { Err("this backend cannot list sessions".into()) }
+    }
+}
+
+/// A server's answer to a creation.
+#[must_use = "a created session must be given back to whoever asked for it"]
+pub struct Created {
+    pub(crate) id: SessionId,
+    pub(crate) leader: Leader,
+    pub(crate) server: Option<u32>,
+    pub(crate) terminal: Option<Terminal>,
+}
+
+/// What is known of a new session's first process.
+pub(crate) enum Leader {
+    Unknown,
+    /// The server's word, to be checked.
+    Claimed(u32),
+    /// Our own child.
+    Owned(ProcessHandle),
+}
+
+impl Created {
+    /// A session of which nothing is known but its id: its end can be proven by the server's word only.
+    pub fn new(id: SessionId) -> Self {
+        Self { id, leader: Leader::Unknown, server: None, terminal: None }
+    }
+
+    /// The process that leads it, by the server's word. It is believed if it started after the request and carries
+    /// the session's cookie, or descends from the server.
+    pub fn with_leader(mut self, pid: u32) -> Self {
+        self.leader = Leader::Claimed(pid);
+        self
+    }
+
+    /// The server's own process. A server that was started anew is noticed by it, and its ids are not trusted.
+    pub fn with_server(mut self, pid: u32) -> Self {
+        self.server = Some(pid);
+        self
+    }
+
+    /// The session's terminal. Without one the guard's `run`, `write` and the like are errors.
+    pub fn with_terminal(mut self, terminal: Terminal) -> Self {
+        self.terminal = Some(terminal);
+        self
+    }
+
+    pub(crate) fn with_owned_leader(mut self, leader: ProcessHandle) -> Self {
+        self.leader = Leader::Owned(leader);
+        self
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// The process id of its leader, if anything is known of it.
+    pub fn leader_pid(&self) -> Option<u32> {
+        match &self.leader {
+            Leader::Unknown => None,
+            Leader::Claimed(pid) => Some(*pid),
+            Leader::Owned(handle) => Some(handle.pid()),
+        }
+    }
+}
+
+/// What a server says of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    /// It runs, or is starting or ending.
+    Running(Running),
+    /// It has ended, and the server still has a record of it.
+    Exited(Option<ExitStatus>),
+    /// The server has no such session.
+    Unknown,
+}
+
+/// What a server says of a session that runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Running {
+    pub(crate) leader: Option<u32>,
+    pub(crate) server: Option<u32>,
+}
+
+impl Running {
+    /// Nothing more is known of it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The process that leads it. An id whose leader is not the recorded one names another session by now.
+    pub fn with_leader(mut self, pid: u32) -> Self {
+        self.leader = Some(pid);
+        self
+    }
+
+    /// The server's own process.
+    pub fn with_server(mut self, pid: u32) -> Self {
+        self.server = Some(pid);
+        self
+    }
+}
+
+impl From<Running> for SessionState {
+    fn from(running: Running) -> Self {
+        Self::Running(running)
+    }
+}
+
+impl SessionState {
+    /// It runs, and nothing more is known of it.
+    pub fn running() -> Self {
+        Self::Running(Running::default())
+    }
+
+    /// True while it runs.
+    pub fn is_running(&self) -> bool {
+        matches!(self, Self::Running(_))
+    }
+}
+
+/// The trait with its futures boxed, so that what holds a backend has no type parameter.
+pub(crate) trait DynBackend: Send + Sync {
+    fn create_boxed<'a>(&'a self, spec: &'a SessionSpec) -> BoxFuture<'a, Result<Created, BoxError>>;
+    fn kill_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<(), BoxError>>;
+    fn state_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<SessionState, BoxError>>;
+    fn discard_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<(), BoxError>>;
+}
+
+impl<B: SessionBackend> DynBackend for B {
+    fn create_boxed<'a>(&'a self, spec: &'a SessionSpec) -> BoxFuture<'a, Result<Created, BoxError>> {
+        Box::pin(self.create(spec))
+    }
+
+    fn kill_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<(), BoxError>> {
+        Box::pin(self.kill(id))
+    }
+
+    fn state_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<SessionState, BoxError>> {
+        Box::pin(self.state(id))
+    }
+
+    fn discard_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<(), BoxError>> {
+        Box::pin(self.discard_record(id))
+    }
+}
+
+/// Several tests may share one backend.
+impl<B: SessionBackend> SessionBackend for std::sync::Arc<B> {
+    fn create(&self, spec: &SessionSpec) -> impl Future<Output = Result<Created, BoxError>> + Send {
+        (**self).create(spec)
+    }
+
+    fn kill(&self, id: &SessionId) -> impl Future<Output = Result<(), BoxError>> + Send {
+        (**self).kill(id)
+    }
+
+    fn state(&self, id: &SessionId) -> impl Future<Output = Result<SessionState, BoxError>> + Send {
+        (**self).state(id)
+    }
+
+    fn discard_record(&self, id: &SessionId) -> impl Future<Output = Result<(), BoxError>> + Send {
+        (**self).discard_record(id)
+    }
+
+    fn list(&self) -> impl Future<Output = Result<Vec<SessionId>, BoxError>> + Send {
+        (**self).list()
+    }
+}

@@ -1,0 +1,34 @@
+//! Sessions: what is wanted, who creates it, how a test talks to it.
+//!
+//! ```text
+//!  spec ─► backend (pty, fake, a user's own) ─► id, leader, terminal ─► live: what a test writes, reads, waits for
+//!            pty = native (Linux) or portable          terminal = ring + text + command
+//! ```
+
+pub(crate) mod backend;
+pub(crate) mod command;
+pub(crate) mod environment;
+pub(crate) mod future;
+pub(crate) mod id;
+pub(crate) mod key;
+pub(crate) mod life;
+pub(crate) mod live;
+pub(crate) mod native;
+#[cfg(feature = "pty")]
+pub(crate) mod portable;
+pub(crate) mod program;
+pub(crate) mod pty;
+pub(crate) mod ring;
+pub(crate) mod spec;
+pub(crate) mod terminal;
+pub(crate) mod text;
+
+pub use backend::{Created, Running, SessionBackend, SessionState};
+pub use command::CommandOutput;
+pub use future::BoxFuture;
+pub use id::SessionId;
+pub use key::Key;
+pub use live::Session;
+pub use pty::PtyBackend;
+pub use spec::{SessionSpec, WindowSize};
+pub use terminal::{Output, Terminal, TerminalInput, TerminalOutput};

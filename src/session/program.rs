@@ -1,0 +1,140 @@
+//! Finding a program, and explaining why it could not be started.
+//!
+//! exec answers "No such file or directory" for a missing program, a missing interpreter of a script, a missing
+//! loader and a missing working directory alike; which it was is found out afterwards.
+
+use crate::error::{Error, Result};
+use crate::session::spec::SessionSpec;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// Where programs are looked for without a `PATH`, as execvp(3) does.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// The program's path: as given if it contains a slash, else the first of the session's `PATH` that can be executed.
+///
+/// # Errors
+///
+/// [`Error::is_invalid_input`] if there is none.
+pub(crate) fn find(spec: &SessionSpec, environment: &BTreeMap<OsString, OsString>) -> Result<PathBuf> {
+    let program = spec.program();
+    if program.as_encoded_bytes().contains(&b'/') {
+        return Ok(program.into());
+    }
+    let path = environment.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
+    // Like exec, which says "permission denied" only if nothing better comes later.
+    let mut not_executable = None;
+    for directory in std::env::split_paths(path) {
+        let candidate = from_directory(spec, &directory.join(program));
+        match fs::metadata(&candidate) {
+            Ok(found) if found.is_file() && is_executable(&found) => return Ok(candidate),
+            Ok(found) if found.is_file() => not_executable = not_executable.or(Some(candidate)),
+            _ => {}
+        }
+    }
+    Err(match not_executable {
+        Some(found) => Error::invalid(format!(
+            "cannot start `{}`: {} is not executable; run `chmod +x` on it, or name its interpreter as the program",
+            spec.command_line(),
+            found.display()
+        )),
+        None => Error::invalid(format!(
+            "cannot start `{}`: there is no program `{}` in the session's PATH ({}){}",
+            spec.command_line(),
+            program.display(),
+            path.display(),
+            shell_hint(spec)
+        )),
+    })
+}
+
+/// A relative path as the program sees it, which starts in its own working directory.
+fn from_directory(spec: &SessionSpec, path: &Path) -> PathBuf {
+    spec.directory().map_or_else(|| path.to_owned(), |directory| directory.join(path))
+}
+
+fn is_executable(file: &fs::Metadata) -> bool {
+    crate::sys::is_executable(file)
+}
+
+fn shell_hint(spec: &SessionSpec) -> &'static str {
+    let looks_like_a_line = spec.program().as_encoded_bytes().iter().any(|byte| b" \t|&;<>$()`\"'*?".contains(byte));
+    match (looks_like_a_line, spec.arguments().is_empty()) {
+        (true, true) => "; for a command line write `SessionSpec::shell(\"…\")`",
+        _ => "; install it, or give its path",
+    }
+}
+
+/// Says which of the things that `cause` can mean it was.
+pub(crate) fn explain(spec: &SessionSpec, program: &Path, cause: io::Error) -> Error {
+    if let Some(directory) = spec.directory() {
+        match fs::metadata(directory) {
+            Err(reason) => {
+                return cannot(spec, &format!("its working directory {} is missing ({reason})", directory.display()));
+            }
+            Ok(found) if !found.is_dir() => {
+                return cannot(spec, &format!("its working directory {} is not a directory", directory.display()));
+            }
+            Ok(_) => {}
+        }
+    }
+    let path = from_directory(spec, program);
+    let shown = path.display();
+    let found = match fs::metadata(&path) {
+        Err(reason) => return cannot(spec, &format!("{shown} cannot be found ({reason}){}", shell_hint(spec))),
+        Ok(found) => found,
+    };
+    if found.is_dir() {
+        return cannot(spec, &format!("{shown} is a directory"));
+    }
+    if !is_executable(&found) {
+        let hint = "run `chmod +x` on it, or name its interpreter as the program";
+        return cannot(spec, &format!("{shown} is not executable; {hint}"));
+    }
+    match (cause.raw_os_error(), Interpreter::of(&path)) {
+        (Some(NOT_FOUND), Interpreter::Script(interpreter)) => {
+            cannot(spec, &format!("{shown} is a script for {interpreter}, which is missing; install it, or mend the `#!` line"))
+        }
+        (Some(NOT_FOUND), Interpreter::Binary) => cannot(
+            spec,
+            &format!("{shown} is there, but its loader is not: it was built for another system (see `file {shown}`)"),
+        ),
+        (Some(EXEC_FORMAT), _) => {
+            let hint = "if it is a script, begin it with `#!/bin/sh`; else build or download it again";
+            cannot(spec, &format!("{shown} is neither a program of this machine nor a script; {hint}"))
+        }
+        _ => Error::os(format!("start `{}` ({shown})", spec.command_line()), "", cause),
+    }
+}
+
+/// `ENOENT` and `ENOEXEC` on every Unix.
+const NOT_FOUND: i32 = 2;
+const EXEC_FORMAT: i32 = 8;
+
+fn cannot(spec: &SessionSpec, why: &str) -> Error {
+    Error::invalid(format!("cannot start `{}`: {why}", spec.command_line()))
+}
+
+enum Interpreter {
+    Script(String),
+    Binary,
+}
+
+impl Interpreter {
+    /// What the first line says, as the kernel reads it (execve(2), "Interpreter scripts").
+    fn of(program: &Path) -> Self {
+        let mut beginning = Vec::new();
+        let read = fs::File::open(program).and_then(|file| file.take(256).read_to_end(&mut beginning));
+        match beginning.strip_prefix(b"#!") {
+            Some(line) if read.is_ok() => {
+                let line = String::from_utf8_lossy(line);
+                let word = line.lines().next().unwrap_or_default().split_whitespace().next();
+                Self::Script(word.unwrap_or_default().to_owned())
+            }
+            _ => Self::Binary,
+        }
+    }
+}

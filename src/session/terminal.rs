@@ -1,0 +1,250 @@
+//! The terminal of a session as a test uses it: what was printed, and a way to type.
+
+use crate::error::{BoxError, Error, Result};
+use crate::process::pump::Pump;
+use crate::session::command::{CommandOutput, Running};
+use crate::session::future::BoxFuture;
+use crate::session::ring::Ring;
+use crate::session::spec::WindowSize;
+use crate::session::text::{Stripper, last_lines, strip};
+use crate::watched::Watched;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many lines of output a failure shows.
+const SHOWN_LINES: usize = 20;
+
+/// The way to a session's terminal: what a backend implements to offer one.
+pub trait TerminalInput: Send + Sync + 'static {
+    /// Types. Ends when the terminal has taken all of it.
+    fn write<'a>(&'a self, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), BoxError>>;
+
+    /// Gives the terminal another size; the program gets SIGWINCH.
+    ///
+    /// # Errors
+    ///
+    /// If the terminal is gone.
+    fn resize(&self, size: WindowSize) -> Result<(), BoxError>;
+
+    /// The size that it has.
+    ///
+    /// # Errors
+    ///
+    /// If the terminal is gone.
+    fn size(&self) -> Result<WindowSize, BoxError>;
+
+    /// The path of the device that its programs hold open, `/dev/pts/N`, if it is one: who still holds it after a kill
+    /// is then named.
+    fn device(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Closes our end, after the session's end. What is typed afterwards is an error.
+    fn close(&self) {}
+}
+
+/// A session's terminal: a cheap handle.
+#[derive(Clone)]
+pub struct Terminal {
+    input: Arc<dyn TerminalInput>,
+    output: TerminalOutput,
+}
+
+/// Where a backend puts what a session prints. Keeps the newest bytes up to a cap and says how many it dropped.
+#[derive(Clone)]
+pub struct TerminalOutput {
+    state: Arc<Watched<State>>,
+}
+
+pub(crate) struct State {
+    pub(crate) ring: Ring,
+    is_finished: bool,
+}
+
+impl TerminalOutput {
+    /// `max_bytes` is how much of it is kept, at least 1.
+    pub fn new(max_bytes: usize) -> Self {
+        let ring = Ring::new(max_bytes.max(1));
+        Self { state: Arc::new(Watched::new(State { ring, is_finished: false })) }
+    }
+
+    /// Adds what was printed.
+    pub fn push(&self, bytes: &[u8]) {
+        self.state.update(|state| state.ring.push(bytes));
+    }
+
+    /// Says that nothing more will come.
+    pub fn finish(&self) {
+        self.state.update(|state| state.is_finished = true);
+    }
+
+    /// For who reads straight into the ring.
+    pub(crate) fn fill<R>(&self, fill: impl FnOnce(&mut Ring) -> R) -> R {
+        self.state.update(|state| fill(&mut state.ring))
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.state.peek(|state| state.is_finished)
+    }
+
+    pub(crate) async fn finished(&self) {
+        self.state.wait(|state| state.is_finished.then_some(())).await;
+    }
+
+    fn end(&self) -> u64 {
+        self.state.peek(|state| state.ring.end())
+    }
+}
+
+/// What a session has printed so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    bytes: Vec<u8>,
+    dropped: u64,
+}
+
+impl Output {
+    /// As text: escape sequences removed, lines ended by `\n`, bytes that are no UTF-8 replaced by U+FFFD.
+    pub fn text(&self) -> String {
+        strip(&self.bytes)
+    }
+
+    /// As it came from the terminal.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many bytes before these were dropped, because the session printed more than is kept.
+    pub fn dropped_bytes(&self) -> u64 {
+        self.dropped
+    }
+}
+
+impl Terminal {
+    /// A terminal made of a way to type and of the place where its backend puts what is printed.
+    pub fn new(input: impl TerminalInput, output: TerminalOutput) -> Self {
+        Self { input: Arc::new(input), output }
+    }
+
+    pub(crate) fn from_parts(input: Arc<dyn TerminalInput>, output: TerminalOutput) -> Self {
+        Self { input, output }
+    }
+
+    pub(crate) fn input(&self) -> &dyn TerminalInput {
+        &*self.input
+    }
+
+    pub(crate) fn output_state(&self) -> &TerminalOutput {
+        &self.output
+    }
+
+    pub(crate) fn output(&self) -> Output {
+        self.output.state.peek(|state| Output { bytes: state.ring.since(0), dropped: state.ring.dropped() })
+    }
+
+    pub(crate) fn clear(&self) {
+        self.output.state.update(|state| state.ring.clear());
+    }
+
+    pub(crate) async fn write(&self, who: &str, bytes: &[u8], limit: Duration) -> Result<()> {
+        let written = Pump::get()?.within(limit, self.input.write(bytes)).await;
+        match written {
+            Some(Ok(())) => Ok(()),
+            Some(Err(cause)) => Err(Error::backend(format!("failed to type into session `{who}`"), cause)),
+            None => Err(Error::timeout(
+                format!("typing {} bytes into session `{who}`: its program does not read them", bytes.len()),
+                limit,
+            )),
+        }
+    }
+
+    /// Waits for the text, in what is printed from the last clearing on; `over` ends when nothing more will come.
+    pub(crate) async fn wait_for_text(
+        &self,
+        who: &str,
+        wanted: &str,
+        limit: Duration,
+        over: impl Future<Output = Result<String>>,
+    ) -> Result<()> {
+        let mut stripper = Stripper::default();
+        let mut position = 0;
+        let appears = self.output.state.wait(|state| {
+            let from = position.max(state.ring.start());
+            if from > position {
+                // A gap, dropped or cleared: what is before it does not continue after it.
+                stripper.keep_last(0);
+            }
+            stripper.feed(&state.ring.since(from));
+            position = state.ring.end();
+            let is_there = stripper.text().contains(wanted);
+            stripper.keep_last(wanted.len());
+            is_there.then_some(())
+        });
+        self.unless_over(who, &format!("{wanted:?} in its output"), limit, appears, over).await
+    }
+
+    /// Types a command and waits for its end.
+    pub(crate) async fn run(
+        &self,
+        who: &str,
+        command: &str,
+        limit: Duration,
+        over: impl Future<Output = Result<String>>,
+    ) -> Result<CommandOutput> {
+        let mut running = Running::new(command, self.output.end())?;
+        self.write(who, running.line.as_bytes(), limit).await?;
+        let ends = self.output.state.wait(|state| {
+            let ring = &state.ring;
+            let from = running.look_from().max(ring.start());
+            running.look(from, &ring.since(from), |at| (at.max(ring.start()), ring.since(at)))
+        });
+        self.unless_over(who, &format!("the end of `{command}`"), limit, ends, over).await
+    }
+
+    /// Waits for the one unless the other or the deadline comes first, and then says what was printed last.
+    async fn unless_over<T>(
+        &self,
+        who: &str,
+        what: &str,
+        limit: Duration,
+        wanted: impl Future<Output = T>,
+        over: impl Future<Output = Result<String>>,
+    ) -> Result<T> {
+        let mut wanted = std::pin::pin!(wanted);
+        let mut over = std::pin::pin!(over);
+        let first = std::future::poll_fn(|context| {
+            if let std::task::Poll::Ready(found) = wanted.as_mut().poll(context) {
+                return std::task::Poll::Ready(Ok(found));
+            }
+            // The last output came before the end was told, so it is looked at once more.
+            let std::task::Poll::Ready(how) = over.as_mut().poll(context) else { return std::task::Poll::Pending };
+            std::task::Poll::Ready(match wanted.as_mut().poll(context) {
+                std::task::Poll::Ready(found) => Ok(found),
+                std::task::Poll::Pending => Err(how),
+            })
+        });
+        match Pump::get()?.within(limit, first).await {
+            Some(Ok(found)) => Ok(found),
+            Some(Err(Err(cause))) => Err(cause),
+            Some(Err(Ok(how))) => {
+                let shown = self.shown();
+                Err(Error::session_ended(format!("session `{who}` {how} before {what} came{shown}")))
+            }
+            None => Err(Error::timeout(format!("waiting for {what} of session `{who}`{}", self.shown()), limit)),
+        }
+    }
+
+    /// The end of the output as a failure shows it.
+    fn shown(&self) -> String {
+        let output = self.output();
+        let lines = last_lines(output.bytes(), SHOWN_LINES);
+        if lines.is_empty() {
+            return "; it has printed nothing".to_owned();
+        }
+        let dropped = match output.dropped_bytes() {
+            0 => String::new(),
+            bytes => format!(", after {bytes} bytes that were dropped"),
+        };
+        format!("; the last lines of its output{dropped}:\n{}", lines.trim_end())
+    }
+}

@@ -1,0 +1,105 @@
+//! What `TERMLEASH_…` variables say: the only place that reads them.
+//!
+//! A value that cannot be read is an error that names the variable, the value and a good one; never a default that
+//! the user did not ask for.
+
+use crate::error::{Error, Result};
+use bytesize::ByteSize;
+use std::time::Duration;
+
+/// The defaults of every helper and backend of this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// `TERMLEASH_GRACE`: from the first hang-up to the KILL.
+    pub(crate) grace: Duration,
+    /// `TERMLEASH_WAIT`: how long `wait_for_text`, `wait_for_exit`, `run` and `write` wait.
+    pub(crate) wait: Duration,
+    /// `TERMLEASH_CREATE_TIMEOUT`: how long a backend may take to create a session.
+    pub(crate) create: Duration,
+    /// `TERMLEASH_MAX_OUTPUT`: how many bytes of a session's output are kept.
+    pub(crate) max_output: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_millis(500),
+            wait: Duration::from_secs(10),
+            create: Duration::from_secs(5),
+            max_output: 1 << 20,
+        }
+    }
+}
+
+impl Settings {
+    /// # Errors
+    ///
+    /// If a variable has a value that cannot be read.
+    pub(crate) fn from_env() -> Result<Self> {
+        Self::read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    }
+
+    fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let mut settings = Self::default();
+        let duration = |name: &str, default: Duration| match get(name) {
+            None => Ok(default),
+            Some(value) => humantime::parse_duration(&value)
+                .map_err(|cause| malformed(name, &value, &cause, "a duration such as `500ms`, `2s` or `1m 30s`")),
+        };
+        settings.grace = duration("TERMLEASH_GRACE", settings.grace)?;
+        settings.wait = duration("TERMLEASH_WAIT", settings.wait)?;
+        settings.create = duration("TERMLEASH_CREATE_TIMEOUT", settings.create)?;
+        if let Some(value) = get("TERMLEASH_MAX_OUTPUT") {
+            let good = "a size of at least 4KiB such as `64KiB` or `16MiB`";
+            let size: ByteSize = value.parse().map_err(|cause| malformed("TERMLEASH_MAX_OUTPUT", &value, &cause, good))?;
+            settings.max_output = usize::try_from(size.as_u64())
+                .ok()
+                .filter(|bytes| (MIN_OUTPUT..=MAX_OUTPUT).contains(bytes))
+                .ok_or_else(|| malformed("TERMLEASH_MAX_OUTPUT", &value, &"out of range", good))?;
+        }
+        Ok(settings)
+    }
+}
+
+/// One read from a pty is at most this long, so a smaller ring could not hold it.
+pub(crate) const MIN_OUTPUT: usize = 4 << 10;
+/// A ring larger than this is a mistake in the unit.
+pub(crate) const MAX_OUTPUT: usize = 1 << 30;
+
+fn malformed(name: &str, value: &str, cause: &dyn std::fmt::Display, good: &str) -> Error {
+    Error::invalid(format!("the environment variable {name} is `{value}`: {cause}; write {good}, or unset it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &'static str, value: &'static str) -> Result<Settings> {
+        Settings::read(move |asked| (asked == name).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn reads_every_variable() {
+        assert_eq!(Settings::read(|_| None).unwrap(), Settings::default());
+        assert_eq!(with("TERMLEASH_GRACE", "1s 500ms").unwrap().grace, Duration::from_millis(1500));
+        assert_eq!(with("TERMLEASH_WAIT", "2m").unwrap().wait, Duration::from_secs(120));
+        assert_eq!(with("TERMLEASH_CREATE_TIMEOUT", "9s").unwrap().create, Duration::from_secs(9));
+        assert_eq!(with("TERMLEASH_MAX_OUTPUT", "64KiB").unwrap().max_output, 64 << 10);
+    }
+
+    #[test]
+    fn a_malformed_value_names_variable_value_and_a_good_one() {
+        for (name, value) in [
+            ("TERMLEASH_GRACE", "soon"),
+            ("TERMLEASH_WAIT", "-1s"),
+            ("TERMLEASH_CREATE_TIMEOUT", ""),
+            ("TERMLEASH_MAX_OUTPUT", "much"),
+            ("TERMLEASH_MAX_OUTPUT", "1B"),
+        ] {
+            let error = with(name, value).unwrap_err();
+            assert!(error.is_invalid_input());
+            let text = error.to_string();
+            assert!(text.contains(name) && text.contains(&format!("`{value}`")) && text.contains("such as"), "{text}");
+        }
+    }
+}

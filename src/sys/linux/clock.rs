@@ -1,0 +1,17 @@
+//! The clock that process start times are given in.
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Clock ticks in a second, `sysconf(_SC_CLK_TCK)`: 100 on every Linux of today.
+pub(crate) fn ticks_per_second() -> u64 {
+    rustix::param::clock_ticks_per_second()
+}
+
+/// Now, in clock ticks since boot rounded down: the unit and the clock of field 22 of `/proc/PID/stat`
+/// (`CLOCK_BOOTTIME`, proc_pid_stat(5)), shifted by the same time namespace.
+pub(crate) fn now_ticks() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds * ticks_per_second() + nanoseconds * ticks_per_second() / 1_000_000_000
+}

@@ -1,0 +1,22 @@
+//! Linux: thin shims over rustix, and over libc for what rustix lacks.
+
+mod clock;
+mod limit;
+mod poller;
+mod procfs;
+mod process;
+mod pty;
+mod spawn;
+
+pub(crate) use clock::{now_ticks, ticks_per_second};
+pub(crate) use limit::{restore_descriptor_limit, raise_descriptor_limit};
+pub(crate) use poller::Poller;
+pub(crate) use procfs::{ProcReader, boot_id};
+pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, session_of};
+pub(crate) use pty::{Master, Peer};
+pub(crate) use spawn::{c_string, spawn_on_terminal};
+/// What the poller can wait for.
+pub(crate) use std::os::fd::AsFd as Pollable;
+
+/// True where sessions can be spawned, pinned and proven dead by this crate itself.
+pub(crate) const IS_COMPLETE: bool = true;

@@ -1,0 +1,81 @@
+//! epoll(7) with an eventfd to interrupt it.
+
+use crate::sys::{Interest, Ready};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+pub(crate) struct Poller {
+    epoll: OwnedFd,
+    interrupt: OwnedFd,
+}
+
+/// The token of the eventfd; sources count up from 0.
+const INTERRUPT: u64 = u64::MAX;
+/// Events fetched by one call.
+const BATCH: usize = 256;
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let interrupt = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &interrupt, EventData::new_u64(INTERRUPT), EventFlags::IN)?;
+        Ok(Self { epoll, interrupt })
+    }
+
+    pub(crate) fn add(&self, fd: &impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), flags(interest))?)
+    }
+
+    pub(crate) fn modify(&self, fd: &impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags(interest))?)
+    }
+
+    pub(crate) fn remove(&self, fd: &impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, fd)?)
+    }
+
+    /// Makes a `wait` of another thread return at once.
+    pub(crate) fn interrupt(&self) {
+        // The only failure is a counter that is full, and then an interrupt is pending anyway.
+        let _ = rustix::io::write(&self.interrupt, &1u64.to_ne_bytes());
+    }
+
+    /// Fills `ready` with what happened, or with nothing after `limit` or an interrupt.
+    pub(crate) fn wait(&self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> io::Result<()> {
+        ready.clear();
+        let limit = limit.map(|limit| Timespec {
+            tv_sec: limit.as_secs().min(3600).cast_signed(),
+            tv_nsec: limit.subsec_nanos().into(),
+        });
+        let mut events = [const { std::mem::MaybeUninit::<Event>::uninit() }; BATCH];
+        let found = match epoll::wait(&self.epoll, &mut events, limit.as_ref()) {
+            Ok((found, _)) => found,
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(cause) => return Err(cause.into()),
+        };
+        for event in found {
+            let token = event.data.u64();
+            if token == INTERRUPT {
+                let _ = rustix::io::read(&self.interrupt, &mut [0u8; 8]);
+                continue;
+            }
+            let happened = event.flags;
+            ready.push(Ready {
+                token,
+                read: happened.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR),
+                write: happened.contains(EventFlags::OUT),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn flags(interest: Interest) -> EventFlags {
+    match interest {
+        Interest::Read => EventFlags::IN,
+        Interest::ReadWrite => EventFlags::IN | EventFlags::OUT,
+    }
+}

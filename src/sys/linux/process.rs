@@ -1,0 +1,85 @@
+//! Processes by pidfd(2): a reference that cannot come to mean another process.
+
+use crate::sys::{Signal, WaitStatus};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The id of this process.
+pub(crate) fn own_pid() -> u32 {
+    std::process::id()
+}
+
+/// The effective user of this process.
+pub(crate) fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The kernel session that a process is in: getsid(2), two orders of magnitude cheaper than a file of /proc.
+/// `None` if there is no such process.
+pub(crate) fn session_of(pid: u32) -> Option<u32> {
+    let session = rustix::process::getsid(Some(raw_pid(pid)?)).ok()?;
+    u32::try_from(session.as_raw_nonzero().get()).ok()
+}
+
+pub(crate) struct Pidfd {
+    fd: OwnedFd,
+}
+
+impl Pidfd {
+    /// # Errors
+    ///
+    /// `ESRCH` if there is no process with this id; `EINVAL` if it is a thread's id.
+    pub(crate) fn open(pid: u32) -> io::Result<Self> {
+        let pid = raw_pid(pid).ok_or(rustix::io::Errno::SRCH)?;
+        Ok(Self { fd: pidfd_open(pid, PidfdFlags::empty())? })
+    }
+
+    /// True from the process's exit on: a zombie counts as exited.
+    pub(crate) fn has_exited(&self) -> io::Result<bool> {
+        let mut wanted = [PollFd::new(&self.fd, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        Ok(poll(&mut wanted, Some(&now))? > 0)
+    }
+
+    /// # Errors
+    ///
+    /// `ESRCH` if it has been reaped.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let signal = match signal {
+            Signal::Hup => rustix::process::Signal::HUP,
+            Signal::Cont => rustix::process::Signal::CONT,
+            Signal::Term => rustix::process::Signal::TERM,
+            Signal::Kill => rustix::process::Signal::KILL,
+        };
+        Ok(pidfd_send_signal(&self.fd, signal)?)
+    }
+
+    /// Reaps our own child if it has exited; `ECHILD` if it is not our child or was reaped by others.
+    pub(crate) fn reap(&self) -> io::Result<Option<WaitStatus>> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let Some(status) = waitid(WaitId::PidFd(self.fd.as_fd()), options)? else { return Ok(None) };
+        Ok(Some(match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => WaitStatus::Exited(code),
+            (None, signal) => {
+                WaitStatus::Signaled { signal: signal.unwrap_or_default(), core_dumped: status.dumped() }
+            }
+        }))
+    }
+}
+
+impl AsFd for Pidfd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn raw_pid(pid: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(pid).ok()?)
+}
+
+/// True if anybody may execute the file: whether we may, exec decides.
+pub(crate) fn is_executable(file: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o111 != 0
+}

@@ -1,0 +1,145 @@
+//! Reading /proc: one descriptor kept open for it, buffers reused, no path resolved twice.
+
+use once_cell::sync::OnceCell;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
+use std::fmt::Write as _;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+/// A buffer for a whole `environ` of the usual size, read by one call.
+const USUAL_ENVIRON: usize = 16 << 10;
+/// Where directory entries land: about 1,300 of /proc's.
+const ENTRIES: usize = 32 << 10;
+
+static PROC: OnceCell<OwnedFd> = OnceCell::new();
+
+fn root() -> io::Result<&'static OwnedFd> {
+    PROC.get_or_try_init(|| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(CWD, "/proc", flags, Mode::empty())?)
+    })
+}
+
+/// The boot id of the running kernel, `/proc/sys/kernel/random/boot_id`, as its 32 hexadecimal digits.
+pub(crate) fn boot_id() -> io::Result<u128> {
+    let mut reader = ProcReader::new()?;
+    let text = reader.read_path("sys/kernel/random/boot_id")?;
+    let digits: String = String::from_utf8_lossy(text).trim().replace('-', "");
+    u128::from_str_radix(&digits, 16).map_err(|cause| io::Error::new(io::ErrorKind::InvalidData, cause))
+}
+
+/// A reader of files below /proc with buffers of its own: one per scan.
+pub(crate) struct ProcReader {
+    root: &'static OwnedFd,
+    path: String,
+    content: Vec<u8>,
+}
+
+impl ProcReader {
+    /// # Errors
+    ///
+    /// If /proc cannot be opened: not mounted, or no descriptor is left.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { root: root()?, path: String::with_capacity(64), content: vec![0; USUAL_ENVIRON] })
+    }
+
+    /// The content of `/proc/PID/FILE`, valid until the next call. `ENOENT` and `ESRCH` mean that the process is gone.
+    pub(crate) fn read(&mut self, pid: u32, file: &str) -> io::Result<&[u8]> {
+        self.path.clear();
+        let _ = write!(self.path, "{pid}/{file}");
+        self.read_current()
+    }
+
+    fn read_path(&mut self, path: &str) -> io::Result<&[u8]> {
+        self.path.clear();
+        self.path.push_str(path);
+        self.read_current()
+    }
+
+    fn read_current(&mut self) -> io::Result<&[u8]> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = rustix::fs::openat(self.root, self.path.as_str(), flags, Mode::empty())?;
+        let mut length = 0;
+        loop {
+            let wanted = self.content.len() - length;
+            let got = rustix::io::read(&file, &mut self.content[length..])?;
+            length += got;
+            // A process's files in /proc fill the buffer while they last, so a short read is the end.
+            if got < wanted {
+                return Ok(&self.content[..length]);
+            }
+            self.content.resize(self.content.len() * 2, 0);
+        }
+    }
+
+    /// The ids of all processes that this /proc shows, in the kernel's (ascending) order.
+    pub(crate) fn pids(&self) -> io::Result<Vec<u32>> {
+        let mut pids = Vec::with_capacity(512);
+        self.each_entry(".", |name| pids.extend(number(name)))?;
+        Ok(pids)
+    }
+
+    /// The ids of a process's threads.
+    pub(crate) fn threads(&mut self, pid: u32) -> io::Result<Vec<u32>> {
+        let mut threads = Vec::new();
+        self.each_entry(&format!("{pid}/task"), |name| threads.extend(number(name)))?;
+        Ok(threads)
+    }
+
+    /// How many threads a process has, by the number of links of its task directory: no listing.
+    pub(crate) fn thread_count(&mut self, pid: u32) -> io::Result<u64> {
+        self.path.clear();
+        let _ = write!(self.path, "{pid}/task");
+        let stat = rustix::fs::statat(self.root, self.path.as_str(), AtFlags::empty())?;
+        Ok(u64::from(stat.st_nlink).saturating_sub(2))
+    }
+
+    /// The user who owns a process: its effective user, or root when it is not dumpable (proc_pid(5)).
+    pub(crate) fn owner(&mut self, pid: u32) -> io::Result<u32> {
+        self.path.clear();
+        let _ = write!(self.path, "{pid}");
+        Ok(rustix::fs::statat(self.root, self.path.as_str(), AtFlags::empty())?.st_uid)
+    }
+
+    /// The inode of a process's PID namespace.
+    pub(crate) fn pid_namespace(&mut self, pid: u32) -> io::Result<u64> {
+        self.path.clear();
+        let _ = write!(self.path, "{pid}/ns/pid");
+        Ok(rustix::fs::statat(self.root, self.path.as_str(), AtFlags::empty())?.st_ino)
+    }
+
+    /// Where each of a process's descriptors leads; those that vanish meanwhile are left out.
+    pub(crate) fn descriptor_targets(&mut self, pid: u32) -> io::Result<Vec<Vec<u8>>> {
+        let mut numbers = Vec::new();
+        self.each_entry(&format!("{pid}/fd"), |name| numbers.extend(number(name)))?;
+        let mut targets = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            self.path.clear();
+            let _ = write!(self.path, "{pid}/fd/{number}");
+            if let Ok(target) = rustix::fs::readlinkat(self.root, self.path.as_str(), Vec::new()) {
+                targets.push(target.into_bytes());
+            }
+        }
+        Ok(targets)
+    }
+
+    fn each_entry(&self, directory: &str, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
+        // Opened anew each time: a shared descriptor has one position, and two scans may run at once.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(self.root, directory, flags, Mode::empty())?;
+        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; ENTRIES];
+        let mut entries = RawDir::new(&directory, &mut buffer);
+        while let Some(entry) = entries.next() {
+            visit(entry?.file_name().to_bytes());
+        }
+        Ok(())
+    }
+}
+
+fn number(name: &[u8]) -> Option<u32> {
+    if !name.first()?.is_ascii_digit() {
+        return None;
+    }
+    std::str::from_utf8(name).ok()?.parse().ok()
+}

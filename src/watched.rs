@@ -1,0 +1,86 @@
+//! A value behind a lock whose changes wake those who wait for it: the one primitive under every await of ours.
+//!
+//! It needs no runtime: the pump's thread changes values, whoever polls (tokio, a test's own executor, a parked
+//! thread) is woken by its own waker.
+
+use parking_lot::Mutex;
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+pub(crate) struct Watched<T> {
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    value: T,
+    wakers: Vec<Waker>,
+}
+
+impl<T> Watched<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { state: Mutex::new(State { value, wakers: Vec::new() }) }
+    }
+
+    /// Looks without waking anybody.
+    pub(crate) fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.state.lock().value)
+    }
+
+    /// Changes the value and wakes all who wait.
+    pub(crate) fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        let mut state = self.state.lock();
+        let result = change(&mut state.value);
+        let wakers = std::mem::take(&mut state.wakers);
+        // Woken outside of the lock: a waker may run the waiting task at once, on this thread.
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// Changes the value for the caller's own bookkeeping, in a way that no waiter waits for.
+    pub(crate) fn update_quietly<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut self.state.lock().value)
+    }
+
+    /// Waits until `look` finds what it looks for. It is called at once, and again after each change.
+    pub(crate) async fn wait<R>(&self, mut look: impl FnMut(&mut T) -> Option<R>) -> R {
+        poll_fn(|context| {
+            let mut state = self.state.lock();
+            if let Some(found) = look(&mut state.value) {
+                return Poll::Ready(found);
+            }
+            if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+                state.wakers.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_change_on_another_thread_wakes_the_waiter() {
+        let watched = Arc::new(Watched::new(0));
+        let other = Arc::clone(&watched);
+        let thread = std::thread::spawn(move || (1..=3).for_each(|n| other.update(|value| *value = n)));
+        let seen = crate::runtime::park_on(watched.wait(|value| (*value == 3).then_some(*value)));
+        assert_eq!(seen, 3);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_waiter_that_is_polled_again_and_again_is_stored_once() {
+        let watched = Watched::new(());
+        let waker = Waker::noop();
+        let mut waiting = Box::pin(watched.wait(|()| None::<()>));
+        for _ in 0..10 {
+            assert!(waiting.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
+        }
+        assert_eq!(watched.state.lock().wakers.len(), 1);
+    }
+}
