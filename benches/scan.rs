@@ -1,10 +1,108 @@
-//! The survivor scan: who of 400 processes belongs to our sessions?
+//! The survivor scan: which of 400 processes belong to our sessions?
 //!
 //! | line | ours | floor |
 //! |---|---|---|
-//! | `scan/environ` | `marked_by` | one raw pass over `environ` |
-//! | `scan/procfs` | the same | the procfs crate: `all_processes`, `environ` |
+//! | `scan/survivors` | `close` of a session that has ended: one scan by cookie and kernel session | one raw pass over `environ` |
+//! | `scan/survivors/procfs` | the same | the procfs crate: `stat` for the session, `environ` for the cookie |
+//! | `scan/cookies` | the helper's `survivors`: by cookie alone | one raw pass over `environ` |
+//! | `scan/cookies/procfs` | the same | the procfs crate: `environ` |
 //!
-//! Everything is read of every process, and nothing is found.
+//! Everything is asked of every process, and nothing is found. The processes are real, asleep, and have this process's
+//! environment.
 
-fn main() {}
+mod floor;
+
+use floor::environ::{EnvironPass, PREFIX};
+use floor::harness::Harness;
+use procfs::process::{Process, all_processes};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+use termleash::{PtyBackend, SessionSpec, SessionTestHelper};
+
+fn main() {
+    let Some(harness) = Harness::from_args() else { return };
+    let mut pass = EnvironPass::new();
+    let _crowd = Crowd::up_to(harness.size(400, 0), &mut pass);
+    let mut raw = || timed(|| assert_eq!(pass.run().marked, 0));
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("start a runtime");
+    let helper = SessionTestHelper::new(PtyBackend::new());
+    let mut survivors = || {
+        runtime.block_on(async {
+            let guard = helper.create_tracked_session(SessionSpec::shell(":")).await.expect("create a session");
+            guard.wait_for_exit().await.expect("it ends by itself");
+            let begin = Instant::now();
+            let outcome = guard.close().await.expect("nothing of it is left");
+            let took = begin.elapsed();
+            assert!(outcome.was_already_gone());
+            took
+        })
+    };
+    let name = "scan/survivors";
+    if harness.wants(name) {
+        harness.report(name, harness.turns(61, &mut survivors, &mut raw), 1.3);
+    }
+    let name = "scan/survivors/procfs";
+    if harness.wants(name) {
+        let by_crate = || timed(|| assert_eq!(count(|process| is_in_our_sessions(process) || is_marked(process)), 0));
+        harness.report(name, harness.turns(61, survivors, by_crate), 0.25);
+    }
+
+    let mut cookies = || timed(|| assert_eq!(helper.survivors().expect("scan /proc"), []));
+    let name = "scan/cookies";
+    if harness.wants(name) {
+        harness.report(name, harness.turns(61, &mut cookies, raw), 1.3);
+    }
+    let name = "scan/cookies/procfs";
+    if harness.wants(name) {
+        let by_crate = || timed(|| assert_eq!(count(is_marked), 0));
+        harness.report(name, harness.turns(61, cookies, by_crate), 0.25);
+    }
+}
+
+fn timed(act: impl FnOnce()) -> Duration {
+    let begin = Instant::now();
+    act();
+    begin.elapsed()
+}
+
+/// Looks at every process by the procfs crate, as its documentation does.
+fn count(is_ours: impl Fn(&Process) -> bool) -> usize {
+    all_processes().expect("list /proc").filter_map(Result::ok).filter(is_ours).count()
+}
+
+fn is_marked(process: &Process) -> bool {
+    let environ = process.environ().unwrap_or_default();
+    environ.keys().any(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
+}
+
+fn is_in_our_sessions(process: &Process) -> bool {
+    process.stat().is_ok_and(|stat| stat.session == i32::MAX)
+}
+
+/// Processes that sleep until this is dropped.
+struct Crowd {
+    processes: Vec<Child>,
+}
+
+impl Crowd {
+    /// As many as the machine lacks.
+    fn up_to(wanted: usize, pass: &mut EnvironPass) -> Self {
+        let mut crowd = Self { processes: Vec::new() };
+        for _ in pass.run().processes..wanted {
+            crowd.processes.push(Command::new("sleep").arg("1000").spawn().expect("start a process"));
+        }
+        crowd
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            let _ = process.kill();
+        }
+        for process in &mut self.processes {
+            let _ = process.wait();
+        }
+    }
+}

@@ -8,7 +8,7 @@
 //! | `kill/N` | `kill_tracked_sessions` | signal all, reap all, close all, one raw cookie pass |
 //! | `kill/growth` | how much longer ten times as many take | the same of the floor: the cost is linear where it is |
 //! | `kill_stubborn/N` | one in ten ignores HUP and TERM | the grace, plus `kill/N`'s floor; the ratio is of what is beyond the grace |
-//! | `gone/100` | `survivors` of 100 sessions killed before, and their handles | `poll` of their pidfds, one raw cookie pass |
+//! | `gone/100` | `is_alive` of 100 leaders killed before, and `survivors` | `poll` of their pidfds, one raw cookie pass |
 //!
 //! Sessions are opened before and cleared up after what is timed. Shells are at rest before they are killed.
 
@@ -171,7 +171,40 @@ impl Bench {
     }
 
     fn gone(&mut self) {
-        todo!()
+        let count = self.harness.size(100, 10);
+        let name = format!("gone/{count}");
+        if !self.harness.wants("gone/") {
+            return;
+        }
+        let Self { recipe, pass, .. } = self;
+        let medians = self.harness.turns(
+            41,
+            || {
+                // A helper answers for every session that it has ever created, so each turn has its own.
+                let ours = Ours::new();
+                let guards = ours.create_many(count, |_| POLITE);
+                let leaders: Vec<_> = guards.iter().filter_map(|guard| guard.leader().cloned()).collect();
+                ours.kill_all(count);
+                let begin = Instant::now();
+                let are_gone = leaders.iter().all(|leader| !leader.is_alive());
+                let survivors = ours.helper.survivors().expect("scan /proc");
+                let took = begin.elapsed();
+                assert!(are_gone && survivors.is_empty() && leaders.len() == count);
+                took
+            },
+            || {
+                let mut sessions = raw_sessions(recipe, count);
+                sessions.iter().for_each(RawSession::hang_up);
+                sessions.iter_mut().for_each(RawSession::reap);
+                let begin = Instant::now();
+                let are_gone = session::are_dead(&sessions);
+                let seen = pass.run();
+                let took = begin.elapsed();
+                assert!(are_gone && seen.marked == 0);
+                took
+            },
+        );
+        self.harness.report(&name, medians, 1.5);
     }
 }
 
@@ -209,7 +242,7 @@ impl Ours {
         let begin = Instant::now();
         let report = self.runtime.block_on(self.helper.kill_tracked_sessions()).expect("kill all sessions");
         let took = begin.elapsed();
-        assert_eq!((report.outcomes.len(), self.helper.tracked_count()), (count, 0));
+        assert_eq!((report.outcomes().len(), self.helper.tracked_count()), (count, 0));
         took
     }
 }

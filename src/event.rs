@@ -60,11 +60,17 @@ pub fn listen(sink: impl Fn(&Event) + Send + Sync + 'static) -> Result<()> {
 }
 
 pub(crate) fn emit(event: Event) {
-    match (SINK.get(), &event) {
-        (Some(sink), _) => sink(&event),
-        (None, Event::Warning { text }) => eprintln!("termleash: {text}"),
-        (None, _) => {}
+    if emit_to_listener(&event) {
+        return;
     }
+    if let Event::Warning { text } = event {
+        eprintln!("termleash: {text}");
+    }
+}
+
+/// For what is told by other means too, such as a panic; false if nobody listens.
+pub(crate) fn emit_to_listener(event: &Event) -> bool {
+    SINK.get().map(|sink| sink(event)).is_some()
 }
 
 pub(crate) fn warn(text: impl Into<String>) {

@@ -40,6 +40,14 @@ impl Ledger {
         }
     }
 
+    /// A session that was made by other means: its time begins with its leader.
+    pub(crate) fn hand_over(&self, id: RecordId, leader: ProcessIdentity) {
+        if let Some(mark) = self.records.lock().open.get_mut(&id) {
+            mark.leader = Some(leader);
+            mark.since = leader.started;
+        }
+    }
+
     /// Once the session's end is proven, or the test has taken it out of our hands.
     pub(crate) fn forget(&self, id: RecordId) {
         self.records.lock().open.remove(&id);

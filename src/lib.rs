@@ -1,6 +1,8 @@
 //! Tests.
 mod backoff;
 mod error;
+mod join;
+mod tracker;
 pub mod event;
 mod ledger;
 pub mod process;
@@ -12,3 +14,5 @@ mod watched;
 pub use error::{BoxError, Error, Result};
 pub use runtime::block_on;
 pub use session::{PtyBackend, SessionBackend, SessionId, SessionSpec};
+pub use process::KillPolicy;
+pub use tracker::{BlockingGuard, BlockingHelper, KillOutcome, KillReport, SessionGuard, SessionTestHelper};

@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "posix_spawn takes C structures and lists of pointers")]
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::process::{Pid, PidfdFlags, Resource, Signal, WaitId, WaitIdOptions};
 use rustix::process::{getrlimit, pidfd_open, pidfd_send_signal, setrlimit, waitid};
@@ -142,6 +142,13 @@ impl Drop for RawSession {
 pub(crate) fn kill_all(mut sessions: Vec<RawSession>) {
     sessions.iter().for_each(RawSession::hang_up);
     sessions.iter_mut().for_each(RawSession::reap);
+}
+
+/// Asks once, for all of them.
+pub(crate) fn are_dead(sessions: &[RawSession]) -> bool {
+    let mut wanted: Vec<_> = sessions.iter().map(|session| PollFd::new(&session.pidfd, PollFlags::IN)).collect();
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut wanted, Some(&now)).expect("poll the pidfds") == sessions.len()
 }
 
 /// Waits until each of the shells is where its line leads: replaced by `sleep`, or waiting for its child.

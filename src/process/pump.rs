@@ -186,24 +186,18 @@ mod tests {
     use crate::runtime::park_on;
 
     #[test]
-    fn sleeps_end_in_the_order_of_their_times() {
+    fn sleeps_of_several_threads_end_and_not_too_early() {
         let pump = Pump::get().unwrap();
-        let order = Mutex::new(Vec::new());
         let start = Instant::now();
         std::thread::scope(|scope| {
-            for millis in [60, 20, 40] {
-                let order = &order;
+            // The later ones first, so that each must interrupt the thread's sleep.
+            for millis in [60, 40, 20, 0] {
                 scope.spawn(move || {
                     park_on(pump.sleep_until(start + Duration::from_millis(millis)));
                     assert!(start.elapsed() >= Duration::from_millis(millis));
-                    order.lock().push(millis);
                 });
             }
         });
-        let mut order = order.into_inner();
-        order.sort_unstable();
-        assert_eq!(order, [20, 40, 60]);
-        assert!(pump.timers.lock().waiting.is_empty() || start.elapsed() < Duration::from_secs(60));
     }
 
     #[test]

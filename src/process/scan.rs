@@ -154,19 +154,22 @@ fn users(status: &[u8]) -> Option<[u32; 2]> {
     Some([ids.next()?.parse().ok()?, ids.next()?.parse().ok()?])
 }
 
-/// The living processes, other than ourselves, that hold a terminal open: suspects all.
-pub(crate) fn holders_of(terminal: &[u8]) -> Result<Vec<ProcessSummary>> {
+/// The living processes, other than ourselves, that hold one of these terminals open, with which: suspects all.
+pub(crate) fn holders_of(terminals: &[Vec<u8>]) -> Result<Vec<(usize, ProcessSummary)>> {
     let mut reader = reader()?;
     let mut holders = Vec::new();
     for pid in list(&reader)? {
         if pid == sys::own_pid() {
             continue;
         }
+        // Unreadable for another user's process, which nothing could be done about anyway.
         let Ok(targets) = reader.descriptor_targets(pid) else { continue };
-        if targets.iter().any(|target| target == terminal)
-            && let Ok((handle, stat)) = ProcessHandle::open_with(&mut reader, pid)
-        {
-            holders.push(ProcessSummary::read(&mut reader, handle.identity(), &stat));
+        for (index, terminal) in terminals.iter().enumerate() {
+            if targets.contains(terminal)
+                && let Ok((handle, stat)) = ProcessHandle::open_with(&mut reader, pid)
+            {
+                holders.push((index, ProcessSummary::read(&mut reader, handle.identity(), &stat)));
+            }
         }
     }
     Ok(holders)

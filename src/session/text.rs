@@ -1,6 +1,6 @@
 //! A terminal's output as text: what a person would read, without the escape sequences that place and colour it.
 
-use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
+use anstyle_parse::{DefaultCharAccumulator, Parser, Perform};
 
 /// Bytes in, text out, in any pieces.
 ///
@@ -10,6 +10,8 @@ use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
 pub(crate) struct Stripper {
     parser: Parser<DefaultCharAccumulator>,
     text: Text,
+    /// The beginning of a character whose rest has not come yet, at most three bytes.
+    begun: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -20,6 +22,22 @@ struct Text {
 
 impl Stripper {
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        let joined = [&std::mem::take(&mut self.begun), bytes].concat();
+        let mut rest = &joined[..];
+        while let Err(cause) = std::str::from_utf8(rest) {
+            let (valid, after) = rest.split_at(cause.valid_up_to());
+            self.advance(valid);
+            let Some(invalid) = cause.error_len() else {
+                self.begun = after.to_vec();
+                return;
+            };
+            self.advance("\u{fffd}".as_bytes());
+            rest = &after[invalid..];
+        }
+        self.advance(rest);
+    }
+
+    fn advance(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.parser.advance(&mut self.text, *byte);
         }
@@ -41,6 +59,9 @@ impl Stripper {
     }
 
     fn into_text(mut self) -> String {
+        if !self.begun.is_empty() {
+            self.advance("\u{fffd}".as_bytes());
+        }
         self.text.end_return();
         self.text.text
     }
@@ -79,8 +100,6 @@ impl Perform for Text {
             _ => {}
         }
     }
-
-    fn csi_dispatch(&mut self, _params: &Params, _intermediates: &[u8], _ignore: bool, _action: u8) {}
 }
 
 /// The last lines of an output, for a failure: at most `most`, empty ones at the end left out.

@@ -17,10 +17,15 @@ pub(crate) fn own_uid() -> u32 {
 }
 
 /// The kernel session that a process is in: getsid(2), two orders of magnitude cheaper than a file of /proc.
-/// `None` if there is no such process.
+/// `None` if there is no such process, or its session is outside of our PID namespace: the kernel says 0 then, which
+/// rustix's type cannot hold.
+#[expect(unsafe_code, reason = "rustix's getsid takes 0 for impossible, and process 1 of a container has it")]
 pub(crate) fn session_of(pid: u32) -> Option<u32> {
-    let session = rustix::process::getsid(Some(raw_pid(pid)?)).ok()?;
-    u32::try_from(session.as_raw_nonzero().get()).ok()
+    // 0 would mean ourselves.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid != 0)?;
+    // SAFETY: it takes and gives numbers.
+    let session = unsafe { libc::getsid(pid) };
+    u32::try_from(session).ok().filter(|session| *session != 0)
 }
 
 pub(crate) struct Pidfd {

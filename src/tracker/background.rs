@@ -1,0 +1,131 @@
+//! Clean-up that nobody waits for: dropped guards, and a helper's own end.
+//!
+//! A drop must not block a runtime's thread and cannot await, so what it leaves is ended by a thread with a runtime of
+//! its own, which ends when there is nothing left to do.
+
+use crate::event::{Event, emit, emit_to_listener};
+use crate::process::pump::Pump;
+use crate::runtime::Runtime;
+use crate::tracker::closing::{Order, close_all};
+use crate::tracker::entry::{Creation, Entry};
+use crate::tracker::shared::Shared;
+use crate::watched::Watched;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// How long the drop of a helper waits.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// Ends a session whose guard was dropped. If no thread can be had it stays tracked, and the helper's end sees to it.
+pub(crate) fn close_in_background(shared: &Arc<Shared>, entry: Arc<Entry>) {
+    entry.state.update(|state| state.is_let_go = true);
+    let starts = shared.background.update(|background| {
+        background.queue.push(entry);
+        !std::mem::replace(&mut background.is_running, true)
+    });
+    if starts {
+        let of_thread = Arc::clone(shared);
+        if thread::Builder::new().name("termleash-close".into()).spawn(move || work_off(&of_thread)).is_err() {
+            stop(shared);
+        }
+    }
+}
+
+fn stop(shared: &Shared) {
+    shared.background.update(|background| {
+        background.is_running = false;
+        background.queue.clear();
+    });
+}
+
+fn work_off(shared: &Shared) {
+    let Ok(runtime) = Runtime::new() else { return stop(shared) };
+    loop {
+        let entries = shared.background.update(|background| {
+            let entries = std::mem::take(&mut background.queue);
+            background.is_running = !entries.is_empty();
+            entries
+        });
+        if entries.is_empty() {
+            return;
+        }
+        // What fails stays tracked with its outcome: the helper's next kill or its end tells.
+        runtime.run(close_all(shared, entries, Order::ProcessesFirst));
+    }
+}
+
+/// The end of the last handle of a helper: ends what is left, and complains of what the test should have ended.
+pub(crate) fn end_helper(shared: &Arc<Shared>) {
+    let left = shared.entries();
+    if left.is_empty() {
+        return;
+    }
+    let forgotten: Vec<Arc<Entry>> = left.iter().filter(|entry| is_forgotten(entry)).cloned().collect();
+    let is_done = Arc::new(Watched::new(false));
+    let (of_thread, done) = (Arc::clone(shared), Arc::clone(&is_done));
+    let entries = left.clone();
+    let spawned = thread::Builder::new().name("termleash-end".into()).spawn(move || {
+        // A panic in a backend must not leave the test waiting.
+        let _told = Told(done);
+        if let Ok(runtime) = Runtime::new() {
+            runtime.run(close_all(&of_thread, entries, Order::ProcessesFirst));
+        }
+    });
+    if spawned.is_ok()
+        && let Ok(pump) = Pump::get()
+    {
+        crate::runtime::park_on(pump.within(LAST_WAIT, is_done.wait(|done| done.then_some(()))));
+    }
+    let still_there: Vec<Arc<Entry>> = left.into_iter().filter(|entry| shared.holds(entry)).collect();
+    complain(&forgotten, &still_there);
+}
+
+struct Told(Arc<Watched<bool>>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.update(|done| *done = true);
+    }
+}
+
+/// True for what the test itself should have ended: neither its guard was dropped, nor is it a creation that failed.
+fn is_forgotten(entry: &Entry) -> bool {
+    entry.state.peek(|state| state.session.is_some() && !state.is_let_go && state.creation == Creation::Answered)
+}
+
+fn complain(forgotten: &[Arc<Entry>], still_there: &[Arc<Entry>]) {
+    let mut text = String::new();
+    if !forgotten.is_empty() {
+        text += "a SessionTestHelper was dropped while these sessions were alive:\n";
+        text.extend(forgotten.iter().map(|entry| describe(entry)));
+        text += "They were ended now. End the test with `helper.kill_tracked_sessions().await?`, or close each with \
+                 `session.close().await?`: then a failure is told to the test.";
+    }
+    if !still_there.is_empty() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text += "not proven to be gone at the end of a SessionTestHelper:\n";
+        for entry in still_there {
+            let outcome = entry.state.peek(|state| state.last_outcome.as_ref().map(ToString::to_string));
+            text += &outcome.map_or_else(|| describe(entry), |outcome| format!("  {outcome}\n"));
+        }
+    }
+    if text.is_empty() {
+        return;
+    }
+    if thread::panicking() {
+        // A second panic would abort the process and hide the first.
+        emit(Event::Warning { text });
+    } else {
+        emit_to_listener(&Event::Warning { text: text.clone() });
+        panic!("{text}");
+    }
+}
+
+fn describe(entry: &Entry) -> String {
+    let name = entry.name();
+    let command = if name == entry.label { String::new() } else { format!(" (`{}`)", entry.label) };
+    format!("  session `{name}`{command}, made at {}\n", entry.made_at)
+}

@@ -1,0 +1,353 @@
+//! Ending tracked sessions: all together, until each one's end is proven.
+//!
+//! ```text
+//!  turns ─► ask the servers ─► end the processes ─► who holds a terminal? ─► what do the servers say? ─► books
+//!                (1)                  (2)                                            (3)
+//! ```
+//! A test that waits has its servers asked first (1, 2, 3), as their users would. Clean-up that nobody waits for goes
+//! by the processes first (2, 1, 3): the server may live in the very runtime that is blocked meanwhile.
+
+use crate::backoff::Backoff;
+use crate::error::{Error, Result};
+use crate::event::{Event, emit};
+use crate::join::join_all;
+use crate::process::handle::ProcessHandle;
+use crate::process::kill::{Target, end_all};
+use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
+use crate::process::pump::Pump;
+use crate::process::rule::{Mark, Refusal};
+use crate::process::scan;
+use crate::session::backend::{Running, SessionState};
+use crate::session::life::{Life, LifeEvent};
+use crate::session::live::Session;
+use crate::sys;
+use crate::tracker::entry::{Creation, Entry};
+use crate::tracker::outcome::KillOutcome;
+use crate::tracker::shared::Shared;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a server may go on saying that a session runs whose processes are gone.
+const SERVER_NOTICES: Duration = Duration::from_secs(5);
+/// How long a terminal may take to end once its last known holder is dead.
+const TERMINAL_ENDS: Duration = Duration::from_millis(20);
+
+/// Whether servers or processes come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    ServersFirst,
+    ProcessesFirst,
+}
+
+/// One session on its way out.
+struct Closing {
+    entry: Arc<Entry>,
+    mark: Option<Mark>,
+    session: Option<Session>,
+    leader: Option<ProcessHandle>,
+    is_owned: bool,
+    ending: Ending,
+    notes: Vec<String>,
+    failures: Vec<String>,
+    /// False once the server's id turned out to name another session: it is not asked about it any more.
+    id_is_ours: bool,
+}
+
+/// Ends them, and answers with an outcome for each.
+pub(crate) async fn close_all(shared: &Shared, mut entries: Vec<Arc<Entry>>, order: Order) -> Vec<KillOutcome> {
+    let start = Instant::now();
+    entries.sort_by_key(|entry| entry.serial);
+    // In the order of their numbers, or two kills could wait for each other.
+    let mut turns = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        turns.push(entry.turn().await);
+    }
+    let mut closings: Vec<Closing> = entries.iter().map(|entry| begin(shared, entry)).collect();
+    let result = match order {
+        Order::ServersFirst => {
+            ask_servers(shared, &mut closings, start).await;
+            end_processes(shared, &mut closings).await
+        }
+        Order::ProcessesFirst => {
+            let result = end_processes(shared, &mut closings).await;
+            ask_servers(shared, &mut closings, start).await;
+            result
+        }
+    };
+    if let Err(cause) = result {
+        closings.iter_mut().for_each(|closing| closing.failures.push(format!("nothing is proven: {cause}")));
+    }
+    name_holders(&mut closings).await;
+    hear_servers(shared, &mut closings).await;
+    let outcomes = closings.into_iter().map(|closing| finish(shared, closing, start)).collect();
+    drop(turns);
+    outcomes
+}
+
+fn begin(shared: &Shared, entry: &Arc<Entry>) -> Closing {
+    // Without a mark it is out of the books: gone, or cleared, while this kill waited for its turn.
+    let mark = shared.ledger.mark(entry.record);
+    let is_ours = mark.is_some();
+    entry.state.update(|state| {
+        state.take(LifeEvent::KillBegins);
+        Closing {
+            entry: Arc::clone(entry),
+            mark,
+            session: state.session.clone().filter(|_| is_ours),
+            leader: state.leader().filter(|_| is_ours),
+            is_owned: state.is_owned,
+            ending: Ending::default(),
+            notes: state.notes.clone(),
+            failures: Vec::new(),
+            id_is_ours: is_ours,
+        }
+    })
+}
+
+/// Asks each server to kill its session, all at once, after a look at whether the id still means it.
+async fn ask_servers(shared: &Shared, closings: &mut [Closing], start: Instant) {
+    let limit = shared.settings_or_default().wait;
+    let asked = closings.iter_mut().filter(|closing| !closing.is_owned && closing.mark.is_some());
+    join_all(asked.map(|closing| ask_server(shared, closing, limit, start))).await;
+}
+
+async fn ask_server(shared: &Shared, closing: &mut Closing, limit: Duration, start: Instant) {
+    let Some(session) = closing.session.clone() else { return };
+    let Some(running) = check_id(shared, closing, &session, limit).await else { return };
+    if !running {
+        return;
+    }
+    let answer = within(limit, shared.backend.kill_boxed(session.id())).await;
+    let was_delivered = matches!(answer, Ok(Ok(())));
+    closing.ending.steps.push(KillStep { at: start.elapsed(), action: KillAction::AskedBackend, pid: None, was_delivered });
+    match answer {
+        Ok(Ok(())) => {}
+        Ok(Err(cause)) => closing.notes.push(format!("the backend failed to kill it: {cause}")),
+        Err(cause) => closing.notes.push(format!("the backend was asked to kill it, {cause}")),
+    }
+}
+
+/// Whether the server's id still means our session, and then whether the server says that it runs; `None` if it does
+/// not, or that cannot be known.
+async fn check_id(shared: &Shared, closing: &mut Closing, session: &Session, limit: Duration) -> Option<bool> {
+    if !closing.id_is_ours {
+        return None;
+    }
+    match within(limit, shared.backend.state_boxed(session.id())).await {
+        Ok(Ok(SessionState::Running(running))) => match objection(closing, running) {
+            None => Some(true),
+            Some(why) => {
+                closing.id_is_ours = false;
+                let note = format!("its id names another session by now, which was not touched: {why}");
+                closing.notes.push(note);
+                if closing.leader.is_none() && closing.mark.as_ref().is_none_or(|mark| mark.cookie.is_none()) {
+                    closing.failures.push("refused to kill by an id that is not its own any more".into());
+                }
+                None
+            }
+        },
+        Ok(Ok(SessionState::Exited(_) | SessionState::Unknown)) => Some(false),
+        Ok(Err(cause)) => {
+            closing.notes.push(format!("the backend could not be asked what it does: {cause}"));
+            // With a leader that we hold and that lives, the id cannot have been given to another.
+            closing.leader.as_ref().is_some_and(ProcessHandle::is_alive).then_some(true)
+        }
+        Err(cause) => {
+            closing.notes.push(format!("the backend was asked what it does, {cause}"));
+            None
+        }
+    }
+}
+
+/// Why a session that the server says is running under our id is not ours.
+fn objection(closing: &Closing, running: Running) -> Option<String> {
+    let (claimed, server) = closing.entry.state.peek(|state| (state.claimed_leader, state.server));
+    if let (Some(now), Some(then)) = (running.leader, claimed)
+        && now != then
+    {
+        return Some(format!("its leader was pid {then} and is pid {now}"));
+    }
+    let (pid, then) = (running.server?, server?);
+    match ProcessHandle::open(pid) {
+        Ok(now) if now.identity() == then => None,
+        _ => Some(format!("its server was {then} and is another process, pid {pid}")),
+    }
+}
+
+/// Ends the processes of all, as far as there is anything to know them by.
+async fn end_processes(shared: &Shared, closings: &mut [Closing]) -> Result<()> {
+    if !sys::IS_COMPLETE {
+        for closing in closings {
+            closing.notes.push("its processes were not looked at, which needs Linux".into());
+        }
+        return Ok(());
+    }
+    let mut known = Vec::new();
+    let mut targets = Vec::new();
+    for (index, closing) in closings.iter().enumerate() {
+        let Some(mark) = closing.mark.clone().filter(|mark| mark.cookie.is_some() || mark.leader.is_some()) else {
+            continue;
+        };
+        known.push(index);
+        targets.push(Target::new(mark, closing.leader.clone()));
+    }
+    let lost = closings.iter().filter_map(|closing| closing.entry.state.peek(|state| lost_until(state.creation))).max();
+    let result = end_until(&mut targets, shared.grace(), lost).await;
+    for (index, target) in known.into_iter().zip(targets) {
+        let closing = &mut closings[index];
+        let steps = std::mem::take(&mut closing.ending.steps);
+        closing.ending = target.ending;
+        closing.ending.steps.splice(0..0, steps);
+    }
+    result
+}
+
+fn lost_until(creation: Creation) -> Option<Instant> {
+    match creation {
+        Creation::Lost { until } => Some(until),
+        Creation::Pending | Creation::Answered => None,
+    }
+}
+
+/// Once, or again and again until the latest moment at which a lost creation may still bear a session.
+async fn end_until(targets: &mut [Target], grace: Duration, lost: Option<Instant>) -> Result<()> {
+    if targets.is_empty() {
+        return Ok(());
+    }
+    end_all(targets, grace).await?;
+    let pump = Pump::get()?;
+    for pause in Backoff::new() {
+        if lost.is_none_or(|until| Instant::now() >= until) {
+            break;
+        }
+        pump.sleep(pause).await;
+        end_all(targets, grace).await?;
+    }
+    Ok(())
+}
+
+/// Names who still holds a terminal open although everything proven is dead.
+async fn name_holders(closings: &mut [Closing]) {
+    let mut devices = Vec::new();
+    let mut of = Vec::new();
+    for (index, closing) in closings.iter().enumerate() {
+        let Some(terminal) = closing.session.as_ref().and_then(Session::terminal) else { continue };
+        let Some(device) = terminal.input().device() else { continue };
+        if let Ok(pump) = Pump::get()
+            && pump.within(TERMINAL_ENDS, terminal.output_state().finished()).await.is_none()
+        {
+            devices.push(device);
+            of.push(index);
+        }
+    }
+    if devices.is_empty() {
+        return;
+    }
+    match scan::holders_of(&devices) {
+        Ok(holders) => {
+            for (index, process) in holders {
+                let ending = &mut closings[of[index]].ending;
+                let mut named = ending.suspects.iter().map(|suspect| &suspect.process).chain(&ending.survivors);
+                if named.all(|named| named.identity != process.identity) {
+                    ending.suspects.push(Suspect { process, why: Refusal::HoldsTerminal });
+                }
+            }
+        }
+        Err(cause) => {
+            for index in of {
+                closings[index].notes.push(format!("somebody holds its terminal open, and who could not be found: {cause}"));
+            }
+        }
+    }
+}
+
+/// Waits until each server says that its session is dead, has it drop its record, and closes the terminal.
+async fn hear_servers(shared: &Shared, closings: &mut [Closing]) {
+    let limit = shared.settings_or_default().wait;
+    join_all(closings.iter_mut().map(|closing| hear_server(shared, closing, limit))).await;
+}
+
+async fn hear_server(shared: &Shared, closing: &mut Closing, limit: Duration) {
+    let Some(session) = closing.session.clone() else { return };
+    if closing.is_owned {
+        // The proof is ours, and the record goes only with it.
+        if closing.ending.survivors.is_empty() && closing.failures.is_empty() {
+            discard(shared, closing, &session, limit).await;
+        }
+        return;
+    }
+    let deadline = Instant::now() + SERVER_NOTICES;
+    for pause in Backoff::new() {
+        match check_id(shared, closing, &session, limit).await {
+            Some(false) => {
+                discard(shared, closing, &session, limit).await;
+                break;
+            }
+            // The id is another's by now: ours is what its processes say.
+            None if !closing.id_is_ours => break,
+            None => {
+                closing.failures.push("its backend could not say whether it is dead".into());
+                break;
+            }
+            Some(true) if Instant::now() >= deadline => {
+                let seconds = SERVER_NOTICES.as_secs();
+                closing.failures.push(format!("its backend still says that it runs, {seconds} s after its kill"));
+                break;
+            }
+            Some(true) => match Pump::get() {
+                Ok(pump) => pump.sleep(pause).await,
+                Err(_) => break,
+            },
+        }
+    }
+    if let Some(terminal) = session.terminal() {
+        terminal.input().close();
+    }
+}
+
+async fn discard(shared: &Shared, closing: &mut Closing, session: &Session, limit: Duration) {
+    match within(limit, shared.backend.discard_boxed(session.id())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(cause)) => closing.notes.push(format!("its record could not be discarded: {cause}")),
+        Err(cause) => closing.notes.push(format!("its record was to be discarded, {cause}")),
+    }
+}
+
+/// The output, or a text that ends a sentence.
+async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, String> {
+    let pump = Pump::get().map_err(|cause: Error| format!("and {cause}"))?;
+    let late = || format!("and did not answer within {}", humantime::format_duration(limit));
+    pump.within(limit, future).await.ok_or_else(late)
+}
+
+/// Writes it into the books.
+fn finish(shared: &Shared, closing: Closing, start: Instant) -> KillOutcome {
+    let entry = &closing.entry;
+    if let Some(before) = entry.state.peek(|state| state.last_outcome.clone().filter(|_| state.life == Life::Gone)) {
+        // Somebody else's kill was first.
+        return before;
+    }
+    let mut outcome = KillOutcome {
+        id: entry.id(),
+        label: entry.name(),
+        made_at: entry.made_at.to_string(),
+        ending: closing.ending,
+        notes: closing.notes,
+        failures: closing.failures,
+        took: start.elapsed(),
+    };
+    if closing.mark.is_none() {
+        // It was cleared while this kill waited for its turn.
+        outcome.notes.push("it is not tracked any more, and was left alone".into());
+    }
+    let is_proven = outcome.is_proven();
+    entry.state.update(|state| {
+        state.take(if is_proven { LifeEvent::Proven } else { LifeEvent::NotProven });
+        state.last_outcome = Some(outcome.clone());
+    });
+    if is_proven {
+        shared.forget(entry);
+        emit(Event::Closed { id: outcome.label.clone() });
+    }
+    outcome
+}

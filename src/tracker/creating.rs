@@ -1,0 +1,207 @@
+//! How a session comes into a helper's hands: created by it, or handed over.
+
+use crate::backoff::Backoff;
+use crate::error::{Error, Result};
+use crate::event::{Event, emit};
+use crate::process::claim::accept_leader;
+use crate::process::cookie::Cookie;
+use crate::process::handle::ProcessHandle;
+use crate::process::identity::{ProcessIdentity, Ticks};
+use crate::process::pump::Pump;
+use crate::session::backend::{Created, Leader, Running, SessionState};
+use crate::session::id::SessionId;
+use crate::session::life::LifeEvent;
+use crate::session::live::Session;
+use crate::session::spec::SessionSpec;
+use crate::sys;
+use crate::tracker::closing::{Order, close_all};
+use crate::tracker::entry::{Creation, Entry};
+use crate::tracker::guard::SessionGuard;
+use crate::tracker::outcome::KillOutcome;
+use crate::tracker::shared::Shared;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a new leader may take to show its cookie: between fork and exec it shows the server's environment.
+const UNTIL_EXEC: Duration = Duration::from_millis(200);
+
+/// Announces, asks, identifies.
+pub(crate) async fn create(
+    shared: Arc<Shared>,
+    spec: SessionSpec,
+    made_at: &'static Location<'static>,
+) -> Result<SessionGuard> {
+    let settings = shared.settings()?.clone();
+    spec.check()?;
+    let pump = Pump::get()?;
+    let cookie = Cookie::new();
+    let spec = spec.with_cookie(cookie);
+    let since = sys::now_ticks();
+    let entry = shared.announce(Some(cookie), since, spec.command_line(), made_at);
+
+    let asked = InFlight { entry: &entry, until: Instant::now() + settings.create };
+    let answer = pump.within(settings.create, shared.backend.create_boxed(&spec)).await;
+    let Some(answer) = answer else {
+        drop(asked);
+        return Err(Error::timeout(
+            format!(
+                "the backend did not answer to the creation of `{}`; should it still come to be, the helper's kill \
+                 finds it by its cookie",
+                entry.label
+            ),
+            settings.create,
+        ));
+    };
+    let created = match answer {
+        Ok(created) => created,
+        Err(cause) => {
+            asked.is_answered();
+            let error = Error::backend(format!("failed to create a session for `{}`", entry.label), cause);
+            return Err(undo(&shared, &entry, error).await);
+        }
+    };
+    let leader = believe(&entry, &created, cookie, since).await;
+    if let Some(leader) = &leader {
+        shared.ledger.identify(entry.record, leader.identity());
+    }
+    let id = created.id;
+    let server = created.server.and_then(identity_of);
+    let is_owned = matches!(created.leader, Leader::Owned(_));
+    let backend = Arc::clone(&shared.backend);
+    let session = Session::new(id.clone(), leader.clone(), created.terminal, backend, settings.wait);
+    let identified = shared.identify(&entry, &id, |state| {
+        state.creation = Creation::Answered;
+        state.is_owned = is_owned;
+        state.server = server;
+        state.session = Some(session.clone());
+        state.take(LifeEvent::Created);
+    });
+    if let Err(other) = identified {
+        entry.state.update(|state| state.leader = leader);
+        asked.is_answered();
+        let error = Error::refused(format!(
+            "the backend answered to the creation of `{}` with the id `{id}`, which is that of a session made at {}: \
+             an id must mean one session for as long as it is tracked",
+            entry.label, other.made_at
+        ));
+        return Err(undo(&shared, &entry, error).await);
+    }
+    drop(asked);
+    emit(Event::Created { id: id.to_string(), at: made_at });
+    Ok(SessionGuard::new(shared, entry, session))
+}
+
+fn identity_of(server: u32) -> Option<ProcessIdentity> {
+    Some(ProcessHandle::open(server).ok()?.identity())
+}
+
+/// A creation that nobody waits for any more, when the future is dropped, may still bear a session.
+struct InFlight<'a> {
+    entry: &'a Entry,
+    until: Instant,
+}
+
+impl InFlight<'_> {
+    fn is_answered(self) {
+        self.entry.state.update(|state| state.creation = Creation::Answered);
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.entry.state.update(|state| {
+            if state.creation == Creation::Pending {
+                state.creation = Creation::Lost { until: self.until + UNTIL_EXEC };
+            }
+        });
+    }
+}
+
+/// After a failure: whatever carries the cookie all the same is ended, so that an error leaves nothing behind.
+async fn undo(shared: &Shared, entry: &Arc<Entry>, error: Error) -> Error {
+    let outcomes = close_all(shared, vec![Arc::clone(entry)], Order::ProcessesFirst).await;
+    match outcomes.iter().find(|outcome| !outcome.is_proven()) {
+        None => error,
+        Some(outcome) => Error::survived(format!("{error}\nand of it is left: {outcome}"), None::<KillOutcome>),
+    }
+}
+
+/// The leader, if it is ours or the server's word on it is believed.
+async fn believe(entry: &Entry, created: &Created, cookie: Cookie, since: Ticks) -> Option<ProcessHandle> {
+    match &created.leader {
+        Leader::Unknown => None,
+        Leader::Owned(handle) => Some(handle.clone()),
+        Leader::Claimed(pid) => claimed(entry, *pid, created.server, Some(cookie), Some(since)).await,
+    }
+}
+
+async fn claimed(
+    entry: &Entry,
+    pid: u32,
+    server: Option<u32>,
+    cookie: Option<Cookie>,
+    since: Option<Ticks>,
+) -> Option<ProcessHandle> {
+    entry.state.update(|state| state.claimed_leader = Some(pid));
+    if !sys::IS_COMPLETE {
+        return None;
+    }
+    let give_up = Instant::now() + UNTIL_EXEC;
+    for pause in Backoff::new() {
+        match accept_leader(pid, server, cookie, since) {
+            Ok(leader) => return Some(leader),
+            Err(cause) if cause.is_refused() && cookie.is_some() && Instant::now() < give_up => {
+                Pump::get().ok()?.sleep(pause).await;
+            }
+            Err(cause) => {
+                let note = format!("its end is proven by its backend's word and its cookie only: {cause}");
+                entry.state.update(|state| state.notes.push(note));
+                return None;
+            }
+        }
+    }
+    None
+}
+
+/// Takes over a session that was made by other means.
+pub(crate) async fn track(shared: &Shared, id: SessionId, made_at: &'static Location<'static>) -> Result<()> {
+    let settings = shared.settings()?.clone();
+    if shared.find(&id).is_some() {
+        return Ok(());
+    }
+    let state = Pump::get()?.within(settings.wait, shared.backend.state_boxed(&id)).await;
+    let state = state.ok_or_else(|| Error::timeout(format!("asking the backend for session `{id}`"), settings.wait))?;
+    let running = match state.map_err(|cause| Error::backend(format!("failed to ask for session `{id}`"), cause))? {
+        SessionState::Running(running) => running,
+        // Its record is left to be discarded.
+        SessionState::Exited(_) => Running::new(),
+        SessionState::Unknown => {
+            return Err(Error::unknown_session(format!(
+                "the backend has no session `{id}`, so it is not tracked: give the id exactly as the server does"
+            )));
+        }
+    };
+    let entry = shared.announce(None, sys::now_ticks(), id.to_string(), made_at);
+    let leader = match running.leader {
+        Some(pid) => claimed(&entry, pid, running.server, None, None).await,
+        None => None,
+    };
+    if let Some(leader) = &leader {
+        shared.ledger.hand_over(entry.record, leader.identity());
+    }
+    let session = Session::new(id.clone(), leader, None, Arc::clone(&shared.backend), settings.wait);
+    let server = running.server.and_then(identity_of);
+    let identified = shared.identify(&entry, &id, |state| {
+        state.creation = Creation::Answered;
+        state.server = server;
+        state.session = Some(session);
+        state.take(LifeEvent::Created);
+    });
+    match identified {
+        Ok(()) => emit(Event::Created { id: id.to_string(), at: made_at }),
+        // Another task was first.
+        Err(_) => shared.forget(&entry),
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! What a test holds: the sessions that it made, and no others.
+
+use crate::error::{Error, Result};
+use crate::process::policy::KillPolicy;
+use crate::process::scan;
+use crate::process::summary::ProcessSummary;
+use crate::session::backend::SessionBackend;
+use crate::session::id::SessionId;
+use crate::session::live::Session;
+use crate::session::spec::SessionSpec;
+use crate::tracker::background::end_helper;
+use crate::tracker::blocking::BlockingHelper;
+use crate::tracker::closing::{Order, close_all};
+use crate::tracker::creating;
+use crate::tracker::guard::{SessionGuard, close_one};
+use crate::tracker::outcome::{KillOutcome, KillReport};
+use crate::tracker::shared::Shared;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Creates, tracks and kills a test's own sessions, and proves that they are dead.
+///
+/// A session is this helper's because it created it, or because the test handed over its id. Nothing else makes it so:
+/// no list of the server's, no name, no prefix. Sessions of others on the same server are never touched.
+///
+/// Cloning gives another handle to the same sessions, for other tasks and threads; all methods take `&self`.
+///
+/// # Its end
+///
+/// End a test with [`kill_tracked_sessions`](Self::kill_tracked_sessions). If the last handle is dropped while tracked
+/// sessions live, they are ended from a thread of its own, the drop waits at most 5 s, says which they were and where
+/// they were made, and panics, unless the thread is panicking already: then it only says so.
+///
+/// # Limits
+///
+/// A drop does not run when the test process is killed, aborts or exits.
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use termleash::{PtyBackend, SessionSpec, SessionTestHelper};
+///
+/// # termleash::block_on(async {
+/// let helper = SessionTestHelper::new(PtyBackend::new());
+/// let session = helper.create_tracked_session(SessionSpec::shell("read line; echo \"got $line\"")).await?;
+/// session.write_line("it").await?;
+/// session.wait_for_text("got it").await?;
+/// let _left_to_the_helper = session.keep();
+///
+/// let report = helper.kill_tracked_sessions().await?;
+/// assert!(report.is_proven());
+/// assert_eq!(helper.tracked_count(), 0);
+/// # Ok::<(), termleash::Error>(())
+/// # })?;
+/// # }
+/// # Ok::<(), termleash::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct SessionTestHelper {
+    core: Arc<Core>,
+}
+
+/// Dropped with the last handle; guards hold only what is shared.
+struct Core {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        end_helper(&self.shared);
+    }
+}
+
+impl SessionTestHelper {
+    /// A helper for the sessions of one backend.
+    pub fn new(backend: impl SessionBackend) -> Self {
+        Self { core: Arc::new(Core { shared: Arc::new(Shared::new(Arc::new(backend))) }) }
+    }
+
+    /// Sets how its sessions are ended, for all handles.
+    #[must_use = "it takes and gives the helper"]
+    pub fn with_policy(self, policy: KillPolicy) -> Self {
+        *self.shared().policy.lock() = policy;
+        self
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.core.shared
+    }
+
+    /// Has the backend create a session, and tracks it from before the request on.
+    ///
+    /// A `&str` is a program's name; see [`SessionSpec`] for the rest. If the returned future is dropped before the
+    /// backend has answered, or the answer takes longer than 5 s (`TERMLEASH_CREATE_TIMEOUT`), the session may still
+    /// come to be: the helper's kill looks for its cookie until that time has passed.
+    ///
+    /// # Errors
+    ///
+    /// If the specification or a `TERMLEASH_…` variable cannot be used, or the backend fails; then nothing is left
+    /// behind.
+    #[track_caller]
+    pub fn create_tracked_session(
+        &self,
+        spec: impl Into<SessionSpec>,
+    ) -> impl Future<Output = Result<SessionGuard>> + Send + 'static {
+        creating::create(Arc::clone(self.shared()), spec.into(), Location::caller())
+    }
+
+    /// Tracks a session that was made by other means; it is this helper's from here on. Again for a tracked id does
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the id is hostile ([`Error::is_invalid_input`]), the backend does not know it
+    /// ([`Error::is_unknown_session`]) or cannot say.
+    #[track_caller]
+    pub fn track_session<I>(&self, id: I) -> impl Future<Output = Result<()>> + Send + 'static
+    where
+        I: TryInto<SessionId>,
+        Error: From<I::Error>,
+    {
+        let shared = Arc::clone(self.shared());
+        let id: Result<SessionId> = id.try_into().map_err(Error::from);
+        let made_at = Location::caller();
+        async move { creating::track(&shared, id?, made_at).await }
+    }
+
+    /// Ends every tracked session, all together, and waits until the death of each is proven.
+    ///
+    /// What was gone already counts as ended. Sessions whose creation is still under way are left alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_survived`] if something is still alive: it is named, [`Error::kill_report`] has the data, the
+    /// sessions concerned stay tracked, and the kill can be called again.
+    pub async fn kill_tracked_sessions(&self) -> Result<KillReport> {
+        let start = Instant::now();
+        let shared = self.shared();
+        let entries = shared.entries().into_iter().filter(|entry| !entry.is_pending()).collect();
+        let outcomes = close_all(shared, entries, Order::ServersFirst).await;
+        KillReport { outcomes, cleared: shared.cleared(), took: start.elapsed() }.into_result()
+    }
+
+    /// Ends one tracked session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_not_tracked`] for any other id: nothing was touched. Otherwise as
+    /// [`kill_tracked_sessions`](Self::kill_tracked_sessions).
+    pub async fn kill_session(&self, id: &SessionId) -> Result<KillOutcome> {
+        let entry = self.shared().find(id).ok_or_else(|| Error::not_tracked(id))?;
+        close_one(self.shared(), &entry).await
+    }
+
+    /// How many sessions are tracked: created or handed over, and not proven to be gone.
+    pub fn tracked_count(&self) -> usize {
+        self.shared().ids().len()
+    }
+
+    /// True if this very id is tracked.
+    pub fn is_tracked(&self, id: &SessionId) -> bool {
+        self.shared().find(id).is_some()
+    }
+
+    /// The tracked ids, in the order of tracking.
+    pub fn tracked_ids(&self) -> Vec<SessionId> {
+        self.shared().ids()
+    }
+
+    /// A tracked session, to talk to; one that was handed over has no terminal.
+    pub fn session(&self, id: &SessionId) -> Option<Session> {
+        self.shared().find(id)?.state.peek(|state| state.session.clone())
+    }
+
+    /// Stops tracking all sessions without ending them, and answers with their ids: from here on they are the
+    /// caller's. Their guards do nothing any more, and the next report names them.
+    pub fn clear_tracked(&self) -> Vec<SessionId> {
+        self.shared().clear()
+    }
+
+    /// The living processes that carry a cookie of any session that this helper has ever created, from one pass over
+    /// /proc; nothing is signalled. After a proven kill there is none.
+    ///
+    /// # Errors
+    ///
+    /// If /proc cannot be read, and on platforms other than Linux.
+    pub fn survivors(&self) -> Result<Vec<ProcessSummary>> {
+        scan::marked_by(&self.shared().cookies())
+    }
+
+    /// The same for tests that are not async: each method blocks the calling thread.
+    pub fn blocking(&self) -> BlockingHelper {
+        BlockingHelper::new(self.clone())
+    }
+}
+
+impl fmt::Debug for SessionTestHelper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionTestHelper").field("tracked", &self.tracked_ids()).finish_non_exhaustive()
+    }
+}

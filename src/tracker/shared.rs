@@ -1,0 +1,148 @@
+//! What a helper, its clones and its guards have in common.
+
+use crate::error::{Error, Result};
+use crate::ledger::Ledger;
+use crate::process::cookie::Cookie;
+use crate::process::identity::Ticks;
+use crate::process::policy::KillPolicy;
+use crate::session::backend::DynBackend;
+use crate::session::id::SessionId;
+use crate::session::life::Life;
+use crate::settings::Settings;
+use crate::tracker::entry::{Entry, EntryState};
+use crate::watched::Watched;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+pub(crate) struct Shared {
+    pub(crate) backend: Arc<dyn DynBackend>,
+    pub(crate) policy: Mutex<KillPolicy>,
+    /// Read once, when the helper is made; what was wrong with it is told by whatever is asked first.
+    settings: Result<Settings, String>,
+    pub(crate) ledger: Ledger,
+    next: AtomicU64,
+    entries: Mutex<BTreeMap<u64, Arc<Entry>>>,
+    cleared: Mutex<Vec<SessionId>>,
+    /// Every cookie that was ever planted, for the question whether anything is left.
+    cookies: Mutex<Vec<Cookie>>,
+    pub(crate) background: Watched<Background>,
+}
+
+/// The sessions whose guards were dropped, on their way to the thread that ends them.
+#[derive(Default)]
+pub(crate) struct Background {
+    pub(crate) queue: Vec<Arc<Entry>>,
+    pub(crate) is_running: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(backend: Arc<dyn DynBackend>) -> Self {
+        Self {
+            backend,
+            policy: Mutex::default(),
+            settings: Settings::from_env().map_err(|cause| cause.to_string()),
+            ledger: Ledger::default(),
+            next: AtomicU64::new(1),
+            entries: Mutex::default(),
+            cleared: Mutex::default(),
+            cookies: Mutex::default(),
+            background: Watched::new(Background::default()),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// If a `TERMLEASH_…` variable is malformed.
+    pub(crate) fn settings(&self) -> Result<&Settings> {
+        self.settings.as_ref().map_err(|text| Error::invalid(text.clone()))
+    }
+
+    /// Clean-up happens also under a malformed variable, with the defaults.
+    pub(crate) fn settings_or_default(&self) -> Settings {
+        self.settings.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn grace(&self) -> Duration {
+        self.policy.lock().grace_or(self.settings_or_default().grace)
+    }
+
+    /// Enters a session in the ledger and among the entries, before anybody is asked to create it.
+    pub(crate) fn announce(
+        &self,
+        cookie: Option<Cookie>,
+        since: Ticks,
+        label: String,
+        made_at: &'static Location<'static>,
+    ) -> Arc<Entry> {
+        let record = self.ledger.announce(cookie, since);
+        self.cookies.lock().extend(cookie);
+        let serial = self.next.fetch_add(1, Ordering::Relaxed);
+        let entry = Arc::new(Entry::new(serial, record, label, made_at));
+        self.entries.lock().insert(serial, Arc::clone(&entry));
+        entry
+    }
+
+    /// Takes it out of the books: its end is proven, or it is not ours to end any more.
+    pub(crate) fn forget(&self, entry: &Entry) {
+        self.ledger.forget(entry.record);
+        self.entries.lock().remove(&entry.serial);
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.entries.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn find(&self, id: &SessionId) -> Option<Arc<Entry>> {
+        self.entries.lock().values().find(|entry| entry.has_id(id)).cloned()
+    }
+
+    /// Gives an announced entry its session, unless another has that id: two tasks may hand over the same session at
+    /// once, and a backend may answer with an id for the second time. Then the other one is the error.
+    pub(crate) fn identify(
+        &self,
+        entry: &Entry,
+        id: &SessionId,
+        identify: impl FnOnce(&mut EntryState),
+    ) -> Result<(), Arc<Entry>> {
+        let entries = self.entries.lock();
+        if let Some(other) = entries.values().find(|other| other.has_id(id)) {
+            return Err(Arc::clone(other));
+        }
+        entry.state.update(identify);
+        Ok(())
+    }
+
+    pub(crate) fn holds(&self, entry: &Entry) -> bool {
+        self.entries.lock().contains_key(&entry.serial)
+    }
+
+    /// The ids that are tracked, in the order of tracking. One whose end is proven is out of the books already.
+    pub(crate) fn ids(&self) -> Vec<SessionId> {
+        self.entries().iter().filter(|entry| entry.life() != Life::Gone).filter_map(|entry| entry.id()).collect()
+    }
+
+    pub(crate) fn cookies(&self) -> Vec<Cookie> {
+        self.cookies.lock().clone()
+    }
+
+    /// Stops tracking whatever has an id, and answers with the ids.
+    pub(crate) fn clear(&self) -> Vec<SessionId> {
+        let mut ids = Vec::new();
+        for entry in self.entries() {
+            if let Some(id) = entry.id() {
+                self.forget(&entry);
+                ids.push(id);
+            }
+        }
+        self.cleared.lock().extend(ids.iter().cloned());
+        ids
+    }
+
+    pub(crate) fn cleared(&self) -> Vec<SessionId> {
+        self.cleared.lock().clone()
+    }
+}
