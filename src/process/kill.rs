@@ -23,6 +23,27 @@ use std::time::{Duration, Instant};
 
 /// How long after the KILL death is waited for. A process that cannot die by then sits in the kernel (state D).
 const PROOF: Duration = Duration::from_secs(5);
+/// How long the killed are waited for before the next pass.
+const BETWEEN_PASSES: Duration = Duration::from_millis(100);
+
+/// How far the kill has gone, and until when this stage is given.
+#[derive(Clone, Copy)]
+struct Stage {
+    action: KillAction,
+    ends: Instant,
+}
+
+impl Stage {
+    /// The next one; none is left out, however late it is, and each gets some time, or a busy machine would turn a
+    /// polite kill into a rude one.
+    fn next(self, now: Instant, start: Instant, grace: Duration) -> Self {
+        match self.action {
+            KillAction::HungUp => Self { action: KillAction::Terminated, ends: (start + grace).max(now + grace / 4) },
+            // What it takes, with passes in between for what appears meanwhile.
+            _ => Self { action: KillAction::Killed, ends: now + BETWEEN_PASSES },
+        }
+    }
+}
 
 /// One session's processes.
 pub(crate) struct Target {
@@ -75,41 +96,29 @@ impl Target {
 pub(crate) async fn end_all(targets: &mut [Target], grace: Duration) -> Result<()> {
     let start = Instant::now();
     let pump = Pump::get()?;
-    let (half, end) = (start + grace / 2, start + grace);
-    let give_up = end + PROOF;
+    let give_up = start + grace + PROOF;
 
     let mut below = hang_up(targets, start)?;
-    let mut action = KillAction::HungUp;
-    // Nothing can be proven while a leader lives, so the first pass waits for them.
-    let mut wait_until = half;
+    let mut stage = Stage { action: KillAction::HungUp, ends: start + grace / 2 };
     loop {
-        let are_gone = pump.until(wait_until, all_gone(targets)).await.transpose()?.is_some();
-        // By the clock alone: what brings forth new processes as fast as they die must not hold the stage back.
+        // Nothing can be proven while a leader lives, so the first pass waits for them.
+        let are_gone = pump.until(stage.ends, all_gone(targets)).await.transpose()?.is_some();
+        // By the clock, also if all are gone: what brings forth new processes as fast as they die must not hold it back.
         let now = Instant::now();
-        let stage = if now >= end {
-            KillAction::Killed
-        } else if now >= half {
-            KillAction::Terminated
-        } else {
-            KillAction::HungUp
-        };
-        if !are_gone && stage != action {
-            targets.iter_mut().for_each(|target| target.send_all(stage, start));
+        if now >= stage.ends {
+            let next = stage.next(now, start, grace);
+            if next.action != stage.action && !are_gone {
+                targets.iter_mut().for_each(|target| target.send_all(next.action, start));
+            }
+            stage = next;
         }
-        action = stage;
         let survey = survey(targets)?;
         let found_any = !survey.found.is_empty();
-        take_in(targets, survey, &mut below, action, start);
-        let is_over = Instant::now() >= give_up;
-        if (!found_any && targets.iter().all(|target| target.live.is_empty())) || is_over {
+        take_in(targets, survey, &mut below, stage.action, start);
+        let is_proven = !found_any && targets.iter().all(|target| target.live.is_empty());
+        if is_proven || Instant::now() >= give_up {
             break;
         }
-        wait_until = match action {
-            KillAction::HungUp => half,
-            KillAction::Terminated => end,
-            // Killed: what it takes, with passes in between for what appears meanwhile.
-            _ => (Instant::now() + Duration::from_millis(100)).min(give_up),
-        };
     }
     finish(targets, below);
     Ok(())

@@ -1,26 +1,18 @@
 //! A backend in memory that does wrong what it is told to: for tests of what stands on a backend.
-//!
-//! It keeps two books: what is true of each session, and what it says of it. Every fault is a difference between them.
 
 use crate::backoff::Backoff;
 use crate::error::{BoxError, Error, Result};
 use crate::process::exit::ExitStatus;
 use crate::process::pump::Pump;
 use crate::session::backend::{Created, Running, SessionBackend, SessionState};
-use crate::session::environment;
-use crate::session::fault::{Call, Fault, Method, matches};
+use crate::session::fake_world::{KILLED, Record, World};
+use crate::session::fault::{Call, Fault, Method};
 use crate::session::id::SessionId;
 use crate::session::spec::SessionSpec;
-use parking_lot::Mutex;
 use std::fmt;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
-use std::thread;
+use std::process::Child;
+use std::sync::Arc;
 use std::time::Duration;
-
-/// How a session ends that this backend kills.
-const KILLED: ExitStatus = ExitStatus::Signaled { signal: 9, core_dumped: false };
 
 /// A backend without a server, for tests of helpers, scopes and the conformance kit: it does wrong what a
 /// [`Fault`] tells it to, and shows what is true.
@@ -51,203 +43,6 @@ const KILLED: ExitStatus = ExitStatus::Signaled { signal: 9, core_dumped: false 
 #[derive(Clone, Default)]
 pub struct FakeBackend {
     world: Arc<World>,
-}
-
-#[derive(Default)]
-struct World {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    has_processes: bool,
-    created: u64,
-    sessions: Vec<Fake>,
-    /// Each with how many calls it has met.
-    faults: Vec<(Fault, usize)>,
-    calls: Vec<Call>,
-    /// A thread that waits to end a session stops waiting when its sender is dropped.
-    timers: Vec<Sender<()>>,
-}
-
-/// One session.
-struct Fake {
-    /// Ids may be given twice, numbers are not.
-    number: u64,
-    id: SessionId,
-    is_alive: bool,
-    says: Record,
-    child: Option<Child>,
-}
-
-/// What the backend says of a session.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Record {
-    Running,
-    Exited(ExitStatus),
-    None,
-}
-
-impl Fake {
-    /// The truth of its end; what is said of it follows, unless a fault has said something before.
-    fn ended(&mut self, status: ExitStatus) {
-        self.is_alive = false;
-        self.child = None;
-        if self.says == Record::Running {
-            self.says = Record::Exited(status);
-        }
-    }
-
-    /// Ends it and waits for its death, which takes milliseconds after a KILL.
-    fn end(&mut self, status: ExitStatus) {
-        if let Some(child) = &mut self.child {
-            // It fails only for a child that has been waited for.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        self.ended(status);
-    }
-}
-
-impl State {
-    fn has(&self, fault: &Fault) -> bool {
-        self.faults.iter().any(|(set, _)| set == fault)
-    }
-
-    fn find_fault<R>(&self, look: impl FnMut(&Fault) -> Option<R>) -> Option<R> {
-        self.faults.iter().map(|(fault, _)| fault).find_map(look)
-    }
-
-    /// Notices who has ended by themselves.
-    fn look(&mut self) {
-        for fake in self.sessions.iter_mut().filter(|fake| fake.is_alive) {
-            if let Some(Ok(Some(status))) = fake.child.as_mut().map(Child::try_wait) {
-                fake.ended(status.code().map_or(ExitStatus::Unknown, ExitStatus::Exited));
-            }
-        }
-    }
-
-    fn by_number(&mut self, number: u64) -> Option<&mut Fake> {
-        self.sessions.iter_mut().find(|fake| fake.number == number)
-    }
-
-    /// The session that the backend means by an id; of two that have it the living one.
-    fn known(&mut self, id: &SessionId) -> Option<&mut Fake> {
-        let known = self.sessions.iter_mut().filter(|fake| fake.id == *id && fake.says != Record::None);
-        known.max_by_key(|fake| (fake.is_alive, std::cmp::Reverse(fake.number)))
-    }
-
-    /// Whom a kill of this id ends.
-    fn victims(&mut self, id: &SessionId) -> Vec<u64> {
-        if let Some(exact) = self.known(id).filter(|exact| exact.is_alive) {
-            return vec![exact.number];
-        }
-        let living = || self.sessions.iter().filter(|fake| fake.is_alive);
-        let mut victims = Vec::new();
-        if self.has(&Fault::KillsByPrefix) {
-            victims.extend(living().find(|fake| fake.id.as_str().starts_with(id.as_str())));
-        }
-        if self.has(&Fault::KillsByPattern) {
-            victims.extend(living().filter(|fake| matches(id.as_str(), fake.id.as_str())));
-        }
-        if self.has(&Fault::KillsNewest) {
-            victims.extend(living().last());
-        }
-        victims.iter().map(|fake| fake.number).collect()
-    }
-
-    fn start(&mut self, id: Option<SessionId>, spec: &SessionSpec) -> Result<(SessionId, Created, u64)> {
-        let number = self.created + 1;
-        let id = match id {
-            Some(id) => id,
-            None => self.next_id(number)?,
-        };
-        let child = if self.has_processes { Some(start_process(spec, self.has(&Fault::LosesCookie))?) } else { None };
-        let mut created = Created::new(id.clone());
-        if let Some(child) = &child {
-            created = created.with_leader(child.id()).with_server(std::process::id());
-        }
-        self.created = number;
-        let is_process = child.is_some();
-        self.sessions.push(Fake { number, id: id.clone(), is_alive: true, says: Record::Running, child });
-        if let (Some(status), false, Some(fake)) = (exit_line(spec), is_process, self.sessions.last_mut()) {
-            fake.ended(ExitStatus::Exited(status));
-        }
-        Ok((id, created, number))
-    }
-
-    fn next_id(&mut self, number: u64) -> Result<SessionId> {
-        if self.has(&Fault::ReusesLiveId)
-            && let Some(living) = self.sessions.iter().find(|fake| fake.is_alive)
-        {
-            return Ok(living.id.clone());
-        }
-        if self.has(&Fault::ReusesDeadId)
-            && let Some(dead) = self.sessions.iter().position(|fake| !fake.is_alive)
-        {
-            return Ok(self.sessions.remove(dead).id);
-        }
-        SessionId::new(format!("fake-{number}"))
-    }
-}
-
-/// A shell line runs as it is; anything else is stood in for by a program that reads a pipe of ours, and so ends with
-/// the test process whatever happens to that.
-fn start_process(spec: &SessionSpec, loses_cookie: bool) -> Result<Child> {
-    let is_line = spec.program() == "sh";
-    let mut command = Command::new(if is_line { spec.program() } else { "cat".as_ref() });
-    if is_line {
-        command.args(spec.arguments());
-    }
-    if let Some(directory) = spec.directory() {
-        command.current_dir(directory);
-    }
-    let mut environment = environment::for_session(spec);
-    if let (true, Some(cookie)) = (loses_cookie, spec.cookie()) {
-        environment.remove(std::ffi::OsStr::new(&cookie.name()));
-    }
-    command.env_clear().envs(environment);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().map_err(|cause| {
-        Error::os(format!("start a process for the fake session `{}`", spec.command_line()), "it needs `cat` and `sh`", cause)
-    })
-}
-
-/// The status of the one line that is understood without a process, `exit N`.
-fn exit_line(spec: &SessionSpec) -> Option<i32> {
-    let [option, line] = spec.arguments() else { return None };
-    let line = (spec.program() == "sh" && option == "-c").then_some(line)?;
-    line.to_str()?.strip_prefix("exit ")?.trim().parse().ok()
-}
-
-impl World {
-    /// Ends a session after a while, unless the backend ends before.
-    fn end_later(self: &Arc<Self>, number: u64, after: Duration, status: ExitStatus) -> Result<()> {
-        let (sender, is_over) = channel();
-        self.state.lock().timers.push(sender);
-        let world: Weak<Self> = Arc::downgrade(self);
-        let end = move || {
-            if is_over.recv_timeout(after) == Err(RecvTimeoutError::Timeout)
-                && let Some(world) = world.upgrade()
-                && let Some(fake) = world.state.lock().by_number(number).filter(|fake| fake.is_alive)
-            {
-                fake.end(status);
-            }
-        };
-        thread::Builder::new()
-            .name("termleash-fake".into())
-            .spawn(end)
-            .map(drop)
-            .map_err(|cause| Error::os("start a thread that ends a fake session", "raise `ulimit -u`", cause))
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        for fake in &mut self.state.get_mut().sessions {
-            fake.end(KILLED);
-        }
-    }
 }
 
 impl FakeBackend {
@@ -292,7 +87,8 @@ impl FakeBackend {
     /// If the id is hostile, or the session's process cannot be started.
     pub fn spawn_bystander(&self, id: impl Into<String>) -> Result<SessionId> {
         let id = SessionId::new(id)?;
-        self.world.state.lock().start(Some(id), &SessionSpec::new("cat")).map(|(id, _, _)| id)
+        let (_nobody_asked, _) = self.world.state.lock().start(Some(id.clone()), &SessionSpec::new("cat"))?;
+        Ok(id)
     }
 
     /// Has a session end by itself with this status, as if its program had. Does nothing if no living session has
@@ -345,34 +141,205 @@ impl FakeBackend {
         if fails { Err(format!("the fake backend was told to fail at `{method}`").into()) } else { Ok(()) }
     }
 
-    /// What a kill does at once; answers with the session whose death is to be waited for, if one dies now.
+    /// What a kill does at once. Answers with those whose death is to be waited for.
     fn kill_now(&self, id: &SessionId) -> Result<Vec<u64>> {
         let mut state = self.world.state.lock();
         let victims = state.victims(id);
-        let late = state.find_fault(|fault| if let Fault::DiesLate(by) = fault { Some(*by) } else { None });
-        let says = if state.has(&Fault::SaysKilled) {
-            Some(Record::Exited(KILLED))
-        } else {
-            state.has(&Fault::Forgets).then_some(Record::None)
-        };
         if victims.is_empty() && state.known(id).is_none() {
             return Err(Error::unknown_session(format!("the fake backend has no session `{id}`")));
         }
-        let stays = (says.is_some() && late.is_none()) || state.has(&Fault::IgnoresKill);
+        let late = state.find_fault(|fault| if let Fault::DiesLate(by) = fault { Some(*by) } else { None });
+        let says = match () {
+            () if state.has(&Fault::SaysKilled) => Some(Record::Exited(KILLED)),
+            () if state.has(&Fault::Forgets) => Some(Record::None),
+            () => None,
+        };
+        let dies_now = late.is_none() && says.is_none() && !state.has(&Fault::IgnoresKill);
         let mut dying = Vec::new();
         for number in victims {
             let Some(fake) = state.by_number(number) else { continue };
             fake.says = says.unwrap_or(fake.says);
-            if late.is_none() && !stays {
-                match &mut fake.child {
-                    // Its death is waited for without blocking the test's runtime.
-                    Some(child) => drop(child.kill()),
-                    None => fake.ended(KILLED),
-                }
+            if let Some(after) = late {
+                self.world.end_later(&mut state, number, after, KILLED)?;
+            } else if dies_now {
+                fake.kill();
                 dying.push(number);
             }
         }
-        drop(state);
         Ok(dying)
+    }
+}
+
+impl SessionBackend for FakeBackend {
+    async fn create(&self, spec: &SessionSpec) -> Result<Created, BoxError> {
+        self.enter(Method::Create, None).await?;
+        spec.check()?;
+        let mut state = self.world.state.lock();
+        let (mut created, number) = state.start(None, spec)?;
+        if let Some((after, status)) = state.find_fault(|fault| match fault {
+            Fault::EndsAfter(after, status) => Some((*after, *status)),
+            _ => None,
+        }) {
+            self.world.end_later(&mut state, number, after, ExitStatus::Exited(status))?;
+        }
+        if state.has(&Fault::LosesAnswer) {
+            return Err("the session was created, and the answer was lost".into());
+        }
+        if state.has(&Fault::AnswersOtherId) {
+            created.id = SessionId::new(format!("other-{number}"))?;
+        }
+        if let Some(pid) = state.find_fault(|fault| if let Fault::NamesLeader(pid) = fault { Some(*pid) } else { None })
+        {
+            created = created.with_leader(pid);
+        }
+        Ok(created)
+    }
+
+    /// Ends the session and waits for its death. That a session has ended already is no error.
+    async fn kill(&self, id: &SessionId) -> Result<(), BoxError> {
+        self.enter(Method::Kill, Some(id)).await?;
+        let hangs = {
+            let mut state = self.world.state.lock();
+            state.has(&Fault::HangsOnDead) && state.known(id).is_some_and(|fake| !fake.is_alive)
+        };
+        if hangs {
+            std::future::pending::<()>().await;
+        }
+        let dying = self.kill_now(id)?;
+        let are_dying = || {
+            let mut state = self.world.state.lock();
+            state.look();
+            state.sessions.iter().any(|fake| fake.is_alive && dying.contains(&fake.number))
+        };
+        for pause in Backoff::new().take_while(|_| are_dying()) {
+            Pump::get()?.sleep(pause).await;
+        }
+        Ok(())
+    }
+
+    async fn state(&self, id: &SessionId) -> Result<SessionState, BoxError> {
+        self.enter(Method::State, Some(id)).await?;
+        let mut state = self.world.state.lock();
+        let stays = state.has(&Fault::StaysRunning);
+        let Some(fake) = state.known(id) else { return Ok(SessionState::Unknown) };
+        let running = match &fake.child {
+            Some(child) => Running::new().with_leader(child.id()).with_server(std::process::id()),
+            None => Running::new(),
+        };
+        Ok(match fake.says {
+            Record::Exited(status) if !stays => SessionState::Exited(Some(status)),
+            _ => running.into(),
+        })
+    }
+
+    /// Drops the record of a session that has ended; for one that runs an error.
+    async fn discard_record(&self, id: &SessionId) -> Result<(), BoxError> {
+        self.enter(Method::Discard, Some(id)).await?;
+        let mut state = self.world.state.lock();
+        let Some(fake) = state.known(id) else { return Ok(()) };
+        if fake.is_alive {
+            return Err(format!("the session `{id}` still runs: kill it before its record is dropped").into());
+        }
+        let (number, all) = (fake.number, state.has(&Fault::DiscardsAll));
+        state.sessions.retain(|fake| fake.is_alive || (fake.number != number && !all));
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<SessionId>, BoxError> {
+        self.enter(Method::List, None).await?;
+        let state = self.world.state.lock();
+        if state.has(&Fault::ListsNothing) {
+            return Ok(Vec::new());
+        }
+        Ok(state.sessions.iter().filter(|fake| fake.says != Record::None).map(|fake| fake.id.clone()).collect())
+    }
+}
+
+impl fmt::Debug for FakeBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.world.state.lock();
+        let faults: Vec<_> = state.faults.iter().map(|(fault, _)| fault).collect();
+        f.debug_struct("FakeBackend").field("faults", &faults).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::park_on;
+
+    fn create(fake: &FakeBackend) -> SessionId {
+        park_on(fake.create(&SessionSpec::new("bash"))).unwrap().id().clone()
+    }
+
+    fn state(fake: &FakeBackend, id: &SessionId) -> SessionState {
+        park_on(fake.state(id)).unwrap()
+    }
+
+    #[test]
+    fn two_books_are_kept() {
+        for (fault, says) in [
+            (Fault::IgnoresKill, SessionState::running()),
+            (Fault::SaysKilled, SessionState::Exited(Some(KILLED))),
+            (Fault::Forgets, SessionState::Unknown),
+        ] {
+            let fake = FakeBackend::new().fault(fault);
+            let id = create(&fake);
+            park_on(fake.kill(&id)).unwrap();
+            assert_eq!((state(&fake, &id), fake.sessions()), (says, vec![id]));
+        }
+    }
+
+    #[test]
+    fn without_a_fault_nobody_else_is_hit() {
+        let fake = FakeBackend::new();
+        let id = create(&fake);
+        let strangers = ["fake-10", "fake", "x"].map(|id| fake.spawn_bystander(id).unwrap());
+        for id in [&id, &id, &SessionId::new("fake-").unwrap(), &SessionId::new("*").unwrap()] {
+            let _ = park_on(fake.kill(id));
+        }
+        assert_eq!(fake.sessions(), strangers);
+        assert!(park_on(fake.kill(&SessionId::new("fa").unwrap())).is_err());
+    }
+
+    #[test]
+    fn a_fault_for_the_first_calls_ends_with_them() {
+        let fake = FakeBackend::new().fault(Fault::FailsFirst(Method::Kill, 2));
+        let id = create(&fake);
+        let answers = [(); 3].map(|()| park_on(fake.kill(&id)).is_ok());
+        assert_eq!(answers, [false, false, true]);
+        assert_eq!(fake.calls().iter().filter(|call| call.method == Method::Kill).count(), 3);
+    }
+
+    #[test]
+    fn a_late_death_comes_and_a_natural_one_has_its_status() {
+        let fake = FakeBackend::new().fault(Fault::DiesLate(Duration::from_millis(5)));
+        let id = create(&fake);
+        park_on(fake.kill(&id)).unwrap();
+        for pause in Backoff::new().take_while(|_| !fake.sessions().is_empty()) {
+            park_on(Pump::get().unwrap().sleep(pause));
+        }
+        let id = create(&fake);
+        fake.exit(&id, 3);
+        assert_eq!(state(&fake, &id), SessionState::Exited(Some(ExitStatus::Exited(3))));
+    }
+
+    #[cfg(all(test, target_os = "linux"))]
+    #[test]
+    fn a_process_carries_the_cookie_and_ends_with_the_last_handle() {
+        use crate::process::{cookie::Cookie, handle::ProcessHandle, scan::marked_by};
+        let cookie = Cookie::new();
+        let fake = FakeBackend::new().with_processes();
+        let created = park_on(fake.create(&SessionSpec::new("bash").with_cookie(cookie))).unwrap();
+        let leader = created.leader_pid().unwrap();
+        assert_eq!(fake.leader(created.id()), Some(leader));
+        let held = ProcessHandle::open(leader).unwrap();
+        let marked = marked_by(&[cookie]).unwrap();
+        assert_eq!(marked.iter().map(|process| process.identity).collect::<Vec<_>>(), [held.identity()]);
+        let other = fake.clone();
+        drop(fake);
+        assert!(held.is_alive());
+        drop(other);
+        assert!(!held.is_alive());
     }
 }

@@ -8,6 +8,9 @@
 pub(crate) mod backend;
 pub(crate) mod command;
 pub(crate) mod environment;
+pub(crate) mod fake;
+pub(crate) mod fake_world;
+pub(crate) mod fault;
 pub(crate) mod future;
 pub(crate) mod id;
 pub(crate) mod key;
@@ -25,6 +28,8 @@ pub(crate) mod text;
 
 pub use backend::{Created, Running, SessionBackend, SessionState};
 pub use command::CommandOutput;
+pub use fake::FakeBackend;
+pub use fault::{Call, Fault, Method};
 pub use future::BoxFuture;
 pub use id::SessionId;
 pub use key::Key;

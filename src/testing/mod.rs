@@ -1,0 +1,16 @@
+//! For those who write a backend: does it keep the contract that the helper relies on?
+//!
+//! [`check_backend`] tries a [`SessionBackend`](crate::SessionBackend) on its real server, one rule after the other,
+//! and answers with a [`Conformance`]: each rule with what came of it.
+//!
+//! ```text
+//!  conformance = the sequence ─► rules = what is tried ─► kit = sessions, bounded calls, clean-up     report = data
+//! ```
+
+pub(crate) mod conformance;
+pub(crate) mod kit;
+pub(crate) mod report;
+pub(crate) mod rules;
+
+pub use conformance::{BackendCheck, check_backend};
+pub use report::{Check, Conformance, Outcome};

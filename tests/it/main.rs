@@ -1,0 +1,9 @@
+//! Tests of the library as its users see it, in one binary; what owns the whole process has a file of its own beside.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+mod bystanders;
+mod shapes;
+mod traps;
