@@ -1,18 +1,146 @@
-//! Tests.
+//! Tests that create, track and kill *only their own* terminal sessions, and prove that they are dead.
+//!
+//! ```
+//! # #[cfg(target_os = "linux")] {
+//! use termleash::{PtyBackend, SessionTestHelper};
+//!
+//! # termleash::block_on(async {
+//! let helper = SessionTestHelper::new(PtyBackend::new());
+//! let shell = helper.create_tracked_session("bash").await?;
+//! assert_eq!(shell.run("echo $((6 * 7))").await?.stdout(), "42");
+//! shell.close().await?;                        // ended, reaped, nothing left: or an error that names what is
+//! # Ok::<(), termleash::Error>(())
+//! # })?;
+//! # }
+//! # Ok::<(), termleash::Error>(())
+//! ```
+//!
+//! A dev-dependency for projects that have a *terminal server*: whatever creates shells on pseudo-terminals. Three
+//! things to do with it:
+//!
+//! - **Sessions of one's own**: [`SessionTestHelper`] creates them on a [`PtyBackend`] or on the server under test, and
+//!   ends them all together with [`kill_tracked_sessions`](SessionTestHelper::kill_tracked_sessions).
+//! - **A session for one scope**: [`SessionGuard`] has what a test types, reads and waits for, and ends with its scope.
+//! - **The server under test**: implement [`SessionBackend`], three methods; [`testing::check_backend`] tries whether
+//!   it keeps the contract.
+//!
+//! # A test, step by step
+//!
+//! A session is ours because we created it or because the test hands us its id, and for no other reason. Other
+//! people's sessions on the same server are never listed to choose from, and never touched:
+//!
+//! ```
+//! # #[cfg(target_os = "linux")] {
+//! use std::sync::Arc;
+//! use termleash::{KillPolicy, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper};
+//! use std::time::Duration;
+//!
+//! # termleash::block_on(async {
+//! # let server = Arc::new(PtyBackend::new());
+//! # let theirs = server.create(&SessionSpec::new("sh")).await.unwrap();
+//! let helper = SessionTestHelper::new(Arc::clone(&server))
+//!     .with_policy(KillPolicy::default().grace(Duration::from_millis(200)));
+//! # assert_eq!(helper.tracked_count(), 0);
+//! # server.kill(theirs.id()).await.unwrap();
+//! # });
+//! # }
+//! ```
+//!
+//! Programs get their arguments as they are; a line for the shell is said to be one. What is not closed is left to
+//! the helper:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # #[cfg(target_os = "linux")] {
+//! # use termleash::{PtyBackend, SessionBackend, SessionSpec, SessionTestHelper};
+//! # termleash::block_on(async {
+//! # let server = Arc::new(PtyBackend::new());
+//! # let helper = SessionTestHelper::new(Arc::clone(&server));
+//! let grep = SessionSpec::new("grep").args(["--color=always", "two words"]);
+//! let session = helper.create_tracked_session(grep).await?;
+//! session.write_line("one word, two words").await?;
+//! session.wait_for_text("two words").await?;       // colours and echo and all; fails with the last lines printed
+//! session.keep();
+//!
+//! let daemon = helper.create_tracked_session(SessionSpec::shell("setsid sleep 1000 & wait")).await?;
+//! daemon.keep();
+//!
+//! let report = helper.kill_tracked_sessions().await?;
+//! assert_eq!(report.outcomes().len(), 2);
+//! assert!(helper.survivors()?.is_empty());         // the daemon has left its session and its terminal, and is gone
+//! # Ok::<(), termleash::Error>(())
+//! # })?;
+//! # }
+//! # Ok::<(), termleash::Error>(())
+//! ```
+//!
+//! In `#[tokio::test]` of either flavour the methods are awaited; on other runtimes too, since one thread of this
+//! crate's waits for everything. A test that is not async uses [`SessionTestHelper::blocking`] or [`block_on`].
+//!
+//! # Who may get a signal
+//!
+//! A process that is *pinned* (held by a pidfd, and still the one that we take it for), *marked* by one of our
+//! sessions (its cookie in the environment, or the kernel session that its proven leader leads) and *in time* (started
+//! while that session could start processes). Everything else is a [`Suspect`](process::Suspect): named in the report,
+//! never signalled. Not even root signals another user's process.
+//!
+//! # Limits
+//!
+//! - Clean-up runs in the test process. If that is killed, aborts or exits, nothing but the kernel's hang-up ends its
+//!   sessions.
+//! - What a session leaves behind in a kernel session of its own *and* with a cleared environment carries no mark. It
+//!   is named if it holds the terminal open or descends from the leader at the time of the kill, and never signalled.
+//! - A daemon of a session, such as a tmux server, hands the session's cookie to whatever it starts, for anybody, while
+//!   the test runs: give such daemons a socket of their own.
+//! - A backend whose server passes neither environment nor command, and says no process id, proves deaths by its word.
+//! - Complete on Linux 5.4 and later with /proc. On macOS and Windows it compiles: sessions start by portable-pty, and
+//!   end by their leader's status; processes left behind are not found, and [`process`] answers "unsupported".
+//! - Descriptors, memory and threads are not looked at yet.
+//!
+//! # Environment variables
+//!
+//! | variable | meaning | default |
+//! |---|---|---|
+//! | `TERMLEASH_GRACE` | from the hang-up to the KILL | `500ms` |
+//! | `TERMLEASH_WAIT` | deadline of every wait for a session or its server | `10s` |
+//! | `TERMLEASH_CREATE_TIMEOUT` | how long a backend may take to create a session | `5s` |
+//! | `TERMLEASH_MAX_OUTPUT` | how much of a session's output is kept | `1MiB` |
+//!
+//! A value that cannot be read is an error that says so. Sessions get none of these, but `TERMLEASH_S_…`, their cookie.
+//!
+//! # Features
+//!
+//! - `pty` (default): [`PtyBackend::with_system`] takes any pty system of portable-pty's; needed for sessions on other
+//!   systems than Linux.
+//! - `tokio` (default): [`block_on`], `blocking()` and the clean-up of what was dropped run in a tokio runtime, so that
+//!   a backend may use tokio's timers and sockets there.
+//!
+//! # Related crates
+//!
+//! expectrl and rexpect drive one program on a pty by dialogue; this crate tracks many sessions and proves their end.
+//! assert_cmd and trycmd test programs without a terminal. cargo-nextest runs each test in a process of its own and
+//! says which leaked a handle to its output; it and this crate are best used together.
+//!
+//! # Rust versions
+//!
+//! Rust 1.89, the lowest that its dependencies allow. Raising it is no breaking change, and stands in the changelog.
+
 mod backoff;
 mod error;
-mod join;
-mod tracker;
 pub mod event;
+mod join;
 mod ledger;
 pub mod process;
 mod runtime;
 pub mod session;
 mod settings;
 mod sys;
+pub mod testing;
+mod tracker;
 mod watched;
+
 pub use error::{BoxError, Error, Result};
+pub use process::KillPolicy;
 pub use runtime::block_on;
 pub use session::{PtyBackend, SessionBackend, SessionId, SessionSpec};
-pub use process::KillPolicy;
 pub use tracker::{BlockingGuard, BlockingHelper, KillOutcome, KillReport, SessionGuard, SessionTestHelper};

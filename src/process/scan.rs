@@ -102,13 +102,17 @@ fn judge(
             }
             true
         }
-        Err(cause) if read_stat(reader, pid).is_ok_and(|stat| !stat.is_dead()) => {
+        Err(cause) => match read_stat(reader, pid) {
+            // A zombie is dead, and stays listed for as long as its parent likes.
+            Ok(stat) if stat.is_dead() => true,
             // It lives, it may be ours, and it could not be looked at: a suspect, never "gone".
-            let summary = ProcessSummary::unreadable(pid, &cause);
-            survey.suspects.push(Suspected { mark: index, summary, why: Refusal::NotHeld });
-            true
-        }
-        Err(_) => false,
+            Ok(_) => {
+                let summary = ProcessSummary::unreadable(pid, &cause);
+                survey.suspects.push(Suspected { mark: index, summary, why: Refusal::NotHeld });
+                true
+            }
+            Err(_) => false,
+        },
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod support;
 
+mod bad_input;
 mod bystanders;
+mod model;
 mod shapes;
 mod traps;
