@@ -235,8 +235,8 @@ mod tests {
 
     #[test]
     fn texts_name_the_thing_the_cause_and_what_to_do() {
-        let error = Error::os("open a pty", "raise the limit", io::Error::from_raw_os_error(24));
-        assert_eq!(error.to_string(), "failed to open a pty: Too many open files (os error 24); raise the limit");
+        let error = Error::os("open a pty", "raise the limit", io::Error::other("no descriptor"));
+        assert_eq!(error.to_string(), "failed to open a pty: no descriptor; raise the limit");
         let error = Error::backend("failed to kill session `a`", "no route".into());
         assert_eq!(error.to_string(), "failed to kill session `a`: no route");
         let error = Error::timeout("waiting for \"$ \"", Duration::from_millis(1500));

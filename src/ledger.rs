@@ -56,11 +56,6 @@ impl Ledger {
     pub(crate) fn mark(&self, id: RecordId) -> Option<Mark> {
         self.records.lock().open.get(&id).cloned()
     }
-
-    /// How many sessions are not proven gone.
-    pub(crate) fn open_records(&self) -> usize {
-        self.records.lock().open.len()
-    }
 }
 
 #[cfg(test)]
@@ -78,9 +73,7 @@ mod tests {
         let leader = ProcessIdentity { pid: 9, started: 6, boot: BootId(1), pid_namespace: 2 };
         ledger.identify(id, leader);
         assert_eq!(ledger.mark(id).unwrap().leader, Some(leader));
-        assert_eq!(ledger.open_records(), 1);
         ledger.forget(id);
         assert!(ledger.mark(id).is_none());
-        assert_eq!(ledger.open_records(), 0);
     }
 }

@@ -70,8 +70,7 @@ impl Runtime {
     }
 }
 
-/// Polls on this thread and parks in between.
-#[cfg_attr(feature = "tokio", cfg_attr(not(test), expect(dead_code, reason = "the fallback without tokio")))]
+/// Polls on this thread and parks in between: all that futures of our own need.
 pub(crate) fn park_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
 

@@ -51,7 +51,8 @@ impl Settings {
         settings.create = duration("TERMLEASH_CREATE_TIMEOUT", settings.create)?;
         if let Some(value) = get("TERMLEASH_MAX_OUTPUT") {
             let good = "a size of at least 4KiB such as `64KiB` or `16MiB`";
-            let size: ByteSize = value.parse().map_err(|cause| malformed("TERMLEASH_MAX_OUTPUT", &value, &cause, good))?;
+            let size: ByteSize =
+                value.parse().map_err(|cause| malformed("TERMLEASH_MAX_OUTPUT", &value, &cause, good))?;
             settings.max_output = usize::try_from(size.as_u64())
                 .ok()
                 .filter(|bytes| (MIN_OUTPUT..=MAX_OUTPUT).contains(bytes))

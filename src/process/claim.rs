@@ -39,7 +39,9 @@ pub(crate) fn accept_leader(
     if !carries && !server.is_some_and(|server| tree::ancestors(&mut reader, pid).contains(&server)) {
         return refuse(match server {
             Some(_) => "it neither carries the session's cookie nor descends from the server",
-            None => "it does not carry the session's cookie, and the backend names no server that it could descend from",
+            None => {
+                "it does not carry the session's cookie, and the backend names no server that it could descend from"
+            }
         });
     }
     if handle.is_alive() { Ok(handle) } else { refuse("it has ended") }

@@ -46,7 +46,10 @@ struct Watching {
 enum Exit {
     Alive,
     /// `status` is known for our own children only.
-    Dead { status: Option<ExitStatus>, noticed: Ticks },
+    Dead {
+        status: Option<ExitStatus>,
+        noticed: Ticks,
+    },
 }
 
 impl ProcessHandle {

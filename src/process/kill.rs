@@ -186,7 +186,8 @@ async fn all_gone(targets: &[Target]) -> Result<()> {
 fn survey(targets: &mut [Target]) -> Result<Survey> {
     for target in targets.iter_mut() {
         target.live.retain(|live| !live.handle.is_known_dead());
-        target.mark.leader_ended = target.mark.leader_ended.or(target.leader.as_ref().and_then(ProcessHandle::end_noticed));
+        target.mark.leader_ended =
+            target.mark.leader_ended.or(target.leader.as_ref().and_then(ProcessHandle::end_noticed));
     }
     let marks: Vec<&Mark> = targets.iter().map(|target| &target.mark).collect();
     scan::survey(&marks)

@@ -120,7 +120,9 @@ impl fmt::Display for Refusal {
             Self::AfterLeader => "it joined the leader's kernel session after the leader's end, without its cookie",
             Self::ServesOthers => "it serves others by now: it has children from outside of the session's time",
             Self::HoldsTerminal => "it holds the session's terminal open, which proves nothing: anybody may open one",
-            Self::UnmarkedDescendant => "it descends from the session but has neither its cookie nor its kernel session",
+            Self::UnmarkedDescendant => {
+                "it descends from the session but has neither its cookie nor its kernel session"
+            }
         })
     }
 }

@@ -63,9 +63,9 @@ pub(crate) fn survey(marks: &[&Mark]) -> Result<Survey> {
             let session = sys::session_of(pid);
             let by_session = session.and_then(|session| by_session.get(&session).copied());
             let environ = reader.read(pid, "environ");
-            let by_cookie = environ.ok().and_then(|environ| {
-                Cookie::find_all(environ).find_map(|cookie| by_cookie.get(&cookie).copied())
-            });
+            let by_cookie = environ
+                .ok()
+                .and_then(|environ| Cookie::find_all(environ).find_map(|cookie| by_cookie.get(&cookie).copied()));
             // The cookie decides which session it belongs to: a session started within a session carries both.
             let Some(mark) = by_cookie.or(by_session) else { continue };
             if ourselves.is_none() {

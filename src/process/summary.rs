@@ -32,9 +32,8 @@ impl ProcessSummary {
     }
 
     pub(crate) fn unreadable(pid: u32, cause: &io::Error) -> Self {
-        let (boot, pid_namespace) = OurSelf::get().map_or((crate::process::identity::BootId(0), 0), |ourself| {
-            (ourself.boot, ourself.pid_namespace)
-        });
+        let (boot, pid_namespace) = OurSelf::get()
+            .map_or((crate::process::identity::BootId(0), 0), |ourself| (ourself.boot, ourself.pid_namespace));
         let identity = ProcessIdentity { pid, started: 0, boot, pid_namespace };
         Self { identity, session: 0, command: format!("[could not be read: {cause}]") }
     }

@@ -1,7 +1,7 @@
 //! Who descends from whom.
 
 use crate::error::{Error, Result};
-use crate::process::handle::{read_stat, reader};
+use crate::process::handle::read_stat;
 use crate::process::identity::OurSelf;
 use crate::process::rule::Ourselves;
 use crate::process::stat::Stat;
@@ -129,7 +129,6 @@ pub(crate) fn ourselves(reader: &mut ProcReader) -> Result<Ourselves> {
     Ok(Ourselves { identity, user: ourself.uid, ancestors, sessions })
 }
 
-
 /// `ENOENT` or `ESRCH`: the process ended, or the file does not exist.
 pub(crate) fn is_gone(cause: &io::Error) -> bool {
     matches!(cause.raw_os_error(), Some(2 | 3))
@@ -138,6 +137,7 @@ pub(crate) fn is_gone(cause: &io::Error) -> bool {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::process::handle::reader;
     use std::process::{Child, Command};
     use std::sync::mpsc;
 

@@ -181,10 +181,12 @@ mod tests {
     #[test]
     fn the_echo_is_not_the_output() {
         let mut running = Running::new("echo hi", 0).unwrap();
-        let (begin, end) = (String::from_utf8(running.begin.clone()).unwrap(), String::from_utf8(running.end.clone()).unwrap());
+        let (begin, end) =
+            (String::from_utf8(running.begin.clone()).unwrap(), String::from_utf8(running.end.clone()).unwrap());
         let echo = running.line.replace('\r', "\r\n");
         assert_eq!(finish(&mut running, format!("$ {echo}").as_bytes()), None);
-        let output = finish(&mut running, format!("$ {echo}{begin}\x1b[1mhi\x1b[m\r\n{end}3\x07$ ").as_bytes()).unwrap();
+        let output =
+            finish(&mut running, format!("$ {echo}{begin}\x1b[1mhi\x1b[m\r\n{end}3\x07$ ").as_bytes()).unwrap();
         assert_eq!((output.stdout(), output.status(), output.dropped_bytes()), ("hi", 3, 0));
         assert_eq!(output.raw(), b"\x1b[1mhi\x1b[m\r\n");
     }

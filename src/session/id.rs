@@ -124,7 +124,9 @@ mod tests {
 
     #[test]
     fn ids_of_real_servers_are_accepted() {
-        for id in ["$2", "pty-1", "3f2b8c1e-8f61-4c55-9d4f-0c4a3a7f9d11", "@1.%2".split('%').next().unwrap(), "söhne", "a=b"] {
+        for id in
+            ["$2", "pty-1", "3f2b8c1e-8f61-4c55-9d4f-0c4a3a7f9d11", "@1.%2".split('%').next().unwrap(), "söhne", "a=b"]
+        {
             assert_eq!(SessionId::new(id).unwrap().as_str(), id);
         }
     }

@@ -1,5 +1,6 @@
 //! A session as a test talks to it.
 
+use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
@@ -10,7 +11,6 @@ use crate::session::id::SessionId;
 use crate::session::key::Key;
 use crate::session::spec::WindowSize;
 use crate::session::terminal::{Output, Terminal};
-use crate::backoff::Backoff;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -267,9 +267,6 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("id", self.id())
-            .field("leader_pid", &self.leader_pid())
-            .finish_non_exhaustive()
+        f.debug_struct("Session").field("id", self.id()).field("leader_pid", &self.leader_pid()).finish_non_exhaustive()
     }
 }

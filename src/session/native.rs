@@ -66,7 +66,9 @@ fn c_string(text: &OsStr) -> Result<CString> {
 
 fn no_terminal(cause: io::Error) -> Error {
     if cause.kind() == io::ErrorKind::Unsupported {
-        return Error::unsupported("sessions on ptys of our own need Linux; turn on the feature `pty` for portable-pty's");
+        return Error::unsupported(
+            "sessions on ptys of our own need Linux; turn on the feature `pty` for portable-pty's",
+        );
     }
     let hint = match cause.raw_os_error() {
         Some(NO_SPACE) => "all ptys are in use: see /proc/sys/kernel/pty/nr and raise /proc/sys/kernel/pty/max",
@@ -122,13 +124,13 @@ impl PtyTerminal {
     pub(crate) fn supervise(self: Arc<Self>, pid: u32) -> Result<(ProcessHandle, Terminal)> {
         let terminal = Arc::clone(&self);
         let leader = ProcessHandle::of_child(pid, move || terminal.leader_ended())?;
-        let watch = |open: &mut Open| {
-            let source = Arc::clone(&self) as Arc<dyn Source>;
-            io::Result::Ok(open.token = Some(Pump::get().map_err(io::Error::other)?.add(&open.master, source)?))
-        };
+        let pump = Pump::get()?;
         // It is closed already if the program was that fast.
         if let Some(open) = &mut *self.open.lock() {
-            watch(open).map_err(|cause| Error::os("wait for a terminal's output", "raise `ulimit -n`", cause))?;
+            let source = Arc::clone(&self) as Arc<dyn Source>;
+            let token = pump.add(&open.master, source);
+            open.token =
+                Some(token.map_err(|cause| Error::os("wait for a terminal's output", "raise `ulimit -n`", cause))?);
         }
         let output = self.output.clone();
         Ok((leader, Terminal::from_parts(self, output)))

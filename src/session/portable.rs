@@ -49,8 +49,8 @@ pub(crate) fn start(system: &dyn PtySystem, spec: &SessionSpec, max_output: usiz
 
     let adopted = Master::adopt(&*pair.master).map_err(|cause| Error::os("share the pty's descriptor", "", cause))?;
     if let (Some(master), Some(pid)) = (adopted, child.process_id()) {
-        let terminal = PtyTerminal::new(master, max_output)
-            .map_err(|cause| Error::os("read the pty's name", "", cause))?;
+        let terminal =
+            PtyTerminal::new(master, max_output).map_err(|cause| Error::os("read the pty's name", "", cause))?;
         if let Ok((leader, terminal)) = terminal.supervise(pid) {
             return Ok(Started::Held(leader, terminal));
         }

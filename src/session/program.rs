@@ -95,9 +95,10 @@ pub(crate) fn explain(spec: &SessionSpec, program: &Path, cause: io::Error) -> E
         return cannot(spec, &format!("{shown} is not executable; {hint}"));
     }
     match (cause.raw_os_error(), Interpreter::of(&path)) {
-        (Some(NOT_FOUND), Interpreter::Script(interpreter)) => {
-            cannot(spec, &format!("{shown} is a script for {interpreter}, which is missing; install it, or mend the `#!` line"))
-        }
+        (Some(NOT_FOUND), Interpreter::Script(interpreter)) => cannot(
+            spec,
+            &format!("{shown} is a script for {interpreter}, which is missing; install it, or mend the `#!` line"),
+        ),
         (Some(NOT_FOUND), Interpreter::Binary) => cannot(
             spec,
             &format!("{shown} is there, but its loader is not: it was built for another system (see `file {shown}`)"),

@@ -61,6 +61,10 @@ pub struct PtyBackend {
 }
 
 enum System {
+    #[cfg_attr(
+        all(feature = "pty", not(target_os = "linux")),
+        expect(dead_code, reason = "portable-pty's native system is the default there")
+    )]
     Own,
     #[cfg(feature = "pty")]
     Portable(Mutex<Box<dyn portable_pty::PtySystem + Send>>),
@@ -153,8 +157,14 @@ impl PtyBackend {
             Holder::Portable(_) => None,
         };
         let leader_identity = leader.as_ref().map(ProcessHandle::identity);
-        let mark =
-            Mark { cookie: spec.cookie(), leader: leader_identity, leader_ended: None, since, until: None, cgroup: None };
+        let mark = Mark {
+            cookie: spec.cookie(),
+            leader: leader_identity,
+            leader_ended: None,
+            since,
+            until: None,
+            cgroup: None,
+        };
         self.sessions.lock().insert(id.clone(), Record { mark, holder, terminal: terminal.clone() });
         let created = Created::new(id).with_terminal(terminal);
         Ok(match leader {
@@ -210,7 +220,9 @@ impl SessionBackend for PtyBackend {
                 end_all(&mut targets, Settings::from_env()?.grace).await?;
                 let [Target { ending, .. }] = targets;
                 if let Some(survivor) = ending.survivors.first() {
-                    return Err(Error::survived(format!("{survivor} of session `{id}` is still alive"), None::<()>).into());
+                    return Err(
+                        Error::survived(format!("{survivor} of session `{id}` is still alive"), None::<()>).into()
+                    );
                 }
                 Ok(())
             }

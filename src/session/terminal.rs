@@ -83,10 +83,6 @@ impl TerminalOutput {
         self.state.update(|state| fill(&mut state.ring))
     }
 
-    pub(crate) fn is_finished(&self) -> bool {
-        self.state.peek(|state| state.is_finished)
-    }
-
     pub(crate) async fn finished(&self) {
         self.state.wait(|state| state.is_finished.then_some(())).await;
     }

@@ -30,6 +30,7 @@ pub(crate) struct Ready {
 }
 
 /// How a child ended, as the kernel's wait status says it.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nothing is reaped there"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitStatus {
     Exited(i32),

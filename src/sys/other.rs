@@ -19,10 +19,6 @@ fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-pub(crate) fn ticks_per_second() -> u64 {
-    100
-}
-
 pub(crate) fn now_ticks() -> u64 {
     0
 }
@@ -110,7 +106,7 @@ impl ProcReader {
         match *self {}
     }
 
-    pub(crate) fn thread_count(&mut self, _pid: u32) -> io::Result<u64> {
+    pub(crate) fn thread_count(&mut self, _pid: u32) -> io::Result<usize> {
         match *self {}
     }
 

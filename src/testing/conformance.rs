@@ -122,20 +122,21 @@ impl<B: SessionBackend> BackendCheck<B> {
     }
 
     async fn try_all(&self, kit: &mut Kit<B>, book: &mut Book) {
-        let made = match kit.fill_bystanders(&self.lasting).await {
-            Ok(()) => kit.bystanders.clone(),
-            Err(outcome) => return drop(book.note(rules::CREATE, Err(outcome))),
-        };
-        book.note(rules::CREATE, Ok(None));
-        let first = &made[0];
-        for made in &made {
-            let verdict = rules::live_state(kit, made).await;
-            // Nothing that follows means anything if a session's state cannot be relied on.
-            if verdict.is_err() {
-                return drop(book.note(rules::STATE, verdict));
-            }
+        let filled = kit.fill_bystanders(&self.lasting).await;
+        if !book.note(rules::CREATE, filled.map(|()| None)) {
+            return;
         }
-        book.note(rules::STATE, Ok(None));
+        let made = kit.bystanders.clone();
+        let mut state = Ok(None);
+        for made in &made {
+            let next = rules::live_state(kit, made).await;
+            state = state.and(next);
+        }
+        // Nothing that follows means anything if the state of a session cannot be relied on.
+        if !book.note(rules::STATE, state) {
+            return;
+        }
+        let first = &made[0];
         book.note(rules::LEADER, rules::leader(first));
         book.note(rules::COOKIE, rules::cookie(kit, first).await);
         book.note(rules::LIST, rules::list(kit).await);

@@ -48,7 +48,7 @@ pub(crate) enum Proof {
     Leader(ProcessHandle),
     /// There is the backend's word only, and why.
     Word(String),
-    /// The backend names a leader that is not believed.
+    /// The backend names a leader that is not believed, or cannot be held.
     Refused(String),
 }
 
@@ -78,6 +78,8 @@ pub(crate) struct Kit<B: SessionBackend> {
     pub(crate) bystanders: Vec<Made>,
     /// The first id that was given twice, and when.
     pub(crate) reused: Option<String>,
+    /// True once a leader was waited for in vain: the next ones are believed at once or not at all.
+    has_refused: bool,
     is_clean: bool,
 }
 
@@ -91,6 +93,7 @@ impl<B: SessionBackend> Kit<B> {
             hung: Vec::new(),
             bystanders: Vec::new(),
             reused: None,
+            has_refused: false,
             is_clean: false,
         })
     }
@@ -129,6 +132,7 @@ impl<B: SessionBackend> Kit<B> {
             server: created.server,
             proof: self.believe(&created, cookie, since).await,
         };
+        self.has_refused |= matches!(made.proof, Proof::Refused(_));
         let earlier = self.attempts.iter().filter_map(|attempt| attempt.made.as_ref());
         if let Some(earlier) = earlier.clone().find(|earlier| earlier.id == made.id)
             && self.reused.is_none()
@@ -157,8 +161,10 @@ impl<B: SessionBackend> Kit<B> {
             // A server may answer before the new process has become the program, and so before it has the cookie.
             match accept_leader(pid, created.server, Some(cookie), Some(since)) {
                 Ok(leader) => return Proof::Leader(leader),
-                Err(cause) if !cause.is_refused() => return Proof::Word(cause.to_string()),
-                Err(cause) if Instant::now() >= deadline => return Proof::Refused(cause.to_string()),
+                Err(cause) if cause.is_unsupported() => return Proof::Word(cause.to_string()),
+                Err(cause) if !cause.is_refused() || self.has_refused || Instant::now() >= deadline => {
+                    return Proof::Refused(cause.to_string());
+                }
                 Err(_) => self.pump.sleep(pauses.next().unwrap_or(MOMENT)).await,
             }
         }
@@ -258,20 +264,20 @@ impl<B: SessionBackend> Kit<B> {
     /// left, or may be.
     pub(crate) async fn clean_up(&mut self) -> Vec<String> {
         let made: Vec<Made> = self.attempts.iter().filter_map(|attempt| attempt.made.clone()).collect();
+        let mut are_dying = Vec::new();
         for made in &made {
             let has_ended = match made.leader() {
                 Some(leader) => !leader.is_alive(),
                 None => matches!(self.state(&made.id).await, Ok(Ok(SessionState::Exited(_) | SessionState::Unknown))),
             };
-            if !has_ended {
-                // Whether it has worked is looked at below.
-                let _ = self.kill(&made.id).await;
-            }
+            are_dying.push(has_ended || matches!(self.kill(&made.id).await, Ok(Ok(()))));
         }
+        let start = Instant::now();
         let mut left = Vec::new();
-        for made in &made {
+        for (made, is_dying) in made.iter().zip(are_dying) {
             // What has a leader can be ended without the backend, and need not be waited for in full.
             let limit = if made.leader().is_some() { MOMENT.min(self.limit) } else { self.limit };
+            let limit = if is_dying { limit.saturating_sub(start.elapsed()) } else { Duration::ZERO };
             match self.has_ended(made, limit).await {
                 Ok(true) => drop(self.discard(&made.id).await),
                 _ if made.leader().is_some() => {}
@@ -338,6 +344,7 @@ impl<B: SessionBackend> Drop for Kit<B> {
             hung: std::mem::take(&mut self.hung),
             bystanders: Vec::new(),
             reused: None,
+            has_refused: false,
             is_clean: true,
         };
         // On a thread of its own: this one may be a runtime's, which the backend needs.

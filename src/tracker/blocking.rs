@@ -53,11 +53,14 @@ impl LazyRuntime {
     }
 }
 
-impl BlockingHelper {
-    pub(crate) fn new(helper: SessionTestHelper) -> Self {
-        Self { helper, runtime: LazyRuntime::default() }
+impl SessionTestHelper {
+    /// The same for tests that are not async: each method blocks the calling thread.
+    pub fn blocking(&self) -> BlockingHelper {
+        BlockingHelper { helper: self.clone(), runtime: LazyRuntime::default() }
     }
+}
 
+impl BlockingHelper {
     /// The helper itself, for what does not wait.
     pub fn helper(&self) -> &SessionTestHelper {
         &self.helper

@@ -119,7 +119,12 @@ async fn ask_server(shared: &Shared, closing: &mut Closing, limit: Duration, sta
     }
     let answer = within(limit, shared.backend.kill_boxed(session.id())).await;
     let was_delivered = matches!(answer, Ok(Ok(())));
-    closing.ending.steps.push(KillStep { at: start.elapsed(), action: KillAction::AskedBackend, pid: None, was_delivered });
+    closing.ending.steps.push(KillStep {
+        at: start.elapsed(),
+        action: KillAction::AskedBackend,
+        pid: None,
+        was_delivered,
+    });
     match answer {
         Ok(Ok(())) => {}
         Ok(Err(cause)) => closing.notes.push(format!("the backend failed to kill it: {cause}")),
@@ -255,7 +260,9 @@ async fn name_holders(closings: &mut [Closing]) {
         }
         Err(cause) => {
             for index in of {
-                closings[index].notes.push(format!("somebody holds its terminal open, and who could not be found: {cause}"));
+                closings[index]
+                    .notes
+                    .push(format!("somebody holds its terminal open, and who could not be found: {cause}"));
             }
         }
     }

@@ -56,7 +56,7 @@ pub(crate) async fn create(
     let created = match answer {
         Ok(created) => created,
         Err(cause) => {
-            asked.is_answered();
+            asked.answered();
             let error = Error::backend(format!("failed to create a session for `{}`", entry.label), cause);
             return Err(undo(&shared, &entry, error).await);
         }
@@ -79,7 +79,7 @@ pub(crate) async fn create(
     });
     if let Err(other) = identified {
         entry.state.update(|state| state.leader = leader);
-        asked.is_answered();
+        asked.answered();
         let error = Error::refused(format!(
             "the backend answered to the creation of `{}` with the id `{id}`, which is that of a session made at {}: \
              an id must mean one session for as long as it is tracked",
@@ -103,7 +103,7 @@ struct InFlight<'a> {
 }
 
 impl InFlight<'_> {
-    fn is_answered(self) {
+    fn answered(self) {
         self.entry.state.update(|state| state.creation = Creation::Answered);
     }
 }

@@ -9,7 +9,6 @@ use crate::session::id::SessionId;
 use crate::session::live::Session;
 use crate::session::spec::SessionSpec;
 use crate::tracker::background::end_helper;
-use crate::tracker::blocking::BlockingHelper;
 use crate::tracker::closing::{Order, close_all};
 use crate::tracker::creating;
 use crate::tracker::guard::{SessionGuard, close_one};
@@ -187,11 +186,6 @@ impl SessionTestHelper {
     /// If /proc cannot be read, and on platforms other than Linux.
     pub fn survivors(&self) -> Result<Vec<ProcessSummary>> {
         scan::marked_by(&self.shared().cookies())
-    }
-
-    /// The same for tests that are not async: each method blocks the calling thread.
-    pub fn blocking(&self) -> BlockingHelper {
-        BlockingHelper::new(self.clone())
     }
 }
 

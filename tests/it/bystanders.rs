@@ -134,11 +134,11 @@ async fn cleared_sessions_are_left_alone_and_named() {
     let helper = SessionTestHelper::new(Arc::clone(&server));
     let guard = helper.create_tracked_session(SessionSpec::new("sleep").arg("1000")).await.unwrap();
     let (id, leader) = (guard.id().clone(), guard.leader().unwrap().clone());
-    assert_eq!(helper.clear_tracked(), [id.clone()]);
+    assert_eq!(helper.clear_tracked(), std::slice::from_ref(&id));
     assert!(guard.close().await.unwrap_err().is_not_tracked());
     let report = helper.kill_tracked_sessions().await.unwrap();
     assert!(report.outcomes().is_empty() && leader.is_alive());
-    assert_eq!(report.cleared(), [id.clone()]);
+    assert_eq!(report.cleared(), std::slice::from_ref(&id));
     assert!(report.to_string().contains("left alone: pty-"), "{report}");
     server.kill(&id).await.unwrap();
     server.discard_record(&id).await.unwrap();

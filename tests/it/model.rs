@@ -137,7 +137,8 @@ impl<B: World> Model<B> {
             }
             Step::KillAll => {
                 let report = self.helper.kill_tracked_sessions().await.unwrap();
-                let killed: BTreeSet<_> = report.outcomes().iter().filter_map(|outcome| outcome.id().cloned()).collect();
+                let killed: BTreeSet<_> =
+                    report.outcomes().iter().filter_map(|outcome| outcome.id().cloned()).collect();
                 assert_eq!(killed, std::mem::take(&mut self.tracked));
             }
             Step::Clear => {

@@ -5,30 +5,30 @@ use std::time::{Duration, Instant};
 use termleash::process::ProcessHandle;
 use termleash::{PtyBackend, SessionTestHelper};
 
-pub fn helper() -> SessionTestHelper {
+pub(crate) fn helper() -> SessionTestHelper {
     SessionTestHelper::new(PtyBackend::new())
 }
 
 /// A process of somebody else's, ended and reaped when it is dropped.
-pub struct Stranger {
+pub(crate) struct Stranger {
     child: Child,
 }
 
 impl Stranger {
-    pub fn new(command: &mut Command) -> Self {
+    pub(crate) fn new(command: &mut Command) -> Self {
         Self { child: command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap() }
     }
 
-    pub fn sleeping() -> Self {
+    pub(crate) fn sleeping() -> Self {
         Self::new(Command::new("sleep").arg("1000"))
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Alive, and not a zombie.
-    pub fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 }
@@ -41,7 +41,7 @@ impl Drop for Stranger {
 }
 
 /// Polls until it holds; the deadline is only for a test that fails.
-pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < Duration::from_secs(20), "{what} did not come true within 20 s");
@@ -50,11 +50,30 @@ pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// True while a process with this id lives. For ids of processes that the test itself keeps or waits for.
-pub fn lives(pid: u32) -> bool {
+pub(crate) fn lives(pid: u32) -> bool {
     ProcessHandle::open(pid).is_ok_and(|handle| handle.is_alive())
 }
 
 /// What a shell printed as the id of a process that it started.
-pub fn pid_in(text: &str) -> u32 {
+pub(crate) fn pid_in(text: &str) -> u32 {
     text.trim().parse().unwrap_or_else(|_| panic!("not a process id: {text:?}"))
+}
+
+/// The text with `N` for each number, or place in a file, that stands after one of these: the same in every run.
+pub(crate) fn masked(text: &str, prefixes: &[&str]) -> String {
+    let mut masked = text.to_owned();
+    for prefix in prefixes {
+        let mut pieces = masked.split(prefix);
+        let mut next = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let rest = piece.trim_start_matches(|char: char| char.is_ascii_digit());
+            let is_place = rest.starts_with(':') && rest[1..].starts_with(|char: char| char.is_ascii_digit());
+            let rest = if is_place { rest[1..].trim_start_matches(|char: char| char.is_ascii_digit()) } else { rest };
+            next += prefix;
+            next += if rest.len() < piece.len() { "N" } else { "" };
+            next += rest;
+        }
+        masked = next;
+    }
+    masked
 }

@@ -25,7 +25,9 @@ async fn programs_that_others_start_meanwhile_inherit_no_terminal_of_ours() {
         while !until.load(Ordering::Relaxed) || runs < 50 {
             let output = Command::new("ls").args(["-l", "/proc/self/fd"]).stdin(Stdio::null()).output().unwrap();
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            inherited.extend(text.lines().filter(|line| line.contains("ptmx") || line.contains("/dev/pts")).map(str::to_owned));
+            inherited.extend(
+                text.lines().filter(|line| line.contains("ptmx") || line.contains("/dev/pts")).map(str::to_owned),
+            );
             runs += 1;
         }
         inherited
@@ -65,7 +67,9 @@ async fn a_terminal_is_closed_although_a_stranger_holds_its_other_end() {
     let holds = format!("/proc/{}/fd/3", stranger.pid());
     eventually("the stranger's open", || std::fs::read_link(&holds).is_ok_and(|at| at.to_str() == Some(&tty))).await;
     let ours = || {
-        let links = std::fs::read_dir("/proc/self/fdinfo").unwrap().filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
+        let links = std::fs::read_dir("/proc/self/fdinfo")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
         let index = format!("tty-index:\t{}\n", tty.rsplit('/').next().unwrap());
         links.filter(|info| info.contains(&index)).count()
     };
@@ -84,9 +88,8 @@ async fn a_terminal_is_closed_although_a_stranger_holds_its_other_end() {
 async fn a_session_outlives_the_thread_that_created_it() {
     let helper = helper();
     let of_thread = helper.clone();
-    let session = std::thread::spawn(move || of_thread.blocking().create_tracked_session("sh").unwrap().keep())
-        .join()
-        .unwrap();
+    let session =
+        std::thread::spawn(move || of_thread.blocking().create_tracked_session("sh").unwrap().keep()).join().unwrap();
     assert_eq!(session.run("echo alive").await.unwrap().stdout(), "alive");
     helper.kill_tracked_sessions().await.unwrap();
     assert_eq!(session.wait_for_exit().await.unwrap().signal(), Some(1));
@@ -152,7 +155,8 @@ async fn a_stopped_session_is_continued_so_that_the_hang_up_reaches_it() {
     let session = helper.create_tracked_session(sleeping()).await.unwrap();
     let pid = session.leader_pid().unwrap();
     assert!(Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());
-    let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().rsplit(") ").next().unwrap().starts_with('T');
+    let state =
+        || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().rsplit(") ").next().unwrap().starts_with('T');
     eventually("its stop", state).await;
     let outcome = session.close().await.unwrap();
     assert_eq!(outcome.exit().and_then(ExitStatus::signal), Some(1));

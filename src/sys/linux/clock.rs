@@ -3,7 +3,7 @@
 use rustix::time::{ClockId, clock_gettime};
 
 /// Clock ticks in a second, `sysconf(_SC_CLK_TCK)`: 100 on every Linux of today.
-pub(crate) fn ticks_per_second() -> u64 {
+fn ticks_per_second() -> u64 {
     rustix::param::clock_ticks_per_second()
 }
 

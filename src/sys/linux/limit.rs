@@ -29,6 +29,10 @@ pub(crate) fn restore_descriptor_limit(pid: u32) -> io::Result<()> {
         return Ok(());
     }
     let maximum = getrlimit(Resource::Nofile).maximum;
-    prlimit(i32::try_from(pid).ok().and_then(Pid::from_raw), Resource::Nofile, Rlimit { current: Some(soft), maximum })?;
+    prlimit(
+        i32::try_from(pid).ok().and_then(Pid::from_raw),
+        Resource::Nofile,
+        Rlimit { current: Some(soft), maximum },
+    )?;
     Ok(())
 }

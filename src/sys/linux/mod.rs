@@ -3,16 +3,16 @@
 mod clock;
 mod limit;
 mod poller;
-mod procfs;
 mod process;
+mod procfs;
 mod pty;
 mod spawn;
 
-pub(crate) use clock::{now_ticks, ticks_per_second};
-pub(crate) use limit::{restore_descriptor_limit, raise_descriptor_limit};
+pub(crate) use clock::now_ticks;
+pub(crate) use limit::{raise_descriptor_limit, restore_descriptor_limit};
 pub(crate) use poller::Poller;
-pub(crate) use procfs::{ProcReader, boot_id};
 pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, session_of};
+pub(crate) use procfs::{ProcReader, boot_id};
 pub(crate) use pty::{Master, Peer};
 pub(crate) use spawn::{c_string, spawn_on_terminal};
 /// What the poller can wait for.

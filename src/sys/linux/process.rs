@@ -67,9 +67,7 @@ impl Pidfd {
         let Some(status) = waitid(WaitId::PidFd(self.fd.as_fd()), options)? else { return Ok(None) };
         Ok(Some(match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => WaitStatus::Exited(code),
-            (None, signal) => {
-                WaitStatus::Signaled { signal: signal.unwrap_or_default(), core_dumped: status.dumped() }
-            }
+            (None, signal) => WaitStatus::Signaled { signal: signal.unwrap_or_default(), core_dumped: status.dumped() },
         }))
     }
 }

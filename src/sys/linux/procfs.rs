@@ -88,11 +88,11 @@ impl ProcReader {
     }
 
     /// How many threads a process has, by the number of links of its task directory: no listing.
-    pub(crate) fn thread_count(&mut self, pid: u32) -> io::Result<u64> {
+    pub(crate) fn thread_count(&mut self, pid: u32) -> io::Result<usize> {
         self.path.clear();
         let _ = write!(self.path, "{pid}/task");
         let stat = rustix::fs::statat(self.root, self.path.as_str(), AtFlags::empty())?;
-        Ok(u64::from(stat.st_nlink).saturating_sub(2))
+        Ok(stat.st_nlink.saturating_sub(2) as usize)
     }
 
     /// The user who owns a process: its effective user, or root when it is not dumpable (proc_pid(5)).
