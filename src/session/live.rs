@@ -1,7 +1,7 @@
 //! A session as a test talks to it.
 
 use crate::backoff::Backoff;
-use crate::error::{Error, Result};
+use crate::error::{BoxError, Error, Result};
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
 use crate::process::pump::Pump;
@@ -197,8 +197,8 @@ impl Session {
     /// If a size is 0, or the session has ended.
     pub async fn resize(&self, rows: u16, cols: u16) -> Result<()> {
         let size = WindowSize { rows, cols }.check()?;
-        let resized = self.needs_terminal()?.input().resize(size);
-        resized.map_err(|cause| Error::backend(format!("failed to resize session `{}`", self.id()), cause))
+        let terminal = self.needs_terminal()?;
+        terminal.input().resize(size).map_err(|cause| self.failed(terminal, "resize", cause))
     }
 
     /// The size of its terminal.
@@ -207,8 +207,16 @@ impl Session {
     ///
     /// If the session has ended.
     pub fn window_size(&self) -> Result<WindowSize> {
-        let size = self.needs_terminal()?.input().size();
-        size.map_err(|cause| Error::backend(format!("failed to read the size of session `{}`", self.id()), cause))
+        let terminal = self.needs_terminal()?;
+        terminal.input().size().map_err(|cause| self.failed(terminal, "read the size of", cause))
+    }
+
+    fn failed(&self, terminal: &Terminal, what: &str, cause: BoxError) -> Error {
+        let what = format!("failed to {what} session `{}`", self.id());
+        if terminal.output_state().is_finished() {
+            return Error::session_ended(format!("{what}: it has ended"));
+        }
+        Error::backend(what, cause)
     }
 
     async fn exit(&self) -> Result<ExitStatus> {

@@ -28,7 +28,9 @@ pub(crate) fn find(spec: &SessionSpec, environment: &BTreeMap<OsString, OsString
     // Like exec, which says "permission denied" only if nothing better comes later.
     let mut not_executable = None;
     for directory in std::env::split_paths(path) {
+        // Absolute, since it is looked for from here and started from the session's directory.
         let candidate = from_directory(spec, &directory.join(program));
+        let candidate = std::path::absolute(&candidate).unwrap_or(candidate);
         match fs::metadata(&candidate) {
             Ok(found) if found.is_file() && is_executable(&found) => return Ok(candidate),
             Ok(found) if found.is_file() => not_executable = not_executable.or(Some(candidate)),
@@ -95,25 +97,43 @@ pub(crate) fn explain(spec: &SessionSpec, program: &Path, cause: io::Error) -> E
         return cannot(spec, &format!("{shown} is not executable; {hint}"));
     }
     match (cause.raw_os_error(), Interpreter::of(&path)) {
-        (Some(NOT_FOUND), Interpreter::Script(interpreter)) => cannot(
-            spec,
-            &format!("{shown} is a script for {interpreter}, which is missing; install it, or mend the `#!` line"),
-        ),
-        (Some(NOT_FOUND), Interpreter::Binary) => cannot(
-            spec,
-            &format!("{shown} is there, but its loader is not: it was built for another system (see `file {shown}`)"),
-        ),
-        (Some(EXEC_FORMAT), _) => {
-            let hint = "if it is a script, begin it with `#!/bin/sh`; else build or download it again";
-            cannot(spec, &format!("{shown} is neither a program of this machine nor a script; {hint}"))
+        (Some(NOT_FOUND), Interpreter::Script(interpreter)) if interpreter.ends_with('\r') => {
+            let hint = "write it with the line ends of this system, as `dos2unix` does";
+            cannot(spec, &format!("the `#!` line of {shown} ends with a carriage return; {hint}"))
+        }
+        (Some(NOT_FOUND), Interpreter::Script(interpreter)) => {
+            let hint = "install it, or mend the `#!` line";
+            cannot(spec, &format!("{shown} is a script for {interpreter}, which is missing; {hint}"))
+        }
+        (Some(NOT_PERMITTED), Interpreter::Script(interpreter)) => {
+            let hint = "run `chmod +x` on it, or mend the `#!` line";
+            cannot(spec, &format!("{shown} is a script for {interpreter}, which is not executable; {hint}"))
+        }
+        (Some(NOT_FOUND), Interpreter::Binary) => {
+            let hint = "it was built for another system (see `file` of it)";
+            cannot(spec, &format!("{shown} is there, but its loader is not: {hint}"))
+        }
+        (Some(TOO_LONG), _) => {
+            let hint = "pass the long ones in a file";
+            cannot(spec, &format!("its arguments and variables are longer than the system takes; {hint}"))
+        }
+        (Some(EXEC_FORMAT | IO | INVALID | LIB_BAD), _) => {
+            let hint = "if it is a script, begin it with `#!/bin/sh`; else it is damaged: build or download it again";
+            cannot(spec, &format!("{shown} is neither a program of this machine nor a script ({cause}); {hint}"))
         }
         _ => Error::os(format!("start `{}` ({shown})", spec.command_line()), "", cause),
     }
 }
 
-/// `ENOENT` and `ENOEXEC` on every Unix.
+// Error numbers that are the same on every Unix, but for the last, Linux's `ELIBBAD`.
 const NOT_FOUND: i32 = 2;
+/// What the kernel says of a program that ends in the middle of its header.
+const IO: i32 = 5;
+const TOO_LONG: i32 = 7;
 const EXEC_FORMAT: i32 = 8;
+const NOT_PERMITTED: i32 = 13;
+const INVALID: i32 = 22;
+const LIB_BAD: i32 = 80;
 
 fn cannot(spec: &SessionSpec, why: &str) -> Error {
     Error::invalid(format!("cannot start `{}`: {why}", spec.command_line()))
@@ -132,7 +152,8 @@ impl Interpreter {
         match beginning.strip_prefix(b"#!") {
             Some(line) if read.is_ok() => {
                 let line = String::from_utf8_lossy(line);
-                let word = line.lines().next().unwrap_or_default().split_whitespace().next();
+                // Blanks and tabs separate; a carriage return is part of the name, for the kernel as here.
+                let word = line.split('\n').next().unwrap_or_default().split([' ', '\t']).find(|word| !word.is_empty());
                 Self::Script(word.unwrap_or_default().to_owned())
             }
             _ => Self::Binary,

@@ -34,6 +34,15 @@ impl WindowSize {
     }
 }
 
+/// How many characters of a command line a message shows.
+const MOST_COMMAND: usize = 160;
+
+fn shown(char: char) -> impl Iterator<Item = char> {
+    let escaped = char.is_control().then(|| char.escape_default());
+    let plain = escaped.is_none().then_some(char);
+    escaped.into_iter().flatten().chain(plain)
+}
+
 /// A session that a backend is asked to create.
 ///
 /// A program with arguments, which reach it as they are, or one line for `sh -c`. It starts in the test's working
@@ -179,10 +188,15 @@ impl SessionSpec {
         self.name.as_deref()
     }
 
-    /// The program and its arguments on one line, for messages.
+    /// The program and its arguments on one line, for messages: short, and without what would move a cursor.
     pub(crate) fn command_line(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.arguments);
-        words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        let mut shown: String = line.chars().take(MOST_COMMAND).flat_map(shown).collect();
+        if line.chars().nth(MOST_COMMAND).is_some() {
+            shown.push('…');
+        }
+        shown
     }
 
     /// What no operating system can pass on.

@@ -83,6 +83,10 @@ impl TerminalOutput {
         self.state.update(|state| fill(&mut state.ring))
     }
 
+    pub(crate) fn is_finished(&self) -> bool {
+        self.state.peek(|state| state.is_finished)
+    }
+
     pub(crate) async fn finished(&self) {
         self.state.wait(|state| state.is_finished.then_some(())).await;
     }
@@ -146,6 +150,9 @@ impl Terminal {
         let written = Pump::get()?.within(limit, self.input.write(bytes)).await;
         match written {
             Some(Ok(())) => Ok(()),
+            Some(Err(_)) if self.output.is_finished() => {
+                Err(Error::session_ended(format!("failed to type into session `{who}`: it has ended")))
+            }
             Some(Err(cause)) => Err(Error::backend(format!("failed to type into session `{who}`"), cause)),
             None => Err(Error::timeout(
                 format!("typing {} bytes into session `{who}`: its program does not read them", bytes.len()),
