@@ -56,8 +56,8 @@ pub(crate) struct Target {
 
 struct Live {
     handle: ProcessHandle,
-    /// `None` for a leader that the rule does not let us signal: it is waited for only.
-    permit: Option<Permit>,
+    /// Refused for a leader that the rule does not let us signal: it is waited for only.
+    permit: Result<Permit, Refusal>,
 }
 
 impl Target {
@@ -67,7 +67,7 @@ impl Target {
 
     fn send(&mut self, which: usize, action: KillAction, start: Instant) {
         let live = &self.live[which];
-        let Some(permit) = live.permit else { return };
+        let Ok(permit) = live.permit else { return };
         let mut was_delivered = false;
         for signal in action.signals() {
             // The rule let us, and the kernel does not (a security module): the process is a survivor then.
@@ -107,10 +107,15 @@ pub(crate) async fn end_all(targets: &mut [Target], grace: Duration) -> Result<(
         let now = Instant::now();
         if now >= stage.ends {
             let next = stage.next(now, start, grace);
-            if next.action != stage.action && !are_gone {
-                targets.iter_mut().for_each(|target| target.send_all(next.action, start));
-            }
+            let is_new = next.action != stage.action;
             stage = next;
+            if is_new && !are_gone {
+                targets.iter_mut().for_each(|target| target.send_all(stage.action, start));
+                // After TERM the pass finds who else is to get one before the end; after KILL first there is death to wait for.
+                if stage.action == KillAction::Killed {
+                    continue;
+                }
+            }
         }
         let survey = survey(targets)?;
         let found_any = !survey.found.is_empty();
@@ -153,27 +158,27 @@ fn permit_for_leader(
     leader: &ProcessHandle,
     mark: &Mark,
     ourselves: &Ourselves,
-) -> Option<Permit> {
+) -> Result<Permit, Refusal> {
     let evidence = if leader.is_child() {
         // Our own child cannot have been replaced, as only we can reap it; its user and kernel session can change.
-        let owner = reader.owner(leader.pid()).ok()?;
+        let owner = reader.owner(leader.pid()).map_err(|_| Refusal::NotHeld)?;
         Evidence {
             identity: leader.identity(),
             expected: None,
             is_held: true,
             users: [owner, owner],
-            session: sys::session_of(leader.pid())?,
+            session: sys::session_of(leader.pid()).ok_or(Refusal::NotHeld)?,
             cookies: Vec::new(),
             cgroup: None,
             is_keepers_child: false,
             children_started: Vec::new(),
         }
     } else {
-        let (_, mut evidence, _) = examine(reader, leader.pid(), mark).ok()?;
+        let (_, mut evidence, _) = examine(reader, leader.pid(), mark).map_err(|_| Refusal::NotHeld)?;
         evidence.expected = Some(leader.identity());
         evidence
     };
-    may_signal(&evidence, mark, ourselves).ok()
+    may_signal(&evidence, mark, ourselves)
 }
 
 async fn all_gone(targets: &[Target]) -> Result<()> {
@@ -218,7 +223,7 @@ fn take_in(
             continue;
         }
         target.ending.was_already_gone = false;
-        target.live.push(Live { handle: found.handle, permit: Some(found.permit) });
+        target.live.push(Live { handle: found.handle, permit: Ok(found.permit) });
         target.send(target.live.len() - 1, action, start);
     }
 }
@@ -234,9 +239,11 @@ fn finish(targets: &mut [Target], below: Vec<(usize, ProcessSummary)>) {
                 let (handle, stat) = ProcessHandle::open_with(reader, pid).ok()?;
                 Some(ProcessSummary::read(reader, handle.identity(), &stat))
             });
-            if let Some(summary) = read.filter(|summary| summary.identity == live.handle.identity()) {
-                target.ending.survivors.push(summary);
+            let Some(summary) = read.filter(|summary| summary.identity == live.handle.identity()) else { continue };
+            if let Err(why) = live.permit {
+                target.ending.suspects.push(Suspect { process: summary.clone(), why });
             }
+            target.ending.survivors.push(summary);
         }
     }
     for (index, summary) in below {

@@ -126,6 +126,11 @@ impl<B: SessionBackend> BackendCheck<B> {
         if !book.note(rules::CREATE, filled.map(|()| None)) {
             return;
         }
+        // Of two living sessions with one id nothing can be said.
+        if kit.reused.is_some() {
+            book.note(rules::IDS, rules::distinct_ids(kit));
+            return;
+        }
         let made = kit.bystanders.clone();
         let mut state = Ok(None);
         for made in &made {

@@ -68,6 +68,8 @@ const DYING: Duration = Duration::from_millis(250);
 const AFTERMATH: Duration = Duration::from_millis(200);
 /// How long servers take from a polite kill to one that is not.
 const ESCALATION: Duration = Duration::from_secs(4);
+/// How long after a creation its program may take to start, and so to show its environment.
+const COOKIE_SHOWS: Duration = Duration::from_millis(300);
 /// How long a program may take to begin to ignore signals.
 const BEGINNING: Duration = Duration::from_secs(2);
 
@@ -121,7 +123,7 @@ pub(crate) fn leader(made: &Made) -> Verdict {
 }
 
 pub(crate) async fn cookie<B: SessionBackend>(kit: &Kit<B>, made: &Made) -> Verdict {
-    let deadline = Instant::now() + Duration::from_secs(1).min(kit.limit);
+    let deadline = Instant::now() + COOKIE_SHOWS.min(kit.limit);
     for pause in Backoff::new() {
         match marked_by(&[made.cookie]) {
             Ok(found) if made.leader().is_none() && !found.is_empty() => break,

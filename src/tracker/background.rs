@@ -32,6 +32,17 @@ pub(crate) fn close_in_background(shared: &Arc<Shared>, entry: Arc<Entry>) {
     }
 }
 
+struct StopOnPanic<'a>(&'a Shared);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            stop(self.0);
+        }
+    }
+}
+
+/// What is in the queue stays tracked: the helper's next kill or its end sees to it.
 fn stop(shared: &Shared) {
     shared.background.update(|background| {
         background.is_running = false;
@@ -40,6 +51,8 @@ fn stop(shared: &Shared) {
 }
 
 fn work_off(shared: &Shared) {
+    // Also when a backend panics: the next dropped guard starts another thread then.
+    let _stop = StopOnPanic(shared);
     let Ok(runtime) = Runtime::new() else { return stop(shared) };
     loop {
         let entries = shared.background.update(|background| {

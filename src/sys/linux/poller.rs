@@ -2,7 +2,7 @@
 
 use crate::sys::{Interest, Ready};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -46,12 +46,12 @@ impl Poller {
     /// Fills `ready` with what happened, or with nothing after `limit` or an interrupt.
     pub(crate) fn wait(&self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> io::Result<()> {
         ready.clear();
-        let limit = limit.map(|limit| Timespec {
-            tv_sec: limit.as_secs().min(3600).cast_signed(),
-            tv_nsec: limit.subsec_nanos().into(),
-        });
+        if let Some(limit) = limit {
+            self.wait_precisely(limit)?;
+        }
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut events = [const { std::mem::MaybeUninit::<Event>::uninit() }; BATCH];
-        let found = match epoll::wait(&self.epoll, &mut events, limit.as_ref()) {
+        let found = match epoll::wait(&self.epoll, &mut events, limit.map(|_| now).as_ref()) {
             Ok((found, _)) => found,
             Err(rustix::io::Errno::INTR) => return Ok(()),
             Err(cause) => return Err(cause.into()),
@@ -70,6 +70,16 @@ impl Poller {
             });
         }
         Ok(())
+    }
+
+    /// Waits for the epoll descriptor itself: epoll_wait rounds a limit up to whole milliseconds, and a grace that ends
+    /// a millisecond late is seen. An interrupted wait ends early, which whoever waits takes for granted.
+    fn wait_precisely(&self, limit: Duration) -> io::Result<()> {
+        let limit = Timespec { tv_sec: limit.as_secs().min(3600).cast_signed(), tv_nsec: limit.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], Some(&limit)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(cause) => Err(cause.into()),
+        }
     }
 }
 
