@@ -19,7 +19,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let talking = helper.create_tracked_session("bash").await?;
         let daemonic = helper.create_tracked_session("sh").await?;
         let idle = helper.create_tracked_session(SessionSpec::new("sleep").arg("1000")).await?;
-        println!("three sessions of ours: {}, {}, {}; a stranger's: {}\n", talking.id(), daemonic.id(), idle.id(), stranger.id());
+        println!(
+            "three sessions of ours: {}, {}, {}; a stranger's: {}\n",
+            talking.id(),
+            daemonic.id(),
+            idle.id(),
+            stranger.id()
+        );
 
         // Talk to one: a command's output without echo and prompt, and its status.
         let size = talking.run("stty size").await?;

@@ -68,6 +68,10 @@ impl Target {
     fn send(&mut self, which: usize, action: KillAction, start: Instant) {
         let live = &self.live[which];
         let Ok(permit) = live.permit else { return };
+        if live.handle.is_known_dead() {
+            // Another of the batch is why this stage came.
+            return;
+        }
         let mut was_delivered = false;
         for signal in action.signals() {
             // The rule let us, and the kernel does not (a security module): the process is a survivor then.

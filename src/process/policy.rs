@@ -76,7 +76,7 @@ impl KillAction {
 
 impl fmt::Display for KillAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::AskedBackend => "asked the backend",
             Self::HungUp => "HUP",
             Self::Terminated => "TERM",

@@ -1,6 +1,6 @@
 //! What a terminal server must be able to do for its tests.
 
-use crate::error::BoxError;
+use crate::error::{BoxError, Error};
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
 use crate::session::future::BoxFuture;
@@ -20,9 +20,13 @@ use crate::session::terminal::Terminal;
 pub trait SessionBackend: Send + Sync + 'static {
     /// Creates a session. The specification's environment contains the session's cookie: pass it on if there is any
     /// way to, as it proves which processes are the session's.
+    ///
+    /// An id must not be that of an earlier session, whether it lives or not: a late kill of that one would end this.
+    /// A server that counts anew after a restart says so by [`Created::with_server`].
     fn create(&self, spec: &SessionSpec) -> impl Future<Output = Result<Created, BoxError>> + Send;
 
-    /// Ends a session, or begins to. An unknown id may be an error or not; it never ends another session.
+    /// Ends a session, or begins to. For an unknown id, and for a session that has ended already, it answers at once,
+    /// with an error or not, and never ends another session.
     fn kill(&self, id: &SessionId) -> impl Future<Output = Result<(), BoxError>> + Send;
 
     /// What the server says of a session.
@@ -34,9 +38,10 @@ pub trait SessionBackend: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// The ids of all sessions, everybody's: used to verify, never to choose what to kill. The default is an error.
+    /// The ids of all sessions, everybody's: used to verify, never to choose what to kill. The default is an error that
+    /// [`is_unsupported`](Error::is_unsupported).
     fn list(&self) -> impl Future<Output = Result<Vec<SessionId>, BoxError>> + Send {
-        async { Err("this backend cannot list sessions".into()) }
+        async { Err(Error::unsupported("this backend cannot list sessions").into()) }
     }
 }
 
@@ -65,7 +70,8 @@ impl Created {
     }
 
     /// The process that leads it, by the server's word. It is believed if it started after the request and carries
-    /// the session's cookie, or descends from the server.
+    /// the session's cookie, or descends from the server. Do not name one of another user or in another PID namespace:
+    /// it cannot be held from here.
     pub fn with_leader(mut self, pid: u32) -> Self {
         self.leader = Leader::Claimed(pid);
         self

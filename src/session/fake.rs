@@ -141,6 +141,16 @@ impl FakeBackend {
         if fails { Err(format!("the fake backend was told to fail at `{method}`").into()) } else { Ok(()) }
     }
 
+    fn will_be_born_late(&self, spec: &SessionSpec) -> Result<bool> {
+        let mut state = self.world.state.lock();
+        let late = state.find_fault(|fault| if let Fault::BornLate(after) = fault { Some(*after) } else { None });
+        let Some(after) = late else { return Ok(false) };
+        let spec = spec.clone();
+        // That it cannot be started is told to nobody, as nobody waits.
+        self.world.later(&mut state, after, move |state| drop(state.start(None, &spec)))?;
+        Ok(true)
+    }
+
     /// What a kill does at once. Answers with those whose death is to be waited for.
     fn kill_now(&self, id: &SessionId) -> Result<Vec<u64>> {
         let mut state = self.world.state.lock();
@@ -174,6 +184,9 @@ impl SessionBackend for FakeBackend {
     async fn create(&self, spec: &SessionSpec) -> Result<Created, BoxError> {
         self.enter(Method::Create, None).await?;
         spec.check()?;
+        if self.will_be_born_late(spec)? {
+            std::future::pending::<()>().await;
+        }
         let mut state = self.world.state.lock();
         let (mut created, number) = state.start(None, spec)?;
         if let Some((after, status)) = state.find_fault(|fault| match fault {
@@ -311,14 +324,35 @@ mod tests {
         assert_eq!(fake.calls().iter().filter(|call| call.method == Method::Kill).count(), 3);
     }
 
-    #[test]
-    fn a_late_death_comes_and_a_natural_one_has_its_status() {
-        let fake = FakeBackend::new().fault(Fault::DiesLate(Duration::from_millis(5)));
-        let id = create(&fake);
-        park_on(fake.kill(&id)).unwrap();
-        for pause in Backoff::new().take_while(|_| !fake.sessions().is_empty()) {
+    fn wait_for(fake: &FakeBackend, living: usize) {
+        for pause in Backoff::new().take_while(|_| fake.sessions().len() != living) {
             park_on(Pump::get().unwrap().sleep(pause));
         }
+    }
+
+    #[test]
+    fn births_and_deaths_come_late() {
+        let soon = Duration::from_millis(5);
+        let fake = FakeBackend::new().fault(Fault::DiesLate(soon));
+        let id = create(&fake);
+        park_on(fake.kill(&id)).unwrap();
+        wait_for(&fake, 0);
+        assert_eq!(state(&fake, &id), SessionState::Exited(Some(KILLED)));
+
+        fake.set_faults([Fault::BornLate(soon)]);
+        let spec = SessionSpec::new("bash");
+        let asked = Pump::get().unwrap().within(Duration::from_millis(1), fake.create(&spec));
+        assert!(park_on(asked).is_none());
+        wait_for(&fake, 1);
+    }
+
+    #[test]
+    fn a_natural_end_has_its_status() {
+        let fake = FakeBackend::new().fault(Fault::EndsAfter(Duration::from_millis(5), 4));
+        let id = create(&fake);
+        wait_for(&fake, 0);
+        assert_eq!(state(&fake, &id), SessionState::Exited(Some(ExitStatus::Exited(4))));
+        fake.set_faults([]);
         let id = create(&fake);
         fake.exit(&id, 3);
         assert_eq!(state(&fake, &id), SessionState::Exited(Some(ExitStatus::Exited(3))));

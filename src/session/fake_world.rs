@@ -33,7 +33,7 @@ pub(crate) struct State {
     /// Each with how many calls it has met.
     pub(crate) faults: Vec<(Fault, usize)>,
     pub(crate) calls: Vec<Call>,
-    /// A thread that waits to end a session stops waiting when its sender is dropped.
+    /// A thread that waits stops waiting when its sender is dropped.
     pub(crate) timers: Vec<Sender<()>>,
 }
 
@@ -132,7 +132,7 @@ impl State {
             victims.extend(living().filter(|fake| matches(id.as_str(), fake.id.as_str())));
         }
         if self.has(&Fault::KillsNewest) {
-            victims.extend(living().last());
+            victims.extend(living().next_back());
         }
         victims.iter().map(|fake| fake.number).collect()
     }
@@ -205,7 +205,30 @@ fn exit_line(spec: &SessionSpec) -> Option<i32> {
 }
 
 impl World {
-    /// Ends a session after a while, unless the backend ends before.
+    /// Does something after a while, unless the backend ends before.
+    pub(crate) fn later(
+        self: &Arc<Self>,
+        state: &mut State,
+        after: Duration,
+        act: impl FnOnce(&mut State) + Send + 'static,
+    ) -> Result<()> {
+        let (sender, is_over) = channel();
+        state.timers.push(sender);
+        let world: Weak<Self> = Arc::downgrade(self);
+        let wait = move || {
+            if is_over.recv_timeout(after) == Err(RecvTimeoutError::Timeout)
+                && let Some(world) = world.upgrade()
+            {
+                act(&mut world.state.lock());
+            }
+        };
+        thread::Builder::new()
+            .name("termleash-fake".into())
+            .spawn(wait)
+            .map(drop)
+            .map_err(|cause| Error::os("start a thread for a fake session", "raise `ulimit -u`", cause))
+    }
+
     pub(crate) fn end_later(
         self: &Arc<Self>,
         state: &mut State,
@@ -213,22 +236,11 @@ impl World {
         after: Duration,
         status: ExitStatus,
     ) -> Result<()> {
-        let (sender, is_over) = channel();
-        state.timers.push(sender);
-        let world: Weak<Self> = Arc::downgrade(self);
-        let end = move || {
-            if is_over.recv_timeout(after) == Err(RecvTimeoutError::Timeout)
-                && let Some(world) = world.upgrade()
-                && let Some(fake) = world.state.lock().by_number(number).filter(|fake| fake.is_alive)
-            {
+        self.later(state, after, move |state| {
+            if let Some(fake) = state.by_number(number).filter(|fake| fake.is_alive) {
                 fake.end(status);
             }
-        };
-        thread::Builder::new()
-            .name("termleash-fake".into())
-            .spawn(end)
-            .map(drop)
-            .map_err(|cause| Error::os("start a thread that ends a fake session", "raise `ulimit -u`", cause))
+        })
     }
 }
 

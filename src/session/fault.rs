@@ -91,6 +91,9 @@ pub enum Fault {
     AnswersOtherId,
     /// A creation succeeds, and its answer is an error.
     LosesAnswer,
+    /// A creation never ends, and its session is born this long after the request, whether or not somebody still
+    /// waits for it.
+    BornLate(Duration),
     /// A creation names this process as the session's leader.
     NamesLeader(u32),
     /// The session's process does not get the cookie.

@@ -78,7 +78,8 @@ fn objection(id: &str) -> Option<&'static str> {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        // Pads as a table asks for.
+        f.pad(&self.0)
     }
 }
 

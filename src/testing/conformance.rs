@@ -26,6 +26,8 @@ use std::time::Duration;
 /// What is true of a session is known where the backend names its leader and that is believed (on Linux); elsewhere
 /// the backend's word is compared with itself only, and a check that needs more is skipped.
 ///
+/// A session that is born after its creation was given up is ended if that happens before the end of the checks.
+///
 /// # Errors
 ///
 /// If the process cannot wait for anything (no descriptor or thread is left), or a `TERMLEASH_…` variable is malformed.

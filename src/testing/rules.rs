@@ -368,9 +368,9 @@ pub(crate) async fn slow_death<B: SessionBackend>(kit: &mut Kit<B>, spec: &Sessi
 
 /// Whether a process ignores HUP and TERM: bits 0 and 14 of `SigIgn` in its `status` (proc_pid_status(5)).
 fn ignores_signals(process: &ProcessHandle) -> bool {
-    let status = reader().and_then(|mut reader| {
-        let status = reader.read(process.pid(), "status").map(|status| String::from_utf8_lossy(status).into_owned());
-        Ok(status.unwrap_or_default())
+    let status = reader().ok().and_then(|mut reader| {
+        let status = reader.read(process.pid(), "status").ok()?;
+        Some(String::from_utf8_lossy(status).into_owned())
     });
     let status = status.unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
