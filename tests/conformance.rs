@@ -74,6 +74,7 @@ fn each_broken_rule_is_found_without_knowing_a_leader() {
         (Fault::Fails(Method::State), "state of a live session"),
         (Fault::FailsFirst(Method::State, 1), "state of a live session"),
         (Fault::ListsNothing, "list"),
+        (Fault::Fails(Method::List), "list"),
         (Fault::Fails(Method::Kill), "kill"),
         (Fault::FailsFirst(Method::Kill, 1), "kill"),
         (Fault::IgnoresKill, "death"),

@@ -1,7 +1,7 @@
 //! The kit's hands: the sessions that it made, calls with a bound, and a clean-up that leaves none of them.
 
 use crate::backoff::Backoff;
-use crate::error::{BoxError, Result};
+use crate::error::{BoxError, Error, Result};
 use crate::process::claim::accept_leader;
 use crate::process::cookie::Cookie;
 use crate::process::handle::ProcessHandle;
@@ -185,9 +185,17 @@ impl<B: SessionBackend> Kit<B> {
         self.call(Method::Discard, Some(id), async { backend.discard_record(id).await }).await
     }
 
-    pub(crate) async fn list(&mut self) -> Step<Answer<Vec<SessionId>>> {
+    /// `None` from a backend that cannot list, which is no failure.
+    pub(crate) async fn list(&mut self) -> Step<Answer<Option<Vec<SessionId>>>> {
         let backend = Arc::clone(&self.backend);
-        self.call(Method::List, None, async { backend.list().await }).await
+        let list = async {
+            match backend.list().await {
+                Ok(list) => Ok(Some(list)),
+                Err(cause) if cause.downcast_ref().is_some_and(Error::is_unsupported) => Ok(None),
+                Err(cause) => Err(cause),
+            }
+        };
+        self.call(Method::List, None, list).await
     }
 
     pub(crate) async fn pause(&self, duration: Duration) {
