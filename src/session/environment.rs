@@ -2,28 +2,50 @@
 
 use crate::process::cookie::is_cookie_name;
 use crate::session::spec::SessionSpec;
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 /// Every program knows it, and what a test sees must not depend on the terminal that the test was started from.
 const TERM: &str = "xterm-256color";
 
 /// The test's own environment, less what is ours or describes another terminal, with the specification's changes.
-pub(crate) fn for_session(spec: &SessionSpec) -> BTreeMap<OsString, OsString> {
+pub(crate) fn for_session(spec: &SessionSpec) -> Environment {
     build(spec, std::env::vars_os())
 }
 
-fn build(spec: &SessionSpec, own: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<OsString, OsString> {
-    let mut environment = BTreeMap::new();
+/// Names and values, each name once. No map: there are few changes to many variables, and building one for every
+/// session would cost more than it saves.
+pub(crate) struct Environment(Vec<(OsString, OsString)>);
+
+impl Environment {
+    pub(crate) fn remove(&mut self, name: &OsStr) {
+        self.0.retain(|(other, _)| other != name);
+    }
+
+    fn set(&mut self, name: &OsStr, value: &OsStr) {
+        self.remove(name);
+        self.0.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
+        self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+}
+
+fn build(spec: &SessionSpec, own: impl Iterator<Item = (OsString, OsString)>) -> Environment {
+    let mut environment = Environment(Vec::new());
     if !spec.env_is_cleared() {
-        environment.extend(own.filter(|(name, _)| !is_withheld(name)));
-        environment.insert("TERM".into(), TERM.into());
+        environment.0.extend(own.filter(|(name, _)| !is_withheld(name)));
+        environment.set(OsStr::new("TERM"), OsStr::new(TERM));
     }
     for (name, value) in spec.environment() {
         match value {
-            Some(value) => environment.insert(name.to_owned(), value.to_owned()),
+            Some(value) => environment.set(name, value),
             None => environment.remove(name),
-        };
+        }
     }
     environment
 }
@@ -51,7 +73,10 @@ mod tests {
 
     fn names(spec: SessionSpec) -> Vec<String> {
         let environment = build(&spec, own());
-        environment.into_iter().map(|(name, value)| format!("{}={}", name.display(), value.display())).collect()
+        let mut names: Vec<String> =
+            environment.iter().map(|(name, value)| format!("{}={}", name.display(), value.display())).collect();
+        names.sort();
+        names
     }
 
     #[test]

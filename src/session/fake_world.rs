@@ -186,7 +186,7 @@ fn start_process(spec: &SessionSpec, loses_cookie: bool) -> Result<Child> {
     if let (true, Some(cookie)) = (loses_cookie, spec.cookie()) {
         environment.remove(std::ffi::OsStr::new(&cookie.name()));
     }
-    command.env_clear().envs(environment);
+    command.env_clear().envs(environment.iter());
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().map_err(|cause| {
         Error::os(

@@ -3,7 +3,7 @@
 use crate::error::{BoxError, Error, Result};
 use crate::process::handle::ProcessHandle;
 use crate::process::pump::{Pump, Source};
-use crate::session::environment;
+use crate::session::environment::{self, Environment};
 use crate::session::future::BoxFuture;
 use crate::session::program;
 use crate::session::spec::{SessionSpec, WindowSize};
@@ -11,7 +11,7 @@ use crate::session::terminal::{Terminal, TerminalInput, TerminalOutput};
 use crate::sys::{self, Cells, Interest, Master, Peer, Ready};
 use crate::watched::Watched;
 use parking_lot::Mutex;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,22 +42,21 @@ pub(crate) fn start(spec: &SessionSpec, max_output: usize) -> Result<(ProcessHan
     terminal.clone().supervise(pid)
 }
 
-fn spawn(
-    spec: &SessionSpec,
-    program: &Path,
-    environment: &std::collections::BTreeMap<std::ffi::OsString, std::ffi::OsString>,
-    peer: &Peer,
-) -> Result<u32> {
+fn spawn(spec: &SessionSpec, program: &Path, environment: &Environment, peer: &Peer) -> Result<u32> {
     let arguments = std::iter::once(spec.program()).chain(spec.arguments().iter().map(|argument| &**argument));
     let arguments = arguments.map(c_string).collect::<Result<Vec<_>>>()?;
-    let variables: Vec<CString> = environment
-        .iter()
-        .map(|(name, value)| c_string(&[name.as_os_str(), value.as_os_str()].join(OsStr::new("="))))
-        .collect::<Result<_>>()?;
+    let variables = environment.iter().map(|(name, value)| variable(name, value)).collect::<Result<Vec<_>>>()?;
     let directory = spec.directory().map(|directory| c_string(directory.as_os_str())).transpose()?;
     let path = c_string(program.as_os_str())?;
     sys::spawn_on_terminal(peer, &path, &arguments, &variables, directory.as_deref())
         .map_err(|cause| program::explain(spec, program, cause))
+}
+
+/// `NAME=value`, in one allocation.
+fn variable(name: &OsStr, value: &OsStr) -> Result<CString> {
+    let mut both = OsString::with_capacity(name.len() + 1 + value.len() + 1);
+    both.extend([name, OsStr::new("="), value]);
+    sys::c_string(both).map_err(|_| Error::invalid(format!("the variable {name:?} contains a NUL")))
 }
 
 fn c_string(text: &OsStr) -> Result<CString> {

@@ -4,9 +4,9 @@
 //! loader and a missing working directory alike; which it was is found out afterwards.
 
 use crate::error::{Error, Result};
+use crate::session::environment::Environment;
 use crate::session::spec::SessionSpec;
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -19,12 +19,12 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// # Errors
 ///
 /// [`Error::is_invalid_input`] if there is none.
-pub(crate) fn find(spec: &SessionSpec, environment: &BTreeMap<OsString, OsString>) -> Result<PathBuf> {
+pub(crate) fn find(spec: &SessionSpec, environment: &Environment) -> Result<PathBuf> {
     let program = spec.program();
     if program.as_encoded_bytes().contains(&b'/') {
         return Ok(program.into());
     }
-    let path = environment.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
+    let path = environment.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
     // Like exec, which says "permission denied" only if nothing better comes later.
     let mut not_executable = None;
     for directory in std::env::split_paths(path) {

@@ -57,6 +57,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct PtyBackend {
     system: System,
     max_output: Option<usize>,
+    /// Read once, when the backend is made; what was wrong with it is told by the first creation.
+    settings: Result<Settings, String>,
     sessions: Mutex<HashMap<SessionId, Record>>,
 }
 
@@ -115,7 +117,8 @@ impl PtyBackend {
     }
 
     fn on(system: System) -> Self {
-        Self { system, max_output: None, sessions: Mutex::default() }
+        let settings = Settings::from_env().map_err(|cause| cause.to_string());
+        Self { system, max_output: None, settings, sessions: Mutex::default() }
     }
 
     /// How many bytes of each session's output are kept, 4 KiB to 1 GiB; the newest are, and how many were dropped is
@@ -127,7 +130,8 @@ impl PtyBackend {
     }
 
     fn start(&self, spec: &SessionSpec) -> Result<(Holder, Terminal)> {
-        let max_output = self.max_output.map_or_else(|| Ok(Settings::from_env()?.max_output), Ok::<_, Error>)?;
+        let settings = self.settings.as_ref().map_err(|text| Error::invalid(text.clone()))?;
+        let max_output = self.max_output.unwrap_or(settings.max_output);
         match &self.system {
             System::Own => {
                 let (leader, terminal) = native::start(spec, max_output)?;
@@ -217,7 +221,8 @@ impl SessionBackend for PtyBackend {
         match holder {
             Holder::Leader(leader) => {
                 let mut targets = [Target::new(mark, Some(leader))];
-                end_all(&mut targets, Settings::from_env()?.grace).await?;
+                let grace = self.settings.as_ref().map_or(Settings::default().grace, |settings| settings.grace);
+                end_all(&mut targets, grace).await?;
                 let [Target { ending, .. }] = targets;
                 if let Some(survivor) = ending.survivors.first() {
                     return Err(

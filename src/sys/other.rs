@@ -203,6 +203,6 @@ pub(crate) fn is_executable(_file: &std::fs::Metadata) -> bool {
 }
 
 /// Bytes of a path or an argument: UTF-8 here.
-pub(crate) fn c_string(text: &std::ffi::OsStr) -> Result<CString, std::ffi::NulError> {
-    CString::new(text.to_string_lossy().as_bytes())
+pub(crate) fn c_string(text: impl Into<std::ffi::OsString>) -> Result<CString, std::ffi::NulError> {
+    CString::new(text.into().to_string_lossy().into_owned())
 }

@@ -171,6 +171,6 @@ impl Drop for Attributes {
 }
 
 /// The bytes of a path or an argument, for the kernel.
-pub(crate) fn c_string(text: &std::ffi::OsStr) -> Result<CString, std::ffi::NulError> {
-    CString::new(std::os::unix::ffi::OsStrExt::as_bytes(text))
+pub(crate) fn c_string(text: impl Into<std::ffi::OsString>) -> Result<CString, std::ffi::NulError> {
+    CString::new(std::os::unix::ffi::OsStringExt::into_vec(text.into()))
 }
