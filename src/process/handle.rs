@@ -79,48 +79,46 @@ impl ProcessHandle {
         if fd.has_exited()? || stat.is_dead() {
             return Err(io::Error::other("it has exited"));
         }
-        Ok((Self::new(fd, pid, &stat, pid_namespace, false, None)?, stat))
+        Ok((Self::new(fd, pid, stat.started, pid_namespace, None)?, stat))
     }
 
     /// Takes hold of a child that this process has just started and nobody else reaps, watches it from now on and
     /// reaps it when it ends; then `on_exit` runs on the pump's thread. Works for one that has ended already.
-    pub(crate) fn of_child(pid: u32, on_exit: impl FnOnce() + Send + 'static) -> Result<Self> {
-        let ourself = OurSelf::get()?;
-        let pump = Pump::get()?;
+    pub(crate) fn of_child(child: NewChild, on_exit: impl FnOnce() + Send + 'static) -> Result<Self> {
+        let (pump, ourself) = (Pump::get()?, OurSelf::get()?);
         let hold = || {
-            let fd = Pidfd::open(pid)?;
-            let stat = read_stat(&mut ProcReader::new()?, pid)?;
-            if stat.parent != ourself.pid {
+            let fd = Pidfd::open(child.pid)?;
+            if !fd.is_our_child()? {
                 return Err(io::Error::other("it is not a child of this process"));
             }
-            let handle = Self::new(fd, pid, &stat, ourself.pid_namespace, true, Some(Box::new(on_exit)))?;
+            let started = child.started()?;
+            let handle = Self::new(fd, child.pid, started, ourself.pid_namespace, Some(Box::new(on_exit)))?;
             handle.watch(pump)?;
             io::Result::Ok(handle)
         };
         hold().map_err(|cause| {
             let hint = "a test process that ignores SIGCHLD, or calls wait() for any child, takes children away from \
                         whoever started them";
-            Error::os(format!("take hold of the new child {pid}"), hint, cause)
+            Error::os(format!("take hold of the new child {}", child.pid), hint, cause)
         })
     }
 
     fn new(
         fd: Pidfd,
         pid: u32,
-        stat: &Stat,
+        started: Ticks,
         pid_namespace: u64,
-        is_child: bool,
-        on_exit: Option<Box<dyn FnOnce() + Send>>,
+        of_child: Option<Box<dyn FnOnce() + Send>>,
     ) -> io::Result<Self> {
         let boot = OurSelf::get().map_err(io::Error::other)?.boot;
-        let identity = ProcessIdentity { pid, started: stat.started, boot, pid_namespace };
+        let identity = ProcessIdentity { pid, started, boot, pid_namespace };
         Ok(Self {
             inner: Arc::new(Inner {
                 identity,
-                is_child,
+                is_child: of_child.is_some(),
                 exit: Watched::new(Exit::Alive),
                 pidfd: Mutex::new(Some(Watching { fd, token: None })),
-                on_exit: Mutex::new(on_exit),
+                on_exit: Mutex::new(of_child),
             }),
         })
     }
@@ -207,6 +205,40 @@ impl ProcessHandle {
     }
 }
 
+/// A child that was started a moment ago.
+#[derive(Clone, Copy)]
+pub(crate) struct NewChild {
+    pid: u32,
+    /// The clock before and after the call that started it, if that was measured.
+    between: Option<(Ticks, Ticks)>,
+}
+
+impl NewChild {
+    pub(crate) fn known_by_pid(pid: u32) -> Self {
+        Self { pid, between: None }
+    }
+
+    /// Calls what starts a child, between two looks at the clock.
+    pub(crate) fn start<E>(start: impl FnOnce() -> Result<u32, E>) -> Result<Self, E> {
+        let before = sys::now_ticks();
+        let pid = start()?;
+        Ok(Self { pid, between: Some((before, sys::now_ticks())) })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// When it started. A tick is 10 ms, so both looks nearly always see the same one, and then that is the answer; a
+    /// file of /proc, which the kernel makes for each process when it is first asked for, costs ten times as much.
+    fn started(&self) -> io::Result<Ticks> {
+        match self.between {
+            Some((before, after)) if before == after => Ok(before),
+            _ => Ok(read_stat(&mut ProcReader::new()?, self.pid)?.started),
+        }
+    }
+}
+
 /// `ESRCH` on every Unix.
 const NO_SUCH_PROCESS: i32 = 3;
 
@@ -266,4 +298,33 @@ pub(crate) fn reader() -> Result<ProcReader> {
 pub(crate) fn read_stat(reader: &mut ProcReader, pid: u32) -> io::Result<Stat> {
     let content = reader.read(pid, "stat")?;
     Stat::parse(content).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its `stat` is malformed"))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn the_clock_and_the_kernel_agree_on_a_childs_start() {
+        let mut seen = 0;
+        for _ in 0..200 {
+            let mut child = None;
+            let new = NewChild::start(|| {
+                let spawned = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn()?;
+                let pid = spawned.id();
+                child = Some(spawned);
+                io::Result::Ok(pid)
+            })
+            .unwrap();
+            let by_kernel = read_stat(&mut reader().unwrap(), new.pid()).unwrap().started;
+            let by_clock = new.started().unwrap();
+            let mut child = child.unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert_eq!(by_clock, by_kernel);
+            seen += usize::from(new.between.is_some_and(|(before, after)| before == after));
+        }
+        assert!(seen > 0, "the clock was never enough");
+    }
 }

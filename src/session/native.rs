@@ -1,7 +1,7 @@
 //! A session on a pty of our own: started without fork, read by the pump, closed when it is over.
 
 use crate::error::{BoxError, Error, Result};
-use crate::process::handle::ProcessHandle;
+use crate::process::handle::{NewChild, ProcessHandle};
 use crate::process::pump::{Pump, Source};
 use crate::session::environment::{self, Environment};
 use crate::session::future::BoxFuture;
@@ -35,20 +35,20 @@ pub(crate) fn start(spec: &SessionSpec, max_output: usize) -> Result<(ProcessHan
     let terminal = PtyTerminal::new(master, max_output).map_err(no_terminal)?;
     Pump::get()?;
 
-    let pid = spawn(spec, &program, &environment, &peer)?;
+    let child = spawn(spec, &program, &environment, &peer)?;
     drop((peer, spare));
     // The program may have ended by now, or may not let us: then it has the limit that it inherited.
-    let _ = sys::restore_descriptor_limit(pid);
-    terminal.clone().supervise(pid)
+    let _ = sys::restore_descriptor_limit(child.pid());
+    terminal.supervise(child)
 }
 
-fn spawn(spec: &SessionSpec, program: &Path, environment: &Environment, peer: &Peer) -> Result<u32> {
+fn spawn(spec: &SessionSpec, program: &Path, environment: &Environment, peer: &Peer) -> Result<NewChild> {
     let arguments = std::iter::once(spec.program()).chain(spec.arguments().iter().map(|argument| &**argument));
     let arguments = arguments.map(c_string).collect::<Result<Vec<_>>>()?;
     let variables = environment.iter().map(|(name, value)| variable(name, value)).collect::<Result<Vec<_>>>()?;
     let directory = spec.directory().map(|directory| c_string(directory.as_os_str())).transpose()?;
     let path = c_string(program.as_os_str())?;
-    sys::spawn_on_terminal(peer, &path, &arguments, &variables, directory.as_deref())
+    NewChild::start(|| sys::spawn_on_terminal(peer, &path, &arguments, &variables, directory.as_deref()))
         .map_err(|cause| program::explain(spec, program, cause))
 }
 
@@ -120,9 +120,9 @@ impl PtyTerminal {
     }
 
     /// Takes hold of the child that was just started on it, and reads what it prints from now on.
-    pub(crate) fn supervise(self: Arc<Self>, pid: u32) -> Result<(ProcessHandle, Terminal)> {
+    pub(crate) fn supervise(self: Arc<Self>, child: NewChild) -> Result<(ProcessHandle, Terminal)> {
         let terminal = Arc::clone(&self);
-        let leader = ProcessHandle::of_child(pid, move || terminal.leader_ended())?;
+        let leader = ProcessHandle::of_child(child, move || terminal.leader_ended())?;
         let pump = Pump::get()?;
         // It is closed already if the program was that fast.
         if let Some(open) = &mut *self.open.lock() {

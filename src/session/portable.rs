@@ -5,7 +5,7 @@
 
 use crate::error::{BoxError, Error, Result};
 use crate::process::exit::ExitStatus;
-use crate::process::handle::ProcessHandle;
+use crate::process::handle::{NewChild, ProcessHandle};
 use crate::session::environment;
 use crate::session::future::BoxFuture;
 use crate::session::native::PtyTerminal;
@@ -51,7 +51,7 @@ pub(crate) fn start(system: &dyn PtySystem, spec: &SessionSpec, max_output: usiz
     if let (Some(master), Some(pid)) = (adopted, child.process_id()) {
         let terminal =
             PtyTerminal::new(master, max_output).map_err(|cause| Error::os("read the pty's name", "", cause))?;
-        if let Ok((leader, terminal)) = terminal.supervise(pid) {
+        if let Ok((leader, terminal)) = terminal.supervise(NewChild::known_by_pid(pid)) {
             return Ok(Started::Held(leader, terminal));
         }
     }

@@ -138,6 +138,10 @@ impl Pidfd {
         match *self {}
     }
 
+    pub(crate) fn is_our_child(&self) -> io::Result<bool> {
+        match *self {}
+    }
+
     pub(crate) fn reap(&self) -> io::Result<Option<WaitStatus>> {
         match *self {}
     }

@@ -74,10 +74,6 @@ impl Entry {
         self.state.peek(|state| state.session.as_ref().map(|session| session.id().clone()))
     }
 
-    pub(crate) fn has_id(&self, id: &SessionId) -> bool {
-        self.state.peek(|state| state.session.as_ref().is_some_and(|session| session.id() == id))
-    }
-
     pub(crate) fn is_pending(&self) -> bool {
         self.state.peek(|state| state.creation == Creation::Pending)
     }

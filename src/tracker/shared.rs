@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::tracker::entry::{Entry, EntryState};
 use crate::watched::Watched;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,11 +25,17 @@ pub(crate) struct Shared {
     settings: Result<Settings, String>,
     pub(crate) ledger: Ledger,
     next: AtomicU64,
-    entries: Mutex<BTreeMap<u64, Arc<Entry>>>,
+    entries: Mutex<Entries>,
     cleared: Mutex<Vec<SessionId>>,
     /// Every cookie that was ever planted, for the question whether anything is left.
     cookies: Mutex<Vec<Cookie>>,
     pub(crate) background: Watched<Background>,
+}
+
+#[derive(Default)]
+struct Entries {
+    by_serial: BTreeMap<u64, Arc<Entry>>,
+    by_id: HashMap<SessionId, Arc<Entry>>,
 }
 
 /// The sessions whose guards were dropped, on their way to the thread that ends them.
@@ -82,42 +88,50 @@ impl Shared {
         self.cookies.lock().extend(cookie);
         let serial = self.next.fetch_add(1, Ordering::Relaxed);
         let entry = Arc::new(Entry::new(serial, record, label, made_at));
-        self.entries.lock().insert(serial, Arc::clone(&entry));
+        self.entries.lock().by_serial.insert(serial, Arc::clone(&entry));
         entry
     }
 
     /// Takes it out of the books: its end is proven, or it is not ours to end any more.
     pub(crate) fn forget(&self, entry: &Entry) {
         self.ledger.forget(entry.record);
-        self.entries.lock().remove(&entry.serial);
+        let mut entries = self.entries.lock();
+        entries.by_serial.remove(&entry.serial);
+        // Another may have the id by now: that of a session whose end is proven is free.
+        if let Some(id) = entry.id()
+            && entries.by_id.get(&id).is_some_and(|holder| holder.serial == entry.serial)
+        {
+            entries.by_id.remove(&id);
+        }
     }
 
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
-        self.entries.lock().values().cloned().collect()
+        self.entries.lock().by_serial.values().cloned().collect()
     }
 
     pub(crate) fn find(&self, id: &SessionId) -> Option<Arc<Entry>> {
-        self.entries.lock().values().find(|entry| entry.has_id(id)).cloned()
+        self.entries.lock().by_id.get(id).cloned()
     }
 
     /// Gives an announced entry its session, unless another has that id: two tasks may hand over the same session at
     /// once, and a backend may answer with an id for the second time. Then the other one is the error.
     pub(crate) fn identify(
         &self,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         id: &SessionId,
         identify: impl FnOnce(&mut EntryState),
     ) -> Result<(), Arc<Entry>> {
-        let entries = self.entries.lock();
-        if let Some(other) = entries.values().find(|other| other.has_id(id)) {
+        let mut entries = self.entries.lock();
+        if let Some(other) = entries.by_id.get(id) {
             return Err(Arc::clone(other));
         }
+        entries.by_id.insert(id.clone(), Arc::clone(entry));
         entry.state.update(identify);
         Ok(())
     }
 
     pub(crate) fn holds(&self, entry: &Entry) -> bool {
-        self.entries.lock().contains_key(&entry.serial)
+        self.entries.lock().by_serial.contains_key(&entry.serial)
     }
 
     /// The ids that are tracked, in the order of tracking. One whose end is proven is out of the books already.

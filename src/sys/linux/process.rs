@@ -61,6 +61,16 @@ impl Pidfd {
         Ok(pidfd_send_signal(&self.fd, signal)?)
     }
 
+    /// True for a child of ours that nobody has reaped.
+    pub(crate) fn is_our_child(&self) -> io::Result<bool> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::PidFd(self.fd.as_fd()), options) {
+            Ok(_) => Ok(true),
+            Err(rustix::io::Errno::CHILD) => Ok(false),
+            Err(cause) => Err(cause.into()),
+        }
+    }
+
     /// Reaps our own child if it has exited; `ECHILD` if it is not our child or was reaped by others.
     pub(crate) fn reap(&self) -> io::Result<Option<WaitStatus>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
