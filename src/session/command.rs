@@ -16,6 +16,10 @@ const LONGEST_LINE: usize = 4_095;
 /// A private number after `ESC ]`: terminals ignore operating system commands that they do not know.
 const OSC: &str = "5151;termleash";
 
+/// An error in a special builtin, which `eval` is, ends the whole line in a POSIX shell, and with it our second mark.
+/// `command` takes that away from it; zsh's `command` means something else, and its `builtin` does it.
+const BUILTIN: &str = r#"termleash_run=command; [ -z "${ZSH_VERSION-}" ] || termleash_run=builtin"#;
+
 /// What a command printed, and its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandOutput {
@@ -80,7 +84,8 @@ impl Running {
         }
         // The number is an argument: in the text of the typed line the mark is not there in one piece.
         let line = format!(
-            " printf '\\033]{OSC};%s\\007' b{number}; {}; printf '\\033]{OSC};%s;%d\\007' e{number} \"$?\"\r",
+            " {BUILTIN}; printf '\\033]{OSC};%s\\007' b{number}; $termleash_run {}; \
+             printf '\\033]{OSC};%s;%d\\007' e{number} \"$?\"\r",
             evaluated(command)
         );
         if line.len() > LONGEST_LINE {

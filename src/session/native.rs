@@ -171,6 +171,8 @@ impl PtyTerminal {
         if self.leader_is_gone.load(Ordering::Acquire) {
             *open = None;
         }
+        // Whoever waits for room learns that none will come.
+        self.room.update(|count| *count += 1);
     }
 
     fn with_open<R>(&self, act: impl FnOnce(&mut Open) -> io::Result<R>) -> Result<R, BoxError> {
@@ -184,7 +186,7 @@ impl PtyTerminal {
     fn try_write(&self, bytes: &[u8]) -> Result<Result<usize, u64>, BoxError> {
         self.with_open(|open| match open.master.write(bytes) {
             Ok(count) => Ok(Ok(count)),
-            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock && !self.output.is_finished() => {
                 let seen = self.room.peek(|count| *count);
                 if let Some(token) = open.token {
                     let pump = Pump::get().map_err(io::Error::other)?;
@@ -255,7 +257,6 @@ impl TerminalInput for PtyTerminal {
         *open = None;
         drop(open);
         self.output.finish();
-        // Whoever waits for room learns that there is no terminal.
         self.room.update(|count| *count += 1);
     }
 }

@@ -12,9 +12,9 @@ use crate::tracker::shared::Shared;
 use crate::watched::Watched;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long the drop of a helper waits.
+/// How long the drop of a helper waits, from the moment on from which no lost creation can bear a session any more.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// Ends a session whose guard was dropped. If no thread can be had it stays tracked, and the helper's end sees to it.
@@ -88,7 +88,9 @@ pub(crate) fn end_helper(shared: &Arc<Shared>) {
     if spawned.is_ok()
         && let Ok(pump) = Pump::get()
     {
-        crate::runtime::park_on(pump.within(LAST_WAIT, is_done.wait(|done| done.then_some(()))));
+        let born_late = left.iter().filter_map(|entry| entry.lost_until()).max();
+        let from = born_late.map_or_else(Instant::now, |until| until.max(Instant::now()));
+        crate::runtime::park_on(pump.until(from + LAST_WAIT, is_done.wait(|done| done.then_some(()))));
     }
     let still_there: Vec<Arc<Entry>> = left.into_iter().filter(|entry| shared.holds(entry)).collect();
     complain(&forgotten, &still_there);

@@ -21,7 +21,7 @@ use crate::session::backend::{Running, SessionState};
 use crate::session::life::{Life, LifeEvent};
 use crate::session::live::Session;
 use crate::sys;
-use crate::tracker::entry::{Creation, Entry};
+use crate::tracker::entry::Entry;
 use crate::tracker::outcome::KillOutcome;
 use crate::tracker::shared::Shared;
 use std::sync::Arc;
@@ -196,7 +196,7 @@ async fn end_processes(shared: &Shared, closings: &mut [Closing]) -> Result<()> 
         known.push(index);
         targets.push(Target::new(mark, closing.leader.clone()));
     }
-    let lost = closings.iter().filter_map(|closing| closing.entry.state.peek(|state| lost_until(state.creation))).max();
+    let lost = closings.iter().filter_map(|closing| closing.entry.lost_until()).max();
     let result = end_until(&mut targets, shared.grace(), lost).await;
     for (index, target) in known.into_iter().zip(targets) {
         let closing = &mut closings[index];
@@ -205,13 +205,6 @@ async fn end_processes(shared: &Shared, closings: &mut [Closing]) -> Result<()> 
         closing.ending.steps.splice(0..0, steps);
     }
     result
-}
-
-fn lost_until(creation: Creation) -> Option<Instant> {
-    match creation {
-        Creation::Lost { until } => Some(until),
-        Creation::Pending | Creation::Answered => None,
-    }
 }
 
 /// Once, or again and again until the latest moment at which a lost creation may still bear a session.

@@ -78,6 +78,14 @@ impl Entry {
         self.state.peek(|state| state.creation == Creation::Pending)
     }
 
+    /// Until when a session may still be born of a creation that nobody waits for any more.
+    pub(crate) fn lost_until(&self) -> Option<Instant> {
+        self.state.peek(|state| match state.creation {
+            Creation::Lost { until } => Some(until),
+            Creation::Pending | Creation::Answered => None,
+        })
+    }
+
     pub(crate) fn life(&self) -> Life {
         self.state.peek(|state| state.life)
     }

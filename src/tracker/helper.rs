@@ -29,7 +29,8 @@ use std::time::Instant;
 /// # Its end
 ///
 /// End a test with [`kill_tracked_sessions`](Self::kill_tracked_sessions). If the last handle is dropped while tracked
-/// sessions live, they are ended from a thread of its own, the drop waits at most 5 s, says which they were and where
+/// sessions live, they are ended from a thread of its own, the drop waits at most 5 s (from the moment on from which a creation
+/// that was given up cannot bear a session any more), says which they were and where
 /// they were made, and panics, unless the thread is panicking already: then it only says so.
 ///
 /// # Limits
