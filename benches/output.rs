@@ -58,12 +58,11 @@ fn ours(runtime: &Runtime, helper: &SessionTestHelper, load: Load) -> Duration {
         gate.await_arrival(guards.iter().map(|guard| guard.leader_pid().expect("a session on a pty has a leader")));
         let begin = Instant::now();
         let _open = gate.open();
-        let mut total = 0;
         for guard in &guards {
             guard.wait_for_exit_within(Duration::from_secs(60)).await.expect("the program ends");
-            total += printed(guard);
         }
         let took = begin.elapsed();
+        let total = guards.iter().map(printed).sum::<u64>();
         assert_eq!(total, load.total(), "every byte is kept or counted");
         helper.kill_tracked_sessions().await.expect("clear up");
         took

@@ -2,19 +2,19 @@
 //!
 //! | line | ours | floor |
 //! |---|---|---|
-//! | `scan/survivors` | `close` of a session that has ended: one scan by cookie and kernel session | one raw pass over `environ` |
+//! | `scan/survivors` | `close` of an ended session: by cookie and kernel session | one raw pass over `environ` |
 //! | `scan/survivors/procfs` | the same | the procfs crate: `stat` for the session, `environ` for the cookie |
 //! | `scan/cookies` | the helper's `survivors`: by cookie alone | one raw pass over `environ` |
-//! | `scan/cookies/procfs` | the same | the procfs crate: `environ` |
 //!
-//! Everything is asked of every process, and nothing is found. The processes are real, asleep, and have this process's
-//! environment.
+//! Everything is asked of every process, and nothing of ours is found. The processes are real, asleep, and have this
+//! process's environment. The procfs crate has no getsid(2), so there the session costs a file.
 
 mod floor;
 
 use floor::environ::{EnvironPass, PREFIX};
 use floor::harness::Harness;
 use procfs::process::{Process, all_processes};
+use std::hint::black_box;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use termleash::{PtyBackend, SessionSpec, SessionTestHelper};
@@ -23,7 +23,7 @@ fn main() {
     let Some(harness) = Harness::from_args() else { return };
     let mut pass = EnvironPass::new();
     let _crowd = Crowd::up_to(harness.size(400, 0), &mut pass);
-    let mut raw = || timed(|| assert_eq!(pass.run().marked, 0));
+    let mut raw = || timed(|| pass.run());
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("start a runtime");
     let helper = SessionTestHelper::new(PtyBackend::new());
@@ -44,25 +44,20 @@ fn main() {
     }
     let name = "scan/survivors/procfs";
     if harness.wants(name) {
-        let by_crate = || timed(|| assert_eq!(count(|process| is_in_our_sessions(process) || is_marked(process)), 0));
+        let by_crate = || timed(|| count(|process| is_in_our_sessions(process) | is_marked(process)));
         harness.report(name, harness.turns(61, survivors, by_crate), 0.25);
     }
 
-    let mut cookies = || timed(|| assert_eq!(helper.survivors().expect("scan /proc"), []));
+    let cookies = || timed(|| assert_eq!(helper.survivors().expect("scan /proc"), []));
     let name = "scan/cookies";
     if harness.wants(name) {
-        harness.report(name, harness.turns(61, &mut cookies, raw), 1.3);
-    }
-    let name = "scan/cookies/procfs";
-    if harness.wants(name) {
-        let by_crate = || timed(|| assert_eq!(count(is_marked), 0));
-        harness.report(name, harness.turns(61, cookies, by_crate), 0.25);
+        harness.report(name, harness.turns(61, cookies, raw), 1.3);
     }
 }
 
-fn timed(act: impl FnOnce()) -> Duration {
+fn timed<T>(act: impl FnOnce() -> T) -> Duration {
     let begin = Instant::now();
-    act();
+    black_box(act());
     begin.elapsed()
 }
 

@@ -19,7 +19,10 @@ async fn a_thousand_sessions_live_at_once_and_are_gone_at_once() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(1_024), maximum }).unwrap();
     let limit = raise_descriptor_limit(SESSIONS as u64 * 2 + 500).unwrap();
-    assert!(limit >= SESSIONS as u64 * 2 + 100, "the hard limit of this machine, {limit}, is too low: see `ulimit -Hn`");
+    assert!(
+        limit >= SESSIONS as u64 * 2 + 100,
+        "the hard limit of this machine, {limit}, is too low: see `ulimit -Hn`"
+    );
     // A thousand deaths take a while on a small machine, and a leader that has not had its turn yet is no stubborn one.
     let policy = KillPolicy::default().grace(Duration::from_secs(20));
     let helper = SessionTestHelper::new(PtyBackend::new()).with_policy(policy);

@@ -17,7 +17,8 @@ async fn orphans_that_nobody_reaps_do_not_count_as_survivors() {
     let session = helper.create_tracked_session(SessionSpec::shell(script)).await.unwrap();
     session.wait_for_text(".\n").await.unwrap();
     let text = session.output().unwrap().text();
-    let orphan: i32 = text.trim().strip_prefix("left: ").and_then(|pid| pid.strip_suffix('.')).unwrap().parse().unwrap();
+    let orphan: i32 =
+        text.trim().strip_prefix("left: ").and_then(|pid| pid.strip_suffix('.')).unwrap().parse().unwrap();
 
     let outcome = session.close().await.unwrap();
     assert!(outcome.is_proven(), "{outcome}");

@@ -5,6 +5,9 @@
 // Each bench is a crate of its own and uses a part of this.
 #![allow(dead_code, reason = "shared by benches that each need another part")]
 
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+compile_error!("the benches need Linux with glibc, whose posix_spawn can close all descriptors");
+
 pub(crate) mod drain;
 pub(crate) mod environ;
 pub(crate) mod harness;

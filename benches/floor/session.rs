@@ -117,6 +117,11 @@ impl RawSession {
         pidfd_send_signal(&self.pidfd, Signal::HUP).expect("hang up");
     }
 
+    /// One that stays when the session is closed.
+    pub(crate) fn second_pidfd(&self) -> OwnedFd {
+        rustix::io::fcntl_dupfd_cloexec(&self.pidfd, 0).expect("duplicate a pidfd")
+    }
+
     /// Waits for the death without taking the status.
     pub(crate) fn await_death(&self) {
         poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], None).expect("poll a pidfd");
@@ -145,10 +150,10 @@ pub(crate) fn kill_all(mut sessions: Vec<RawSession>) {
 }
 
 /// Asks once, for all of them.
-pub(crate) fn are_dead(sessions: &[RawSession]) -> bool {
-    let mut wanted: Vec<_> = sessions.iter().map(|session| PollFd::new(&session.pidfd, PollFlags::IN)).collect();
+pub(crate) fn are_dead(pidfds: &[OwnedFd]) -> bool {
+    let mut wanted: Vec<_> = pidfds.iter().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)).collect();
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut wanted, Some(&now)).expect("poll the pidfds") == sessions.len()
+    poll(&mut wanted, Some(&now)).expect("poll the pidfds") == pidfds.len()
 }
 
 /// Waits until each of the shells is where its line leads: replaced by `sleep`, or waiting for its child.

@@ -136,20 +136,25 @@ pub(crate) async fn end_all(targets: &mut [Target], grace: Duration) -> Result<(
 /// Signals the leaders, and names what descends from them: after their end it descends from nobody we know.
 fn hang_up(targets: &mut [Target], start: Instant) -> Result<Vec<(usize, ProcessSummary)>> {
     let mut reader = reader()?;
-    let ourselves = tree::ourselves(&mut reader)?;
     let mut below = Vec::new();
+    // Read for the first leader that lives: of a session that ended by itself there is none.
+    let mut ourselves = None;
     for (index, target) in targets.iter_mut().enumerate() {
         let Some(leader) = target.leader.clone() else { continue };
         if !leader.is_alive() {
             target.ending.was_already_gone = true;
             continue;
         }
+        if ourselves.is_none() {
+            ourselves = Some(tree::ourselves(&mut reader)?);
+        }
+        let Some(ourselves) = &ourselves else { continue };
         for pid in tree::descendants(&mut reader, leader.pid()) {
             if let Ok((handle, stat)) = ProcessHandle::open_with(&mut reader, pid) {
                 below.push((index, ProcessSummary::read(&mut reader, handle.identity(), &stat)));
             }
         }
-        let permit = permit_for_leader(&mut reader, &leader, &target.mark, &ourselves);
+        let permit = permit_for_leader(&mut reader, &leader, &target.mark, ourselves);
         target.live.push(Live { handle: leader, permit });
         target.send(target.live.len() - 1, KillAction::HungUp, start);
     }

@@ -73,9 +73,9 @@ impl Ring {
         }
     }
 
-    /// Doubles the room; what is kept moves to where its positions then belong.
+    /// Makes the room eight times as large; what is kept moves to where its positions then belong.
     fn grow(&mut self) {
-        let room = (self.bytes.len() * 2).clamp(FIRST.min(self.cap), self.cap);
+        let room = (self.bytes.len() * 8).clamp(FIRST.min(self.cap), self.cap);
         let kept = self.since(self.start);
         self.bytes = vec![0; room];
         let (first, length) = (self.index(self.start), kept.len());

@@ -1,6 +1,6 @@
 //! What cannot work: each is an error that names the thing, the cause and what to do, and leaves nothing behind.
 
-use crate::support::{helper, masked};
+use crate::support::{helper, masked, over};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -97,7 +97,7 @@ async fn a_corrupt_program_is_an_error_and_not_a_session() {
     let folder = folder();
     let program = a_program();
     let noise: Vec<u8> = b"\x7fELF".iter().copied().chain((0..2_000u32).map(|n| (n * 167 % 251) as u8)).collect();
-    insta::assert_snapshot!(refused_input(&folder, SessionSpec::new(executable(&folder, "noise", &noise))).await, @"cannot start `FOLDER/noise`: FOLDER/noise is neither a program of this machine nor a script; if it is a script, begin it with `#!/bin/sh`; else build or download it again");
+    insta::assert_snapshot!(refused_input(&folder, SessionSpec::new(executable(&folder, "noise", &noise))).await, @"cannot start `FOLDER/noise`: FOLDER/noise is neither a program of this machine nor a script (Exec format error (os error 8)); if it is a script, begin it with `#!/bin/sh`; else it is damaged: build or download it again");
     // Cut in its header, in the table behind that, in the name of its loader, and before its code.
     for length in [10, 100, 0x319] {
         let path = executable(&folder, &format!("cut-{length}"), &program[..length]);
@@ -113,12 +113,12 @@ async fn a_program_for_another_machine_or_another_system_is_told_apart() {
     // `e_machine` (elf(5)): nobody has this one.
     other_machine[18..20].copy_from_slice(&0x1234u16.to_le_bytes());
     let path = executable(&folder, "machine", &other_machine);
-    insta::assert_snapshot!(refused_input(&folder, SessionSpec::new(path)).await, @"cannot start `FOLDER/machine`: FOLDER/machine is neither a program of this machine nor a script; if it is a script, begin it with `#!/bin/sh`; else build or download it again");
+    insta::assert_snapshot!(refused_input(&folder, SessionSpec::new(path)).await, @"cannot start `FOLDER/machine`: FOLDER/machine is neither a program of this machine nor a script (Exec format error (os error 8)); if it is a script, begin it with `#!/bin/sh`; else it is damaged: build or download it again");
     let mut other_system = a_program();
     let loader = other_system.windows(4).position(|bytes| bytes == b"/ld-").expect("it is linked dynamically");
     other_system[loader..loader + 4].copy_from_slice(b"/no-");
     let path = executable(&folder, "system", &other_system);
-    insta::assert_snapshot!(refused_input(&folder, SessionSpec::new(path)).await, @"cannot start `FOLDER/system`: FOLDER/system is there, but its loader is not: it was built for another system (see `file FOLDER/system`)");
+    insta::assert_snapshot!(refused_input(&folder, SessionSpec::new(path)).await, @"cannot start `FOLDER/system`: FOLDER/system is there, but its loader is not: it was built for another system (see `file` of it)");
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn a_text_without_an_interpreter_is_told_what_to_begin_with() {
     for (name, content) in [("plain", &b"echo hi\n"[..]), ("empty", b""), ("bare", b"#!\necho hi\n")] {
         let path = executable(&folder, name, content);
         let text = refused_input(&folder, SessionSpec::new(path)).await.replace(name, "NAME");
-        insta::allow_duplicates! { insta::assert_snapshot!(text, @"cannot start `FOLDER/NAME`: FOLDER/NAME is neither a program of this machine nor a script; if it is a script, begin it with `#!/bin/sh`; else build or download it again"); }
+        insta::allow_duplicates! { insta::assert_snapshot!(text, @"cannot start `FOLDER/NAME`: FOLDER/NAME is neither a program of this machine nor a script (Exec format error (os error 8)); if it is a script, begin it with `#!/bin/sh`; else it is damaged: build or download it again"); }
     }
 }
 
@@ -145,7 +145,7 @@ async fn a_script_with_the_line_ends_of_another_system_is_told_so() {
     let path = executable(&folder, "script", b"#!/bin/sh\r\necho hi\r\n");
     let text = refused_input(&folder, SessionSpec::new(path)).await;
     assert!(!text.contains("/bin/sh, which is missing"), "it is not: {text}");
-    assert!(text.contains(r"\r"), "{text}");
+    assert!(text.contains("carriage return"), "{text}");
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn a_name_that_no_variable_can_have_is_refused() {
 #[tokio::test]
 async fn arguments_longer_than_the_system_takes_are_refused() {
     let error = refused(SessionSpec::new("true").arg("x".repeat(200_000))).await;
-    assert_eq!(error.raw_os_error(), Some(7), "{error}");
+    assert!(error.is_invalid_input() && error.to_string().contains("longer than the system takes"), "{error}");
     // The text names the program and does not repeat the argument.
     assert!(error.to_string().len() < 2_000, "a text of {} bytes", error.to_string().len());
 }
@@ -237,7 +237,7 @@ async fn an_id_that_nobody_knows_or_nobody_should_use_is_not_tracked() {
 
 async fn ended(helper: &SessionTestHelper) -> SessionGuard {
     let session = helper.create_tracked_session(SessionSpec::shell("echo bye; exit 3")).await.unwrap();
-    assert_eq!(session.wait_for_exit().await.unwrap(), ExitStatus::Exited(3));
+    assert_eq!(over(&session).await, ExitStatus::Exited(3));
     session
 }
 
@@ -306,7 +306,7 @@ async fn output_that_is_no_utf8_is_kept_and_shown() {
 async fn prints(spec: SessionSpec) -> String {
     let helper = helper();
     let session = helper.create_tracked_session(spec).await.unwrap();
-    assert_eq!(session.wait_for_exit().await.unwrap(), ExitStatus::Exited(0));
+    assert_eq!(over(&session).await, ExitStatus::Exited(0));
     let text = session.output().unwrap().text();
     session.close().await.unwrap();
     nothing_is_left(&helper);

@@ -6,6 +6,11 @@ mod support;
 
 mod bad_input;
 mod bystanders;
+mod commands;
+mod drops;
 mod model;
+mod runtimes;
 mod shapes;
+mod surroundings;
+mod talking;
 mod traps;

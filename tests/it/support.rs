@@ -77,3 +77,14 @@ pub(crate) fn masked(text: &str, prefixes: &[&str]) -> String {
     }
     masked
 }
+
+/// Waits until a session has ended and all that it printed is there: its exit may be known before its last output has
+/// come through the kernel, and its terminal is closed after both.
+pub(crate) async fn over(session: &termleash::session::Session) -> termleash::process::ExitStatus {
+    let status = session.wait_for_exit().await.unwrap();
+    eventually("the closing of the terminal", || session.window_size().is_err()).await;
+    status
+}
+
+/// Prints by itself that it is the terminal's foreground job: a key that comes sooner is the shell's.
+pub(crate) const FOREGROUND: &str = "sh -c 'printf star; echo ted; exec sleep 1000'";
