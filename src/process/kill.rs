@@ -12,6 +12,7 @@
 
 use crate::error::Result;
 use crate::process::handle::{ProcessHandle, reader};
+use crate::process::identity::{OurSelf, ProcessIdentity};
 use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
 use crate::process::pump::Pump;
 use crate::process::rule::{Evidence, Mark, Ourselves, Permit, Refusal, may_signal};
@@ -137,7 +138,7 @@ pub(crate) async fn end_all(targets: &mut [Target], grace: Duration) -> Result<(
 fn hang_up(targets: &mut [Target], start: Instant) -> Result<Vec<(usize, ProcessSummary)>> {
     let mut reader = reader()?;
     let mut below = Vec::new();
-    // Read for the first leader that lives: of a session that ended by itself there is none.
+    // Read for the first leader that is not our own child.
     let mut ourselves = None;
     for (index, target) in targets.iter_mut().enumerate() {
         let Some(leader) = target.leader.clone() else { continue };
@@ -145,49 +146,63 @@ fn hang_up(targets: &mut [Target], start: Instant) -> Result<Vec<(usize, Process
             target.ending.was_already_gone = true;
             continue;
         }
-        if ourselves.is_none() {
-            ourselves = Some(tree::ourselves(&mut reader)?);
-        }
-        let Some(ourselves) = &ourselves else { continue };
         for pid in tree::descendants(&mut reader, leader.pid()) {
             if let Ok((handle, stat)) = ProcessHandle::open_with(&mut reader, pid) {
                 below.push((index, ProcessSummary::read(&mut reader, handle.identity(), &stat)));
             }
         }
-        let permit = permit_for_leader(&mut reader, &leader, &target.mark, ourselves);
+        let permit = if leader.is_child() {
+            permit_for_child(&mut reader, &leader, &target.mark)?
+        } else {
+            if ourselves.is_none() {
+                ourselves = Some(tree::ourselves(&mut reader)?);
+            }
+            ourselves.as_ref().map_or(Err(Refusal::NotHeld), |ourselves| {
+                permit_for_leader(&mut reader, &leader, &target.mark, ourselves)
+            })
+        };
         target.live.push(Live { handle: leader, permit });
         target.send(target.live.len() - 1, KillAction::HungUp, start);
     }
     Ok(below)
 }
 
-/// The rule, asked for a leader.
+/// The rule, asked for a server's child.
 fn permit_for_leader(
     reader: &mut ProcReader,
     leader: &ProcessHandle,
     mark: &Mark,
     ourselves: &Ourselves,
 ) -> Result<Permit, Refusal> {
-    let evidence = if leader.is_child() {
-        // Our own child cannot have been replaced, as only we can reap it; its user and kernel session can change.
-        let owner = reader.owner(leader.pid()).map_err(|_| Refusal::NotHeld)?;
-        Evidence {
-            identity: leader.identity(),
-            expected: None,
-            is_held: true,
-            users: [owner, owner],
-            session: sys::session_of(leader.pid()).ok_or(Refusal::NotHeld)?,
-            cookies: Vec::new(),
-            cgroup: None,
-            is_keepers_child: false,
-            children_started: Vec::new(),
-        }
-    } else {
-        let (_, mut evidence, _) = examine(reader, leader.pid(), mark).map_err(|_| Refusal::NotHeld)?;
-        evidence.expected = Some(leader.identity());
-        evidence
-    };
+    let (_, mut evidence, _) = examine(reader, leader.pid(), mark).map_err(|_| Refusal::NotHeld)?;
+    evidence.expected = Some(leader.identity());
     may_signal(&evidence, mark, ourselves)
+}
+
+/// The rule, asked for our own child, of which little need be read: it cannot have been replaced, as only we can reap
+/// it, it is none of our ancestors, and its number, free when it started, is the kernel session of none of them. Its
+/// user and its kernel session can have changed.
+fn permit_for_child(reader: &mut ProcReader, leader: &ProcessHandle, mark: &Mark) -> Result<Result<Permit, Refusal>> {
+    let ourself = OurSelf::get()?;
+    let identity =
+        ProcessIdentity { pid: ourself.pid, started: 0, boot: ourself.boot, pid_namespace: ourself.pid_namespace };
+    let sessions = sys::session_of(ourself.pid).into_iter().collect();
+    let ourselves = Ourselves { identity, user: ourself.uid, ancestors: Vec::new(), sessions };
+    let (Ok(owner), Some(session)) = (reader.owner(leader.pid()), sys::session_of(leader.pid())) else {
+        return Ok(Err(Refusal::NotHeld));
+    };
+    let evidence = Evidence {
+        identity: leader.identity(),
+        expected: None,
+        is_held: true,
+        users: [owner, owner],
+        session,
+        cookies: Vec::new(),
+        cgroup: None,
+        is_keepers_child: false,
+        children_started: Vec::new(),
+    };
+    Ok(may_signal(&evidence, mark, &ourselves))
 }
 
 async fn all_gone(targets: &[Target]) -> Result<()> {

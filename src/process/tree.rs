@@ -124,7 +124,8 @@ pub(crate) fn ourselves(reader: &mut ProcReader) -> Result<Ourselves> {
         boot: ourself.boot,
         pid_namespace: ourself.pid_namespace,
     };
-    let ancestors = ancestors(reader, ourself.pid);
+    let mut ancestors = ancestors(reader, stat.parent);
+    ancestors.insert(0, stat.parent);
     let sessions = [ourself.pid].iter().chain(&ancestors).filter_map(|pid| sys::session_of(*pid)).collect();
     Ok(Ourselves { identity, user: ourself.uid, ancestors, sessions })
 }

@@ -85,9 +85,9 @@ impl SessionSpec {
         }
     }
 
-    /// One line for `sh -c`. Never build it from what comes from elsewhere: pass that as an argument or a variable.
+    /// One line for `/bin/sh -c`. Never build it from what comes from elsewhere: pass that as an argument or a variable.
     pub fn shell(line: impl Into<OsString>) -> Self {
-        Self::new("sh").arg("-c").arg(line)
+        Self::new("/bin/sh").arg("-c").arg(line)
     }
 
     /// Adds an argument.

@@ -53,7 +53,7 @@ async fn a_helper_dropped_in_a_current_thread_runtime_ends_its_sessions_and_says
     insta::assert_snapshot!(dropped_with_live_sessions(helper, sessions), @r"
     a SessionTestHelper was dropped while these sessions were alive:
       session `pty-N` (`sleep 1000`), made at tests/it/drops.rs:N
-      session `pty-N` (`sh -c while :; do sleep 1000; done`), made at tests/it/drops.rs:N
+      session `pty-N` (`/bin/sh -c while :; do sleep 1000; done`), made at tests/it/drops.rs:N
     They were ended now. End the test with `helper.kill_tracked_sessions().await?`, or close each with `session.close().await?`: then a failure is told to the test.
     ");
 }
