@@ -25,7 +25,13 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// assert!(error.to_string().contains("../etc"));
 /// ```
 pub struct Error {
-    kind: Box<Kind>,
+    inner: Box<Inner>,
+}
+
+struct Inner {
+    kind: Kind,
+    /// Said by who knows that whatever failed has left nothing behind.
+    leaves_nothing: bool,
 }
 
 #[derive(Debug)]
@@ -103,9 +109,20 @@ impl Error {
         }
     }
 
+    /// The same error, of a creation that has started nothing, or has ended and reaped what it started: nobody need
+    /// look for it.
+    pub(crate) fn leaving_nothing(mut self) -> Self {
+        self.inner.leaves_nothing = true;
+        self
+    }
+
+    pub(crate) fn leaves_nothing(&self) -> bool {
+        self.inner.leaves_nothing
+    }
+
     /// What the failed kill carries, if it is of type `T`.
     pub(crate) fn survivors<T: 'static>(&self) -> Option<&T> {
-        match &*self.kind {
+        match &self.inner.kind {
             Kind::Survived { outcome: Some(outcome), .. } => outcome.downcast_ref(),
             _ => None,
         }
@@ -113,48 +130,48 @@ impl Error {
 
     /// True if a value given by the caller, or by a `TERMLEASH_…` variable, cannot be used.
     pub fn is_invalid_input(&self) -> bool {
-        matches!(*self.kind, Kind::Invalid(_))
+        matches!(self.inner.kind, Kind::Invalid(_))
     }
 
     /// True if this platform or this set of features cannot do it.
     pub fn is_unsupported(&self) -> bool {
-        matches!(*self.kind, Kind::Unsupported(_))
+        matches!(self.inner.kind, Kind::Unsupported(_))
     }
 
     /// True if the id is not tracked by the helper that was asked; nothing was touched.
     pub fn is_not_tracked(&self) -> bool {
-        matches!(*self.kind, Kind::NotTracked(_))
+        matches!(self.inner.kind, Kind::NotTracked(_))
     }
 
     /// True if the backend does not know the id.
     pub fn is_unknown_session(&self) -> bool {
-        matches!(*self.kind, Kind::UnknownSession(_))
+        matches!(self.inner.kind, Kind::UnknownSession(_))
     }
 
     /// True if a deadline went by.
     pub fn is_timeout(&self) -> bool {
-        matches!(*self.kind, Kind::Timeout { .. })
+        matches!(self.inner.kind, Kind::Timeout { .. })
     }
 
     /// True if the session ended before what was waited for happened.
     pub fn is_session_ended(&self) -> bool {
-        matches!(*self.kind, Kind::SessionEnded(_))
+        matches!(self.inner.kind, Kind::SessionEnded(_))
     }
 
     /// True if something was not done because ownership was not proven; nothing was touched.
     pub fn is_refused(&self) -> bool {
-        matches!(*self.kind, Kind::Refused(_))
+        matches!(self.inner.kind, Kind::Refused(_))
     }
 
     /// True if a kill ended with something of the session still alive. The session stays tracked, and the kill
     /// can be called again.
     pub fn is_survived(&self) -> bool {
-        matches!(*self.kind, Kind::Survived { .. })
+        matches!(self.inner.kind, Kind::Survived { .. })
     }
 
     /// The operating system's error number, if a system call was the cause.
     pub fn raw_os_error(&self) -> Option<i32> {
-        match &*self.kind {
+        match &self.inner.kind {
             Kind::Os { source, .. } => source.raw_os_error(),
             _ => None,
         }
@@ -163,7 +180,7 @@ impl Error {
 
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
-        Self { kind: Box::new(kind) }
+        Self { inner: Box::new(Inner { kind, leaves_nothing: false }) }
     }
 }
 
@@ -176,7 +193,7 @@ impl From<std::convert::Infallible> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.kind {
+        match &self.inner.kind {
             Kind::Invalid(text)
             | Kind::Unsupported(text)
             | Kind::NotTracked(text)
@@ -205,7 +222,7 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &*self.kind {
+        match &self.inner.kind {
             // The text above ends with the source's own, as a test's failure shows only the outermost error;
             // what is deeper is reachable from here.
             Kind::Os { source, .. } => source.source(),

@@ -203,7 +203,10 @@ fn a_kill_without_a_free_descriptor_proves_nothing_and_can_be_called_again() {
     };
     let (helper, runtime) = (SessionTestHelper::new(PtyBackend::new()), runtime());
     let before = descriptors().len();
-    let session = runtime.block_on(helper.create_tracked_session(SessionSpec::new("sleep").arg("1000"))).unwrap();
+    // One that heeds no polite signal: the death of another would free its descriptors for the look.
+    let spec = SessionSpec::shell("trap '' HUP TERM; echo ready; while :; do sleep 1000; done");
+    let session = runtime.block_on(helper.create_tracked_session(spec)).unwrap();
+    runtime.block_on(session.wait_for_text("ready")).unwrap();
     let leader = session.keep().leader().unwrap().clone();
     let taken = Taken::all_but(0);
     let error = runtime.block_on(helper.kill_tracked_sessions()).unwrap_err();

@@ -229,6 +229,23 @@ impl NewChild {
         self.pid
     }
 
+    /// Ends and reaps it: it could not be handed to anybody. It is ours for as long as it can be waited for, and a pidfd
+    /// keeps its id from meaning another meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be held.
+    pub(crate) fn abandon(self) -> io::Result<()> {
+        let fd = Pidfd::open(self.pid)?;
+        if fd.is_our_child()? {
+            fd.signal(Signal::Kill)?;
+            fd.wait_for_exit()?;
+            // If the pump was first it is reaped as well.
+            let _ = fd.reap();
+        }
+        Ok(())
+    }
+
     /// When it started. A tick is 10 ms, so both looks nearly always see the same one, and then that is the answer; a
     /// file of /proc, which the kernel makes for each process when it is first asked for, costs ten times as much.
     fn started(&self) -> io::Result<Ticks> {

@@ -101,7 +101,8 @@ impl OurSelf {
             if cause.kind() == std::io::ErrorKind::Unsupported {
                 return Error::unsupported("processes can be pinned and proven dead on Linux only, so far");
             }
-            Error::os("read our own identity from /proc", "mount /proc, and let this user read it", cause)
+            let hint = "mount /proc and let this user read it, or raise `ulimit -n`";
+            Error::os("read our own identity from /proc", hint, cause)
         })
     }
 }

@@ -38,9 +38,10 @@ pub(crate) struct Suspected {
     pub(crate) why: Refusal,
 }
 
-/// How often a pass is repeated because a process of interest vanished while it was looked at: whatever it started
-/// in its last moment may have been passed over.
-const MOST_PASSES: usize = 5;
+/// How often a pass is repeated because a process of interest vanished while it was looked at, and whatever it started
+/// in its last moment may have been passed over, or because one was in the middle of an exec: on a busy machine that
+/// takes milliseconds, a few passes.
+const MOST_PASSES: usize = 20;
 
 /// Looks at every process once.
 ///
@@ -57,28 +58,63 @@ pub(crate) fn survey(marks: &[&Mark]) -> Result<Survey> {
     let mut ourselves = None;
     let mut survey = Survey::default();
     for _ in 0..MOST_PASSES {
-        let mut vanished = false;
+        let mut is_settled = true;
         survey = Survey::default();
         for pid in list(&reader)? {
             let session = sys::session_of(pid);
             let by_session = session.and_then(|session| by_session.get(&session).copied());
-            let environ = reader.read(pid, "environ");
-            let by_cookie = environ
-                .ok()
-                .and_then(|environ| Cookie::find_all(environ).find_map(|cookie| by_cookie.get(&cookie).copied()));
+            let by_cookie = match cookie_of(&mut reader, pid, session, |cookie| by_cookie.get(&cookie).copied()) {
+                Carried::Cookie(mark) => Some(mark),
+                Carried::None => None,
+                Carried::Unknown => {
+                    is_settled = false;
+                    None
+                }
+            };
             // The cookie decides which session it belongs to: a session started within a session carries both.
             let Some(mark) = by_cookie.or(by_session) else { continue };
             if ourselves.is_none() {
                 ourselves = Some(tree::ourselves(&mut reader)?);
             }
             let Some(ourselves) = &ourselves else { continue };
-            vanished |= !judge(&mut reader, pid, (mark, marks[mark]), ourselves, &mut survey);
+            is_settled &= judge(&mut reader, pid, (mark, marks[mark]), ourselves, &mut survey);
         }
-        if !vanished {
+        if is_settled {
             break;
         }
     }
     Ok(survey)
+}
+
+/// What a look at a process's environment found.
+enum Carried<T> {
+    Cookie(T),
+    None,
+    /// It is in the middle of an exec: its old environment is gone and its new one not there yet.
+    Unknown,
+}
+
+/// The first cookie that is wanted, from one read.
+fn cookie_of<T>(
+    reader: &mut ProcReader,
+    pid: u32,
+    session: Option<u32>,
+    wanted: impl Fn(Cookie) -> Option<T>,
+) -> Carried<T> {
+    match reader.read(pid, "environ") {
+        Ok([]) => {}
+        Ok(environ) => return Cookie::find_all(environ).find_map(wanted).map_or(Carried::None, Carried::Cookie),
+        // Gone, or another user's, which the rule refuses anyway.
+        Err(_) => return Carried::None,
+    }
+    // Empty: a kernel thread's (most of them, and they are in no session), a zombie's, one that was cleared, or none yet.
+    if session.is_none() && sys::session_of(sys::own_pid()).is_some() {
+        return Carried::None;
+    }
+    match read_stat(reader, pid) {
+        Ok(stat) if !stat.is_dead() && stat.environment_at == 0 => Carried::Unknown,
+        _ => Carried::None,
+    }
 }
 
 fn list(reader: &ProcReader) -> Result<Vec<u32>> {
@@ -188,12 +224,20 @@ pub fn marked_by(cookies: &[Cookie]) -> Result<Vec<ProcessSummary>> {
     let mut reader = reader()?;
     let wanted: HashSet<Cookie> = cookies.iter().copied().collect();
     let mut found = Vec::new();
-    for pid in list(&reader)? {
-        let is_marked = reader
-            .read(pid, "environ")
-            .is_ok_and(|environ| Cookie::find_all(environ).any(|cookie| wanted.contains(&cookie)));
-        if is_marked && let Ok((handle, stat)) = ProcessHandle::open_with(&mut reader, pid) {
-            found.push(ProcessSummary::read(&mut reader, handle.identity(), &stat));
+    for _ in 0..MOST_PASSES {
+        let mut is_settled = true;
+        found.clear();
+        for pid in list(&reader)? {
+            let carried = cookie_of(&mut reader, pid, sys::session_of(pid), |cookie| wanted.get(&cookie).copied());
+            is_settled &= !matches!(carried, Carried::Unknown);
+            if matches!(carried, Carried::Cookie(_))
+                && let Ok((handle, stat)) = ProcessHandle::open_with(&mut reader, pid)
+            {
+                found.push(ProcessSummary::read(&mut reader, handle.identity(), &stat));
+            }
+        }
+        if is_settled {
+            break;
         }
     }
     Ok(found)

@@ -10,6 +10,9 @@ pub(crate) struct Stat {
     pub(crate) parent: u32,
     pub(crate) session: u32,
     pub(crate) started: Ticks,
+    /// Where its environment begins in its memory: 0 for a kernel thread, in the middle of an exec, and where we may
+    /// not know.
+    pub(crate) environment_at: u64,
 }
 
 impl Stat {
@@ -24,9 +27,10 @@ impl Stat {
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let session = fields.nth(1)?.parse().ok()?;
-        // `session` is field 6 and the start time field 22.
+        // `session` is field 6, the start time field 22, `env_start` field 50 (Linux 3.5).
         let started = fields.nth(15)?.parse().ok()?;
-        Some(Self { name, state, parent, session, started })
+        let environment_at = fields.nth(27)?.parse().ok()?;
+        Some(Self { name, state, parent, session, started, environment_at })
     }
 
     /// A zombie keeps its id and its files in /proc until its parent asks for its status, but it is dead.
@@ -41,14 +45,14 @@ mod tests {
     use proptest::prelude::*;
 
     /// Recorded on Linux 6.18.
-    const BASH: &[u8] = b"7718 (bash) S 7701 7718 7718 34817 7790 4194304 1626 8321 0 2 1 0 4 3 20 0 1 0 163211 \
-        4878336 1015 18446744073709551615 94 95 96 0 0 0 65536 3686404 1266761467 1 0 0 17 1 0 0 0 0 0 1 2 3 4 5 6 7 0\n";
+    const BASH: &[u8] = b"9653 (bash) S 9612 9608 1090 0 -1 4194304 157 0 0 0 0 0 0 0 20 0 1 0 548206 4464640 777 \
+        18446744073709551615 93926465347584 93926466136989 140721227249648 0 0 0 65536 4 65538 1 0 0 17 0 0 0 0 0 0 93926466370288 93926466418532 93927049564160 140721227257945 140721227257974 140721227257974 140721227259882 0\n";
 
     #[test]
     fn reads_a_recorded_file() {
         let stat = Stat::parse(BASH).unwrap();
-        assert_eq!((stat.name.as_str(), stat.state, stat.parent, stat.session), ("bash", b'S', 7701, 7718));
-        assert_eq!(stat.started, 163_211);
+        assert_eq!((stat.name.as_str(), stat.state, stat.parent, stat.session), ("bash", b'S', 9612, 1090));
+        assert_eq!((stat.started, stat.environment_at), (548206, 140721227257974));
         assert!(!stat.is_dead());
     }
 
@@ -56,7 +60,7 @@ mod tests {
     fn a_name_can_look_like_the_rest_of_the_file() {
         let hostile = String::from_utf8_lossy(BASH).replace("(bash)", "(a) Z 1 (b)");
         let stat = Stat::parse(hostile.as_bytes()).unwrap();
-        assert_eq!((stat.name.as_str(), stat.state, stat.parent), ("a) Z 1 (b", b'S', 7701));
+        assert_eq!((stat.name.as_str(), stat.state, stat.parent), ("a) Z 1 (b", b'S', 9612));
     }
 
     #[test]
@@ -74,7 +78,7 @@ mod tests {
         #[test]
         fn any_prefix_is_refused_or_right(length in 0..BASH.len()) {
             if let Some(stat) = Stat::parse(&BASH[..length]) {
-                prop_assert_eq!(stat.session, 7718);
+                prop_assert_eq!(stat.session, 1090);
             }
         }
     }

@@ -1,7 +1,9 @@
 //! A session on a pty of our own: started without fork, read by the pump, closed when it is over.
 
 use crate::error::{BoxError, Error, Result};
+use crate::event::warn;
 use crate::process::handle::{NewChild, ProcessHandle};
+use crate::process::identity::OurSelf;
 use crate::process::pump::{Pump, Source};
 use crate::session::environment::{self, Environment};
 use crate::session::future::BoxFuture;
@@ -35,13 +37,21 @@ pub(crate) fn start(spec: &SessionSpec, max_output: usize) -> Result<(ProcessHan
     // A number kept free for what must be opened once the program runs: nothing may fail for want of it then.
     let spare = peer.duplicate().map_err(no_terminal)?;
     let terminal = PtyTerminal::new(master, max_output).map_err(no_terminal)?;
+    // What the new child will be held by: nothing of it may be missing once the child is there.
     Pump::get()?;
+    OurSelf::get()?;
 
     let child = spawn(spec, &program, &environment, &peer)?;
     drop((peer, spare));
     // The program may have ended by now, or may not let us: then it has the limit that it inherited.
     let _ = sys::restore_descriptor_limit(child.pid());
-    terminal.supervise(child)
+    Arc::clone(&terminal).supervise(child).inspect_err(|_| {
+        // Closing the terminal hangs up, and frees the number that is needed to hold the child.
+        terminal.close();
+        if let Err(cause) = child.abandon() {
+            warn(format!("process {}, a session that failed, could not be ended: {cause}", child.pid()));
+        }
+    })
 }
 
 fn spawn(spec: &SessionSpec, program: &Path, environment: &Environment, peer: &Peer) -> Result<NewChild> {

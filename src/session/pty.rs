@@ -134,7 +134,7 @@ impl PtyBackend {
         let max_output = self.max_output.unwrap_or(settings.max_output);
         match &self.system {
             System::Own => {
-                let (leader, terminal) = native::start(spec, max_output)?;
+                let (leader, terminal) = native::start(spec, max_output).map_err(Error::leaving_nothing)?;
                 Ok((Holder::Leader(leader), terminal))
             }
             #[cfg(feature = "pty")]

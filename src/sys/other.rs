@@ -134,6 +134,10 @@ impl Pidfd {
         match *self {}
     }
 
+    pub(crate) fn wait_for_exit(&self) -> io::Result<()> {
+        match *self {}
+    }
+
     pub(crate) fn signal(&self, _signal: Signal) -> io::Result<()> {
         match *self {}
     }

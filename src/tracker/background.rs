@@ -114,7 +114,8 @@ fn complain(forgotten: &[Arc<Entry>], still_there: &[Arc<Entry>]) {
     if !forgotten.is_empty() {
         text += "a SessionTestHelper was dropped while these sessions were alive:\n";
         text.extend(forgotten.iter().map(|entry| describe(entry)));
-        text += "They were ended now. End the test with `helper.kill_tracked_sessions().await?`, or close each with \
+        text += if still_there.is_empty() { "They were ended now. " } else { "" };
+        text += "End the test with `helper.kill_tracked_sessions().await?`, or close each with \
                  `session.close().await?`: then a failure is told to the test.";
     }
     if !still_there.is_empty() {
@@ -124,7 +125,11 @@ fn complain(forgotten: &[Arc<Entry>], still_there: &[Arc<Entry>]) {
         text += "not proven to be gone at the end of a SessionTestHelper:\n";
         for entry in still_there {
             let outcome = entry.state.peek(|state| state.last_outcome.as_ref().map(ToString::to_string));
-            text += &outcome.map_or_else(|| describe(entry), |outcome| format!("  {outcome}\n"));
+            let waited = || {
+                "    its backend did not answer within the 5 s that a drop waits: does it live in the runtime that the drop \
+                 blocks? Then await `kill_tracked_sessions` before\n"
+            };
+            text += &outcome.map_or_else(|| describe(entry) + waited(), |outcome| format!("  {outcome}\n"));
         }
     }
     if text.is_empty() {

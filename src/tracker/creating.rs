@@ -120,6 +120,10 @@ impl Drop for InFlight<'_> {
 
 /// After a failure: whatever carries the cookie all the same is ended, so that an error leaves nothing behind.
 async fn undo(shared: &Shared, entry: &Arc<Entry>, error: Error) -> Error {
+    if error.leaves_nothing() {
+        shared.forget(entry);
+        return error;
+    }
     let outcomes = close_all(shared, vec![Arc::clone(entry)], Order::ProcessesFirst).await;
     match outcomes.iter().find(|outcome| !outcome.is_proven()) {
         None => error,

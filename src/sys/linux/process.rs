@@ -48,6 +48,12 @@ impl Pidfd {
         Ok(poll(&mut wanted, Some(&now))? > 0)
     }
 
+    /// Blocks until it has exited. For what was sent a KILL.
+    pub(crate) fn wait_for_exit(&self) -> io::Result<()> {
+        rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], None))?;
+        Ok(())
+    }
+
     /// # Errors
     ///
     /// `ESRCH` if it has been reaped.
