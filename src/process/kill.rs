@@ -88,6 +88,10 @@ impl Target {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.live.is_empty() && self.leader.as_ref().is_none_or(ProcessHandle::is_known_dead)
+    }
+
     fn leader_exit(&self) -> Option<ExitStatus> {
         self.leader.as_ref()?.exit_status()
     }
@@ -125,7 +129,7 @@ pub(crate) async fn end_all(targets: &mut [Target], grace: Duration) -> Result<(
         let survey = survey(targets)?;
         let found_any = !survey.found.is_empty();
         take_in(targets, survey, &mut below, stage.action, start);
-        let is_proven = !found_any && targets.iter().all(|target| target.live.is_empty());
+        let is_proven = !found_any && targets.iter().all(Target::is_over);
         if is_proven || Instant::now() >= give_up {
             break;
         }
@@ -206,8 +210,14 @@ fn permit_for_child(reader: &mut ProcReader, leader: &ProcessHandle, mark: &Mark
 }
 
 async fn all_gone(targets: &[Target]) -> Result<()> {
-    for live in targets.iter().flat_map(|target| &target.live) {
-        live.handle.wait_gone().await?;
+    for target in targets {
+        // A leader that had ended before the kill began may still have to be reaped.
+        if let Some(leader) = &target.leader {
+            leader.wait_gone().await?;
+        }
+        for live in &target.live {
+            live.handle.wait_gone().await?;
+        }
     }
     Ok(())
 }

@@ -174,7 +174,7 @@ impl State {
 /// A shell line runs as it is; anything else is stood in for by a program that reads a pipe of ours, and so ends with
 /// the test process whatever happens to that.
 fn start_process(spec: &SessionSpec, loses_cookie: bool) -> Result<Child> {
-    let is_line = spec.program() == "sh";
+    let is_line = is_shell(spec);
     let mut command = Command::new(if is_line { spec.program() } else { "cat".as_ref() });
     if is_line {
         command.args(spec.arguments());
@@ -197,10 +197,14 @@ fn start_process(spec: &SessionSpec, loses_cookie: bool) -> Result<Child> {
     })
 }
 
+fn is_shell(spec: &SessionSpec) -> bool {
+    std::path::Path::new(spec.program()).file_name() == Some("sh".as_ref())
+}
+
 /// The status of the one line that is understood without a process, `exit N`.
 fn exit_line(spec: &SessionSpec) -> Option<i32> {
     let [option, line] = spec.arguments() else { return None };
-    let line = (spec.program() == "sh" && option == "-c").then_some(line)?;
+    let line = (is_shell(spec) && option == "-c").then_some(line)?;
     line.to_str()?.strip_prefix("exit ")?.trim().parse().ok()
 }
 
