@@ -201,7 +201,9 @@ async fn a_program_that_echoes_gets_everything_too() {
     let line = [&[b'x'; 99][..], b"\r"].concat();
     session.write(line.repeat(10_000)).await.unwrap();
     over(&session).await;
-    assert!(session.output().unwrap().text().ends_with("\n1000000\n"));
+    let text = session.output().unwrap().text();
+    // The kernel drops what it cannot echo at once, such as the last line's end; what the program read is complete.
+    assert!(text.ends_with("1000000\n"), "{:?}", text.lines().last());
     session.close().await.unwrap();
 }
 
