@@ -272,3 +272,19 @@ impl TerminalInput for PtyTerminal {
         self.room.update(|count| *count += 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_is_missing_for_is_told_apart() {
+        for (number, advice) in
+            [(NO_SPACE, "kernel/pty/max"), (PROCESS_FULL, "ulimit -n"), (MACHINE_FULL, "file-nr"), (NO_ENTRY, "devpts")]
+        {
+            let error = no_terminal(io::Error::from_raw_os_error(number));
+            assert!(error.to_string().contains(advice) && error.raw_os_error() == Some(number), "{error}");
+        }
+        assert!(no_terminal(io::ErrorKind::Unsupported.into()).is_unsupported());
+    }
+}
