@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::process::cookie::Cookie;
 use crate::process::handle::{ProcessHandle, reader};
 use crate::process::identity::Ticks;
+use crate::process::pump::Pump;
 use crate::process::rule::Mark;
 use crate::process::scan::examine;
 use crate::process::tree;
@@ -36,7 +37,13 @@ pub(crate) fn accept_leader(
     if pid == ourselves.identity.pid || ourselves.ancestors.contains(&pid) {
         return refuse("that is this process or one that started it");
     }
-    if !carries && !server.is_some_and(|server| tree::ancestors(&mut reader, pid).contains(&server)) {
+    // Everything descends from process 1, and much from what we descend from: only its own child is then the server's.
+    let is_everybodys = |server: u32| server == 1 || ourselves.ancestors.contains(&server);
+    let descends = server.is_some_and(|server| {
+        let above = tree::ancestors(&mut reader, pid);
+        if is_everybodys(server) { server != 1 && above.first() == Some(&server) } else { above.contains(&server) }
+    });
+    if !carries && !descends {
         return refuse(match server {
             Some(_) => "it neither carries the session's cookie nor descends from the server",
             None => {
@@ -44,5 +51,9 @@ pub(crate) fn accept_leader(
             }
         });
     }
+    // Watched from here on: when it ended must be known by the time that its number is somebody else's.
+    handle
+        .watch(Pump::get()?)
+        .map_err(|cause| Error::os(format!("wait for process {pid}"), "raise `ulimit -n`", cause))?;
     if handle.is_alive() { Ok(handle) } else { refuse("it has ended") }
 }

@@ -76,7 +76,8 @@ impl ProcessHandle {
         let pid_namespace = reader.pid_namespace(pid)?;
         // What was read is the held process's only if its id was not free meanwhile: it is not until it is reaped,
         // and nobody is reaped before the exit that this sees.
-        if fd.has_exited()? || stat.is_dead() {
+        // Not by the state in `stat`: that is the main thread's, which may have ended while others run.
+        if fd.has_exited()? {
             return Err(io::Error::other("it has exited"));
         }
         Ok((Self::new(fd, pid, stat.started, pid_namespace, None)?, stat))
@@ -179,7 +180,7 @@ impl ProcessHandle {
     }
 
     /// Has the pump wait for its end, if it does not yet.
-    fn watch(&self, pump: &Pump) -> io::Result<()> {
+    pub(crate) fn watch(&self, pump: &Pump) -> io::Result<()> {
         let mut pidfd = self.inner.pidfd.lock();
         if let Some(watching) = &mut *pidfd
             && watching.token.is_none()

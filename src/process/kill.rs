@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::process::handle::{ProcessHandle, reader};
 use crate::process::identity::{OurSelf, ProcessIdentity};
 use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
-use crate::process::pump::Pump;
+use crate::process::pump::{CENTURY, Pump};
 use crate::process::rule::{Evidence, Mark, Ourselves, Permit, Refusal, may_signal};
 use crate::process::scan::{self, Survey, examine};
 use crate::process::summary::ProcessSummary;
@@ -104,6 +104,7 @@ impl Target {
 /// If /proc could not be read, so that nothing is proven.
 pub(crate) async fn end_all(targets: &mut [Target], grace: Duration) -> Result<()> {
     let start = Instant::now();
+    let grace = grace.min(CENTURY);
     let pump = Pump::get()?;
     let give_up = start + grace + PROOF;
 
@@ -127,9 +128,10 @@ pub(crate) async fn end_all(targets: &mut [Target], grace: Duration) -> Result<(
             }
         }
         let survey = survey(targets)?;
-        let found_any = !survey.found.is_empty();
+        let found_any = !survey.found.is_empty() || !survey.is_settled;
         take_in(targets, survey, &mut below, stage.action, start);
-        let is_proven = !found_any && targets.iter().all(Target::is_over);
+        let is_unread = |target: &Target| target.ending.suspects.iter().any(|suspect| suspect.why == Refusal::NotHeld);
+        let is_proven = !found_any && targets.iter().all(|target| target.is_over() && !is_unread(target));
         if is_proven || Instant::now() >= give_up {
             break;
         }
@@ -267,13 +269,25 @@ fn finish(targets: &mut [Target], below: Vec<(usize, ProcessSummary)>) {
     let mut reader = reader().ok();
     for target in targets.iter_mut() {
         target.ending.exit = target.leader_exit();
+        // It lives, it is marked, and it could not be held: not proven to be gone.
+        let unread = target.ending.suspects.iter().filter(|suspect| suspect.why == Refusal::NotHeld);
+        let unread: Vec<_> = unread.map(|suspect| suspect.process.clone()).collect();
+        target.ending.survivors.extend(unread);
         for live in target.live.drain(..) {
             let pid = live.handle.pid();
             let read = reader.as_mut().and_then(|reader| {
                 let (handle, stat) = ProcessHandle::open_with(reader, pid).ok()?;
                 Some(ProcessSummary::read(reader, handle.identity(), &stat))
             });
-            let Some(summary) = read.filter(|summary| summary.identity == live.handle.identity()) else { continue };
+            let summary = match read.filter(|summary| summary.identity == live.handle.identity()) {
+                Some(summary) => summary,
+                None if live.handle.is_alive() => {
+                    let mut summary = ProcessSummary::unreadable(pid, &std::io::Error::other("it lives"));
+                    summary.identity = live.handle.identity();
+                    summary
+                }
+                None => continue,
+            };
             if let Err(why) = live.permit {
                 target.ending.suspects.push(Suspect { process: summary.clone(), why });
             }

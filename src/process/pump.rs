@@ -48,13 +48,18 @@ impl Pump {
     /// If there is no descriptor or thread left for it.
     pub(crate) fn get() -> Result<&'static Self> {
         let pump = PUMP.get_or_try_init(|| {
-            let pump: &'static Self = Box::leak(Box::new(Self {
+            let pump = Self {
                 poller: Poller::new()?,
                 next: AtomicU64::new(0),
                 sources: Mutex::default(),
                 timers: Mutex::default(),
-            }));
-            std::thread::Builder::new().name("termleash-pump".into()).spawn(|| pump.run())?;
+            };
+            let (give, take) = std::sync::mpsc::channel::<&'static Self>();
+            let thread = std::thread::Builder::new().name("termleash-pump".into());
+            // Leaked only once its thread is there.
+            thread.spawn(move || take.recv().into_iter().for_each(Self::run))?;
+            let pump: &'static Self = Box::leak(Box::new(pump));
+            let _ = give.send(pump);
             io::Result::Ok(pump)
         });
         pump.copied().map_err(|cause| {
@@ -96,7 +101,7 @@ impl Pump {
             for event in &ready {
                 let source = self.sources.lock().get(&event.token).cloned();
                 if let Some(source) = source {
-                    source.ready(self, *event);
+                    unstopped(|| source.ready(self, *event));
                 }
             }
         }
@@ -111,13 +116,13 @@ impl Pump {
         let next = timers.waiting.first_key_value().map(|((at, _), _)| *at);
         timers.sleeping_until = next;
         drop(timers);
-        due.into_values().for_each(Waker::wake);
+        due.into_values().for_each(|waker| unstopped(|| waker.wake()));
         next.map(|at| at.saturating_duration_since(now))
     }
 
     /// Ends after `limit`.
     pub(crate) fn sleep(&self, limit: Duration) -> Sleep<'_> {
-        self.sleep_until(Instant::now() + limit)
+        self.sleep_until(after(limit))
     }
 
     pub(crate) fn sleep_until(&self, at: Instant) -> Sleep<'_> {
@@ -126,7 +131,7 @@ impl Pump {
 
     /// The future's output, or `None` if it takes longer than `limit`; it is polled before the clock is looked at.
     pub(crate) async fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
-        self.until(Instant::now() + limit, future).await
+        self.until(after(limit), future).await
     }
 
     pub(crate) async fn until<F: Future>(&self, deadline: Instant, future: F) -> Option<F::Output> {
@@ -140,6 +145,20 @@ impl Pump {
         })
         .await
     }
+}
+
+/// A waker is somebody else's code. If it panics, the others' waits must not hang for ever.
+fn unstopped(act: impl FnOnce()) {
+    // The panic itself was told by the panic hook.
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+}
+
+/// What is longer is as good as for ever, and no clock can count to `Duration::MAX`.
+pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
+/// `limit` from now, at most a century.
+pub(crate) fn after(limit: Duration) -> Instant {
+    Instant::now() + limit.min(CENTURY)
 }
 
 /// A point in time as a future.

@@ -102,6 +102,8 @@ pub enum Refusal {
     ServesOthers,
     /// It holds the session's terminal open, and nothing else ties it to the session.
     HoldsTerminal,
+    /// It belongs to our own user, started in the session's time and shows its environment to nobody, as an ssh-agent.
+    Unreadable,
     /// It descends from a process of the session and carries no mark, as after `env -i` and `setsid`.
     UnmarkedDescendant,
 }
@@ -120,6 +122,7 @@ impl fmt::Display for Refusal {
             Self::AfterLeader => "it joined the leader's kernel session after the leader's end, without its cookie",
             Self::ServesOthers => "it serves others by now: it has children from outside of the session's time",
             Self::HoldsTerminal => "it holds the session's terminal open, which proves nothing: anybody may open one",
+            Self::Unreadable => "it started in the session's time and shows nobody whether it carries the cookie",
             Self::UnmarkedDescendant => {
                 "it descends from the session but has neither its cookie nor its kernel session"
             }

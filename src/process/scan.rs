@@ -6,18 +6,23 @@
 use crate::error::{Error, Result};
 use crate::process::cookie::Cookie;
 use crate::process::handle::{ProcessHandle, read_stat, reader};
+use crate::process::identity::OurSelf;
 use crate::process::rule::{Evidence, Mark, Ourselves, Permit, Refusal, may_signal};
 use crate::process::summary::ProcessSummary;
 use crate::process::tree;
 use crate::sys::{self, ProcReader};
+use once_cell::unsync::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::time::{Duration, Instant};
 
-/// What a pass found, for the marks that it was given.
+/// What was found, for the marks that it was looked for by.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     pub(crate) found: Vec<Found>,
     pub(crate) suspects: Vec<Suspected>,
+    /// False if processes came and went faster than they could be looked at: then nothing is proven.
+    pub(crate) is_settled: bool,
 }
 
 /// A living process that is proven to be a session's.
@@ -38,12 +43,62 @@ pub(crate) struct Suspected {
     pub(crate) why: Refusal,
 }
 
-/// How often a pass is repeated because a process of interest vanished while it was looked at, and whatever it started
-/// in its last moment may have been passed over, or because one was in the middle of an exec: on a busy machine that
-/// takes milliseconds, a few passes.
-const MOST_PASSES: usize = 20;
+/// How often new processes are looked for because one that was listed had gone before it was looked at: whatever it
+/// started in its last moment is not in that list. Each round is short, since it looks at the new ones only.
+const MOST_ROUNDS: usize = 200;
+/// How long a process may be in the middle of an exec, in which nobody can tell whose it is. It takes microseconds, on a
+/// busy machine milliseconds.
+const LONGEST_EXEC: Duration = Duration::from_millis(500);
 
-/// Looks at every process once.
+/// What came of a look at one process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Done,
+    /// It had ended before.
+    Gone,
+    /// It cannot be told yet.
+    Again,
+}
+
+/// Looks at every process that there is, and at those that come meanwhile; false if that found no end.
+fn look_at_all(reader: &mut ProcReader, mut look: impl FnMut(&mut ProcReader, u32) -> Look) -> Result<bool> {
+    let mut known = list(reader)?;
+    let mut next = known.clone();
+    let mut unknown_until = None;
+    for _ in 0..MOST_ROUNDS {
+        let mut is_any_gone = false;
+        while !next.is_empty() {
+            let mut again = Vec::new();
+            for pid in next {
+                match look(reader, pid) {
+                    Look::Done => {}
+                    Look::Gone => is_any_gone = true,
+                    Look::Again => again.push(pid),
+                }
+            }
+            next = again;
+            if !next.is_empty() {
+                if Instant::now() >= *unknown_until.get_or_insert_with(|| Instant::now() + LONGEST_EXEC) {
+                    return Ok(false);
+                }
+                std::thread::yield_now();
+            }
+        }
+        if !is_any_gone {
+            return Ok(true);
+        }
+        // The kernel lists in ascending order.
+        let now = list(reader)?;
+        next = now.iter().copied().filter(|pid| known.binary_search(pid).is_err()).collect();
+        if next.is_empty() {
+            return Ok(true);
+        }
+        known = now;
+    }
+    Ok(false)
+}
+
+/// Looks for what is left of these sessions.
 ///
 /// # Errors
 ///
@@ -54,37 +109,55 @@ pub(crate) fn survey(marks: &[&Mark]) -> Result<Survey> {
         marks.iter().enumerate().filter_map(|(index, mark)| Some((mark.cookie?, index))).collect();
     let by_session: HashMap<u32, usize> =
         marks.iter().enumerate().filter_map(|(index, mark)| Some((mark.leader?.pid, index))).collect();
-    // Read at the first hit: most passes have none.
-    let mut ourselves = None;
+    // Read at the first hit: mostly there is none.
+    let ourselves = OnceCell::new();
     let mut survey = Survey::default();
-    for _ in 0..MOST_PASSES {
-        let mut is_settled = true;
-        survey = Survey::default();
-        for pid in list(&reader)? {
-            let session = sys::session_of(pid);
-            let by_session = session.and_then(|session| by_session.get(&session).copied());
-            let by_cookie = match cookie_of(&mut reader, pid, session, |cookie| by_cookie.get(&cookie).copied()) {
-                Carried::Cookie(mark) => Some(mark),
-                Carried::None => None,
-                Carried::Unknown => {
-                    is_settled = false;
-                    None
-                }
-            };
-            // The cookie decides which session it belongs to: a session started within a session carries both.
-            let Some(mark) = by_cookie.or(by_session) else { continue };
-            if ourselves.is_none() {
-                ourselves = Some(tree::ourselves(&mut reader)?);
+    let is_settled = look_at_all(&mut reader, |reader, pid| {
+        let session = sys::session_of(pid);
+        let by_session = session.and_then(|session| by_session.get(&session).copied());
+        let carried = cookie_of(reader, pid, session, |cookie| by_cookie.get(&cookie).copied());
+        // The cookie decides which session it belongs to: a session started within a session carries both.
+        let index = match (carried, by_session) {
+            (Carried::Cookie(index), _) | (_, Some(index)) => index,
+            (Carried::None, None) => return Look::Done,
+            (Carried::Gone, None) => return Look::Gone,
+            (Carried::Unknown, None) => return Look::Again,
+            (Carried::Unreadable, None) => {
+                survey.suspects.extend(unreadable(reader, pid, marks));
+                return Look::Done;
             }
-            let Some(ourselves) = &ourselves else { continue };
-            is_settled &= judge(&mut reader, pid, (mark, marks[mark]), ourselves, &mut survey);
+        };
+        match ourselves.get_or_try_init(|| tree::ourselves(reader)) {
+            Ok(ourselves) => judge(reader, pid, (index, marks[index]), ourselves, &mut survey),
+            Err(_) => Look::Again,
         }
-        if is_settled {
-            break;
-        }
-    }
+    })?;
+    survey.is_settled = is_settled;
     Ok(survey)
 }
+
+/// A process of our own user that shows its environment to nobody, as an ssh-agent: it may carry a cookie, if it started
+/// in a session's time.
+fn unreadable(reader: &mut ProcReader, pid: u32, marks: &[&Mark]) -> Option<Suspected> {
+    // One that is dumpable belongs to whom its directory belongs to; the others belong to root there.
+    if reader.owner(pid).ok()? != 0 {
+        return None;
+    }
+    let ourself = OurSelf::get().ok()?;
+    if users(reader.read(pid, "status").ok()?)? != [ourself.uid; 2] {
+        return None;
+    }
+    let (handle, stat) = ProcessHandle::open_with(reader, pid).ok()?;
+    let mark = marks.iter().position(|mark| mark.cookie.is_some() && stat.started >= mark.since)?;
+    let summary = ProcessSummary::read(reader, handle.identity(), &stat);
+    Some(Suspected { mark, summary, why: Refusal::Unreadable })
+}
+
+// Error numbers that are the same on every Unix.
+const NOT_PERMITTED: i32 = 1;
+const NO_ENTRY: i32 = 2;
+const NO_PROCESS: i32 = 3;
+const NO_ACCESS: i32 = 13;
 
 /// What a look at a process's environment found.
 enum Carried<T> {
@@ -92,6 +165,9 @@ enum Carried<T> {
     None,
     /// It is in the middle of an exec: its old environment is gone and its new one not there yet.
     Unknown,
+    /// It may not be read.
+    Unreadable,
+    Gone,
 }
 
 /// The first cookie that is wanted, from one read.
@@ -104,16 +180,33 @@ fn cookie_of<T>(
     match reader.read(pid, "environ") {
         Ok([]) => {}
         Ok(environ) => return Cookie::find_all(environ).find_map(wanted).map_or(Carried::None, Carried::Cookie),
-        // Gone, or another user's, which the rule refuses anyway.
-        Err(_) => return Carried::None,
+        Err(cause) => match cause.raw_os_error() {
+            Some(NO_ENTRY) => return Carried::Gone,
+            Some(NOT_PERMITTED | NO_ACCESS) if session.is_some() => return Carried::Unreadable,
+            Some(NOT_PERMITTED | NO_ACCESS) => return Carried::None,
+            // Gone, or its main thread is and others are not.
+            Some(NO_PROCESS) => {}
+            _ => return Carried::Unknown,
+        },
     }
     // Empty: a kernel thread's (most of them, and they are in no session), a zombie's, one that was cleared, or none yet.
     if session.is_none() && sys::session_of(sys::own_pid()).is_some() {
         return Carried::None;
     }
     match read_stat(reader, pid) {
-        Ok(stat) if !stat.is_dead() && stat.environment_at == 0 => Carried::Unknown,
-        _ => Carried::None,
+        // Its main thread has ended, and others may run: the memory is theirs then.
+        Ok(stat) if stat.is_dead() => {
+            let threads = reader.threads(pid).unwrap_or_default();
+            let of_threads = threads.into_iter().filter(|thread| *thread != pid).find_map(|thread| {
+                let environ = reader.read(pid, &format!("task/{thread}/environ")).ok()?;
+                Cookie::find_all(environ).find_map(&wanted)
+            });
+            of_threads.map_or(Carried::None, Carried::Cookie)
+        }
+        // In the middle of an exec, or past it since the look above.
+        Ok(stat) if stat.environment_at == 0 || stat.environment_at != stat.environment_to => Carried::Unknown,
+        Ok(_) => Carried::None,
+        Err(_) => Carried::Gone,
     }
 }
 
@@ -121,33 +214,35 @@ fn list(reader: &ProcReader) -> Result<Vec<u32>> {
     reader.pids().map_err(|cause| Error::os("list /proc", "without it nothing can be proven to be gone", cause))
 }
 
-/// Adds a hit to the survey; false if it ended meanwhile. A zombie is dead, and not a hit.
+/// Adds a hit to the survey. A zombie is dead, and not a hit.
 fn judge(
     reader: &mut ProcReader,
     pid: u32,
     (index, mark): (usize, &Mark),
     ourselves: &Ourselves,
     survey: &mut Survey,
-) -> bool {
+) -> Look {
     match examine(reader, pid, mark) {
         Ok((handle, evidence, summary)) => {
             match may_signal(&evidence, mark, ourselves) {
                 Ok(permit) => survey.found.push(Found { mark: index, handle, permit, summary }),
                 Err(Refusal::OurOwnAncestor) => {}
+                // It was marked a moment ago: in the middle of an exec now.
+                Err(Refusal::NotMarked) => return Look::Again,
                 Err(why) => survey.suspects.push(Suspected { mark: index, summary, why }),
             }
-            true
+            Look::Done
         }
         Err(cause) => match read_stat(reader, pid) {
             // A zombie is dead, and stays listed for as long as its parent likes.
-            Ok(stat) if stat.is_dead() => true,
+            Ok(stat) if stat.is_dead() => Look::Done,
             // It lives, it may be ours, and it could not be looked at: a suspect, never "gone".
             Ok(_) => {
                 let summary = ProcessSummary::unreadable(pid, &cause);
                 survey.suspects.push(Suspected { mark: index, summary, why: Refusal::NotHeld });
-                true
+                Look::Done
             }
-            Err(_) => false,
+            Err(_) => Look::Gone,
         },
     }
 }
@@ -160,7 +255,16 @@ pub(crate) fn examine(
 ) -> io::Result<(ProcessHandle, Evidence, ProcessSummary)> {
     let (handle, stat) = ProcessHandle::open_with(reader, pid)?;
     // Not readable for another user's process, which the rule refuses anyway.
-    let cookies = reader.read(pid, "environ").map(|environ| Cookie::find_all(environ).collect()).unwrap_or_default();
+    let mut cookies: Vec<Cookie> =
+        reader.read(pid, "environ").map(|environ| Cookie::find_all(environ).collect()).unwrap_or_default();
+    if stat.is_dead() {
+        // Its main thread has ended, and the others run.
+        for thread in reader.threads(pid)? {
+            cookies.extend(
+                reader.read(pid, &format!("task/{thread}/environ")).ok().into_iter().flat_map(Cookie::find_all),
+            );
+        }
+    }
     let users = users(reader.read(pid, "status")?)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its `status` is malformed"))?;
     // Asked only by the clause on daemons, which needs an end of time.
@@ -224,21 +328,23 @@ pub fn marked_by(cookies: &[Cookie]) -> Result<Vec<ProcessSummary>> {
     let mut reader = reader()?;
     let wanted: HashSet<Cookie> = cookies.iter().copied().collect();
     let mut found = Vec::new();
-    for _ in 0..MOST_PASSES {
-        let mut is_settled = true;
-        found.clear();
-        for pid in list(&reader)? {
-            let carried = cookie_of(&mut reader, pid, sys::session_of(pid), |cookie| wanted.get(&cookie).copied());
-            is_settled &= !matches!(carried, Carried::Unknown);
-            if matches!(carried, Carried::Cookie(_))
-                && let Ok((handle, stat)) = ProcessHandle::open_with(&mut reader, pid)
-            {
-                found.push(ProcessSummary::read(&mut reader, handle.identity(), &stat));
-            }
+    let is_settled = look_at_all(&mut reader, |reader, pid| {
+        let session = sys::session_of(pid);
+        match cookie_of(reader, pid, session, |cookie| wanted.get(&cookie).copied()) {
+            Carried::Unknown => Look::Again,
+            Carried::None | Carried::Unreadable => Look::Done,
+            Carried::Gone => Look::Gone,
+            Carried::Cookie(_) => match ProcessHandle::open_with(reader, pid) {
+                Ok((handle, stat)) => {
+                    found.push(ProcessSummary::read(reader, handle.identity(), &stat));
+                    Look::Done
+                }
+                Err(_) => Look::Gone,
+            },
         }
-        if is_settled {
-            break;
-        }
+    })?;
+    if !is_settled {
+        return Err(Error::timeout("looking at all processes, which came and went faster than that", LONGEST_EXEC));
     }
     Ok(found)
 }

@@ -13,6 +13,8 @@ pub(crate) struct Stat {
     /// Where its environment begins in its memory: 0 for a kernel thread, in the middle of an exec, and where we may
     /// not know.
     pub(crate) environment_at: u64,
+    /// Where it ends.
+    pub(crate) environment_to: u64,
 }
 
 impl Stat {
@@ -30,7 +32,8 @@ impl Stat {
         // `session` is field 6, the start time field 22, `env_start` field 50 (Linux 3.5).
         let started = fields.nth(15)?.parse().ok()?;
         let environment_at = fields.nth(27)?.parse().ok()?;
-        Some(Self { name, state, parent, session, started, environment_at })
+        let environment_to = fields.next()?.parse().ok()?;
+        Some(Self { name, state, parent, session, started, environment_at, environment_to })
     }
 
     /// A zombie keeps its id and its files in /proc until its parent asks for its status, but it is dead.

@@ -47,7 +47,11 @@ pub(crate) fn start(system: &dyn PtySystem, spec: &SessionSpec, max_output: usiz
     // Our copy of the other end would keep the terminal from ever ending.
     drop(pair.slave);
 
-    let adopted = Master::adopt(&*pair.master).map_err(|cause| Error::os("share the pty's descriptor", "", cause))?;
+    // Only then: it makes the descriptor non-blocking for its other owners as well.
+    let adopted = child
+        .process_id()
+        .map_or(Ok(None), |_| Master::adopt(&*pair.master))
+        .map_err(|cause| Error::os("share the pty's descriptor", "", cause))?;
     if let (Some(master), Some(pid)) = (adopted, child.process_id()) {
         let terminal =
             PtyTerminal::new(master, max_output).map_err(|cause| Error::os("read the pty's name", "", cause))?;

@@ -175,7 +175,7 @@ impl Terminal {
             let from = position.max(state.ring.start());
             if from > position {
                 // A gap, dropped or cleared: what is before it does not continue after it.
-                stripper.keep_last(0);
+                stripper = Stripper::default();
             }
             stripper.feed(&state.ring.since(from));
             position = state.ring.end();

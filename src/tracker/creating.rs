@@ -7,7 +7,7 @@ use crate::process::claim::accept_leader;
 use crate::process::cookie::Cookie;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::{ProcessIdentity, Ticks};
-use crate::process::pump::Pump;
+use crate::process::pump::{Pump, after};
 use crate::session::backend::{Created, Leader, Running, SessionState};
 use crate::session::id::SessionId;
 use crate::session::life::LifeEvent;
@@ -40,7 +40,7 @@ pub(crate) async fn create(
     let since = sys::now_ticks();
     let entry = shared.announce(Some(cookie), since, spec.command_line(), made_at);
 
-    let asked = InFlight { entry: &entry, until: Instant::now() + settings.create };
+    let asked = InFlight { entry: &entry, until: after(settings.create) };
     let answer = pump.within(settings.create, shared.backend.create_boxed(&spec)).await;
     let Some(answer) = answer else {
         drop(asked);
@@ -88,6 +88,10 @@ pub(crate) async fn create(
         return Err(undo(&shared, &entry, error).await);
     }
     drop(asked);
+    if shared.has_ended() {
+        let error = Error::refused(format!("its helper was dropped while `{}` was being created", entry.label));
+        return Err(undo(&shared, &entry, error).await);
+    }
     emit(Event::Created { id: id.to_string(), at: made_at });
     Ok(SessionGuard::new(shared, entry, session))
 }

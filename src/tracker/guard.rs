@@ -81,7 +81,7 @@ impl Deref for SessionGuard {
 
 impl Drop for SessionGuard {
     fn drop(&mut self) {
-        if self.is_armed && self.shared.holds(&self.entry) {
+        if self.is_armed && self.shared.is_in_its_process() && self.shared.holds(&self.entry) {
             close_in_background(&self.shared, Arc::clone(&self.entry));
         }
     }

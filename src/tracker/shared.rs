@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(crate) struct Shared {
@@ -30,6 +30,9 @@ pub(crate) struct Shared {
     /// Every cookie that was ever planted, for the question whether anything is left.
     cookies: Mutex<Vec<Cookie>>,
     pub(crate) background: Watched<Background>,
+    has_ended: AtomicBool,
+    /// The process that made it. A child forked without an exec has a copy, and must not clean up for its parent.
+    owner: u32,
 }
 
 #[derive(Default)]
@@ -57,7 +60,23 @@ impl Shared {
             cleared: Mutex::default(),
             cookies: Mutex::default(),
             background: Watched::new(Background::default()),
+            has_ended: AtomicBool::new(false),
+            owner: std::process::id(),
         }
+    }
+
+    /// True once the last handle of the helper was dropped: what is created from then on has nobody to end it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn end(&self) {
+        self.has_ended.store(true, Ordering::SeqCst);
+    }
+
+    /// False in a child that was forked without an exec.
+    pub(crate) fn is_in_its_process(&self) -> bool {
+        self.owner == std::process::id()
     }
 
     /// # Errors

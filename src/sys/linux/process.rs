@@ -45,7 +45,7 @@ impl Pidfd {
     pub(crate) fn has_exited(&self) -> io::Result<bool> {
         let mut wanted = [PollFd::new(&self.fd, PollFlags::IN)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        Ok(poll(&mut wanted, Some(&now))? > 0)
+        Ok(rustix::io::retry_on_intr(|| poll(&mut wanted, Some(&now)))? > 0)
     }
 
     /// Blocks until it has exited. For what was sent a KILL.

@@ -106,7 +106,19 @@ impl ProcReader {
     pub(crate) fn pid_namespace(&mut self, pid: u32) -> io::Result<u64> {
         self.path.clear();
         let _ = write!(self.path, "{pid}/ns/pid");
-        Ok(rustix::fs::statat(self.root, self.path.as_str(), AtFlags::empty())?.st_ino)
+        match rustix::fs::statat(self.root, self.path.as_str(), AtFlags::empty()) {
+            Ok(found) => Ok(found.st_ino),
+            // One that is not dumpable shows it to nobody, but how many namespaces deep it is to everybody.
+            Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) if pid != super::own_pid() => {
+                let status = String::from_utf8_lossy(self.read(pid, "status")?).into_owned();
+                let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+                if ids.is_some_and(|ids| ids.split_ascii_whitespace().count() == 1) {
+                    return self.pid_namespace(super::own_pid());
+                }
+                Err(rustix::io::Errno::ACCESS.into())
+            }
+            Err(cause) => Err(cause.into()),
+        }
     }
 
     /// Where each of a process's descriptors leads; those that vanish meanwhile are left out.
