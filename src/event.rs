@@ -21,7 +21,7 @@ pub enum Event {
     },
     /// A session's end is proven.
     #[non_exhaustive]
-    Closed {
+    Gone {
         /// The session's id.
         id: String,
     },
@@ -37,7 +37,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Event::Created { id, at } => write!(f, "created session `{id}` at {at}"),
-            Event::Closed { id } => write!(f, "closed session `{id}`"),
+            Event::Gone { id } => write!(f, "session `{id}` is gone"),
             Event::Warning { text } => f.write_str(text),
         }
     }

@@ -36,7 +36,7 @@
 //! use std::time::Duration;
 //!
 //! # termleash::block_on(async {
-//! # let server = Arc::new(PtyBackend::new());
+//! let server = Arc::new(PtyBackend::new());
 //! # let theirs = server.create(&SessionSpec::new("sh")).await.unwrap();
 //! let helper = SessionTestHelper::new(Arc::clone(&server))
 //!     .with_policy(KillPolicy::default().grace(Duration::from_millis(200)));
@@ -46,7 +46,7 @@
 //! # }
 //! ```
 //!
-//! Programs get their arguments as they are; a line for the shell is said to be one. What is not closed is left to
+//! Programs get their arguments as they are; a command line needs [`SessionSpec::shell`]. What is not closed is left to
 //! the helper:
 //!
 //! ```
@@ -90,6 +90,9 @@
 //!   sessions.
 //! - What a session leaves behind in a kernel session of its own *and* with a cleared environment carries no mark. It
 //!   is named if it holds the terminal open or descends from the leader at the time of the kill, and never signalled.
+//! - A process that hides itself from its own user (not dumpable: an ssh-agent, a setuid program) shows neither cookie nor
+//!   identity. Unless it leads the session it is named at best; to root it is visible. One that writes over its
+//!   environment, as daemons do that set their title, hides its cookie.
 //! - A daemon of a session, such as a tmux server, hands the session's cookie to whatever it starts, for anybody, while
 //!   the test runs: give such daemons a socket of their own.
 //! - A backend whose server passes neither environment nor command, and says no process id, proves deaths by its word.
@@ -102,9 +105,9 @@
 //! | variable | meaning | default |
 //! |---|---|---|
 //! | `TERMLEASH_GRACE` | from the hang-up to the KILL | `500ms` |
-//! | `TERMLEASH_WAIT` | deadline of every wait for a session or its server | `10s` |
+//! | `TERMLEASH_WAIT` | deadline of every wait for a session or its server (but 5 s for a server to say that a killed session is dead) | `10s` |
 //! | `TERMLEASH_CREATE_TIMEOUT` | how long a backend may take to create a session | `5s` |
-//! | `TERMLEASH_MAX_OUTPUT` | how much of a session's output is kept | `1MiB` |
+//! | `TERMLEASH_MAX_OUTPUT` | how much of a session's output is kept, 4 KiB to 1 GiB | `1MiB` |
 //!
 //! A value that cannot be read is an error that says so. Sessions get none of these, but `TERMLEASH_S_…`, their cookie.
 //!
@@ -140,7 +143,9 @@ mod tracker;
 mod watched;
 
 pub use error::{BoxError, Error, Result};
+#[doc(inline)]
 pub use process::KillPolicy;
 pub use runtime::block_on;
+#[doc(inline)]
 pub use session::{PtyBackend, SessionBackend, SessionId, SessionSpec};
 pub use tracker::{BlockingGuard, BlockingHelper, KillOutcome, KillReport, SessionGuard, SessionTestHelper};

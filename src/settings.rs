@@ -62,7 +62,7 @@ impl Settings {
     }
 }
 
-/// One read from a pty is at most this long, so a smaller ring could not hold it.
+/// Less would not hold the lines that a failure shows.
 pub(crate) const MIN_OUTPUT: usize = 4 << 10;
 /// A ring larger than this is a mistake in the unit.
 pub(crate) const MAX_OUTPUT: usize = 1 << 30;

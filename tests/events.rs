@@ -21,7 +21,7 @@ fn listen() {
 fn heard_of(name: &str) -> Vec<Event> {
     let names = format!("`{name}`");
     let is_of = |event: &&Event| match event {
-        Event::Created { id, .. } | Event::Closed { id, .. } => id == name,
+        Event::Created { id, .. } | Event::Gone { id, .. } => id == name,
         Event::Warning { text, .. } => text.contains(&names),
         _ => false,
     };
@@ -54,8 +54,8 @@ fn a_session_is_told_of_when_it_is_created_and_when_its_end_is_proven() {
     assert_eq!((at.file(), at.line()), (file!(), line));
     session.close().unwrap();
     let events = heard_of(&id);
-    assert!(matches!(events[..], [Event::Created { .. }, Event::Closed { .. }]), "{events:?}");
-    assert_eq!(events[1].to_string(), format!("closed session `{id}`"));
+    assert!(matches!(events[..], [Event::Created { .. }, Event::Gone { .. }]), "{events:?}");
+    assert_eq!(events[1].to_string(), format!("session `{id}` is gone"));
     assert!(events[0].to_string().starts_with(&format!("created session `{id}` at tests/events.rs:{line}")));
 }
 
@@ -73,7 +73,7 @@ fn a_forgotten_session_is_told_of_while_unwinding_as_the_panic_cannot() {
     let [warning] = &warnings_of(&id)[..] else { panic!("{:?}", heard_of(&id)) };
     assert!(warning.contains("dropped while these sessions were alive") && warning.contains("tests/events.rs:"));
     assert!(warning.contains("kill_tracked_sessions().await"), "{warning}");
-    assert!(matches!(heard_of(&id)[..], [Event::Created { .. }, Event::Closed { .. }, Event::Warning { .. }]));
+    assert!(matches!(heard_of(&id)[..], [Event::Created { .. }, Event::Gone { .. }, Event::Warning { .. }]));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_dropped_guard_whose_session_ends_is_no_warning() {
     let id = session.id().to_string();
     drop(session);
     drop(helper);
-    assert!(matches!(heard_of(&id)[..], [Event::Created { .. }, Event::Closed { .. }]), "{:?}", heard_of(&id));
+    assert!(matches!(heard_of(&id)[..], [Event::Created { .. }, Event::Gone { .. }]), "{:?}", heard_of(&id));
 }
 
 /// What a dropped guard could not do is not hidden: the helper's end tells.

@@ -14,8 +14,8 @@ const PREFIX: &str = "TERMLEASH_S_";
 /// Each session has its own *variable*, not its own value of a common one: a session in which a nested test suite
 /// runs then keeps its outer mark beside the inner one, and both suites find what is theirs.
 ///
-/// It is found in the environment that a process had at its exec; `env -i`, `sudo` and a daemon that cleans its
-/// environment drop it, and a long-lived daemon hands it on to what it starts for others. So a cookie alone never
+/// It is found in the environment that /proc shows, the one that a process had at its exec, unless it has written over
+/// that memory, as daemons do that set their title. `env -i`, `sudo` and a daemon that cleans its environment drop it, and a long-lived daemon hands it on to what it starts for others. So a cookie alone never
 /// decides.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cookie {

@@ -55,7 +55,7 @@ enum Exit {
 impl ProcessHandle {
     /// Takes hold of the process that has this id now.
     ///
-    /// It is the only function of this crate that takes a bare process id. Whether the process is the one that the
+    /// It is the only public function that makes a handle of a bare process id. Whether the process is the one that the
     /// caller means is for the caller to compare, by [`identity`](Self::identity).
     ///
     /// # Errors
@@ -229,6 +229,12 @@ impl NewChild {
 
     pub(crate) fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// True if it is a child of this process that nobody has reaped.
+    #[cfg(feature = "pty")]
+    pub(crate) fn is_ours(&self) -> bool {
+        Pidfd::open(self.pid).is_ok_and(|fd| fd.is_our_child().unwrap_or(false))
     }
 
     /// Ends and reaps it: it could not be handed to anybody. It is ours for as long as it can be waited for, and a pidfd

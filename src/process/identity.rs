@@ -94,6 +94,9 @@ impl OurSelf {
         static OURSELF: OnceCell<OurSelf> = OnceCell::new();
         let ourself = OURSELF.get_or_try_init(|| {
             let pid = sys::own_pid();
+            if sys::pid_in_proc()? != pid {
+                return Err(std::io::Error::other("it is that of another PID namespace"));
+            }
             let pid_namespace = sys::ProcReader::new()?.pid_namespace(pid)?;
             std::io::Result::Ok(Self { pid, uid: sys::own_uid(), boot: BootId(sys::boot_id()?), pid_namespace })
         });

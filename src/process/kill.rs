@@ -10,7 +10,7 @@
 //! "Nothing left" is: every leader gone, then one pass over /proc without a hit. What a pass finds gets the signal of
 //! the stage and is waited for, and another pass follows, since it may have started something in its last moment.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::process::handle::{ProcessHandle, reader};
 use crate::process::identity::{OurSelf, ProcessIdentity};
 use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
@@ -97,18 +97,18 @@ impl Target {
     }
 }
 
-/// Ends all of them together. Afterwards each target's ending says what was done and what is left.
+/// Ends all of them together; `began` is what the times of steps count from. Afterwards each target's ending says what was done and what is left.
 ///
 /// # Errors
 ///
 /// If /proc could not be read, so that nothing is proven.
-pub(crate) async fn end_all(targets: &mut [Target], grace: Duration) -> Result<()> {
+pub(crate) async fn end_all(targets: &mut [Target], grace: Duration, began: Instant) -> Result<()> {
     let start = Instant::now();
     let grace = grace.min(CENTURY);
     let pump = Pump::get()?;
     let give_up = start + grace + PROOF;
 
-    let mut below = hang_up(targets, start)?;
+    let mut below = hang_up(targets, began)?;
     let mut stage = Stage { action: KillAction::HungUp, ends: start + grace / 2 };
     loop {
         // Nothing can be proven while a leader lives, so the first pass waits for them.
@@ -120,7 +120,7 @@ pub(crate) async fn end_all(targets: &mut [Target], grace: Duration) -> Result<(
             let is_new = next.action != stage.action;
             stage = next;
             if is_new && !are_gone {
-                targets.iter_mut().for_each(|target| target.send_all(stage.action, start));
+                targets.iter_mut().for_each(|target| target.send_all(stage.action, began));
                 // After TERM the pass finds who else is to get one before the end; after KILL first there is death to wait for.
                 if stage.action == KillAction::Killed {
                     continue;
@@ -128,11 +128,18 @@ pub(crate) async fn end_all(targets: &mut [Target], grace: Duration) -> Result<(
             }
         }
         let survey = survey(targets)?;
-        let found_any = !survey.found.is_empty() || !survey.is_settled;
-        take_in(targets, survey, &mut below, stage.action, start);
+        let is_settled = survey.is_settled;
+        let found_any = !survey.found.is_empty() || !is_settled;
+        take_in(targets, survey, &mut below, stage.action, began);
         let is_unread = |target: &Target| target.ending.suspects.iter().any(|suspect| suspect.why == Refusal::NotHeld);
         let is_proven = !found_any && targets.iter().all(|target| target.is_over() && !is_unread(target));
-        if is_proven || Instant::now() >= give_up {
+        if is_proven {
+            break;
+        }
+        if Instant::now() >= give_up {
+            if !is_settled {
+                return Err(Error::timeout("looking at processes that come and go, or cannot be looked at", PROOF));
+            }
             break;
         }
     }
@@ -149,7 +156,6 @@ fn hang_up(targets: &mut [Target], start: Instant) -> Result<Vec<(usize, Process
     for (index, target) in targets.iter_mut().enumerate() {
         let Some(leader) = target.leader.clone() else { continue };
         if !leader.is_alive() {
-            target.ending.was_already_gone = true;
             continue;
         }
         for pid in tree::descendants(&mut reader, leader.pid()) {
@@ -258,7 +264,6 @@ fn take_in(
         if target.live.iter().any(|live| live.handle.identity() == found.summary.identity) {
             continue;
         }
-        target.ending.was_already_gone = false;
         target.live.push(Live { handle: found.handle, permit: Ok(found.permit) });
         target.send(target.live.len() - 1, action, start);
     }

@@ -6,8 +6,8 @@ use crate::sys;
 /// Raises this process's soft limit on descriptors to `wanted`, or to the hard limit if that is lower, and answers
 /// with the limit in force. It is never lowered.
 ///
-/// A session costs two descriptors while it lives, and 1,024 is the usual soft limit. Sessions started from then on
-/// get the old limit back: programs that use select(2) break above 1,024, and some close every number up to it. They
+/// A session costs two descriptors while it lives, and 1,024 is the usual soft limit. Sessions that [`PtyBackend`](crate::PtyBackend) starts
+/// by itself from then on get the old limit back: programs that use select(2) break above 1,024, and some close every number up to it. They
 /// run with the raised one for the instant between their start and that.
 ///
 /// # Errors

@@ -39,7 +39,7 @@ impl KillPolicy {
 /// One thing that was done to end a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillStep {
-    /// Time since the kill began.
+    /// Time since the kill began, of all sessions together.
     pub at: Duration,
     /// What was done.
     pub action: KillAction,
@@ -108,6 +108,4 @@ pub(crate) struct Ending {
     pub(crate) survivors: Vec<ProcessSummary>,
     pub(crate) suspects: Vec<Suspect>,
     pub(crate) exit: Option<ExitStatus>,
-    /// True if nothing of it was alive when the kill began.
-    pub(crate) was_already_gone: bool,
 }

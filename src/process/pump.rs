@@ -1,8 +1,8 @@
 //! One thread waits for everything: terminals, processes, deadlines.
 //!
 //! It feeds plain wakers, so what is awaited works on any runtime and without one, and a thousand sessions cost one
-//! thread. It starts with the first session and stays; its two descriptors (epoll, eventfd) and its thread are the
-//! crate's only constant cost.
+//! thread. It starts with the first session and stays; its thread, an epoll and an eventfd are, with one
+//! descriptor for /proc, the crate's only constant cost.
 
 use crate::error::{Error, Result};
 use crate::sys::{Interest, Pollable, Poller, Ready};

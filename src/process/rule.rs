@@ -93,12 +93,13 @@ pub enum Refusal {
     NotMarked,
     /// It started before the session was asked for.
     TooEarly,
-    /// It started after its owner's end and the time that a late creation gets.
+    /// It started after its owner's end and the time that a late creation gets. Not given by this release, in which a
+    /// session's time ends with the test process.
     TooLate,
     /// Only the kernel session ties it to the leader, and it started after the leader's end.
     AfterLeader,
     /// A cookie alone ties it to the session, and it has children from outside of the session's time: a daemon that
-    /// serves others by now.
+    /// serves others by now. Not given by this release, as [`TooLate`](Self::TooLate).
     ServesOthers,
     /// It holds the session's terminal open, and nothing else ties it to the session.
     HoldsTerminal,
@@ -112,7 +113,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OurOwnAncestor => "it is this process or one that started it",
-            Self::NotHeld => "it could not be held, so its id may mean another process by now",
+            Self::NotHeld => "it could not be held or read, so who it is cannot be proven",
             Self::Replaced => "its id has a new owner",
             Self::OtherMachine => "it belongs to another boot or PID namespace",
             Self::OtherUser => "it belongs to another user",

@@ -139,11 +139,11 @@ pub(crate) fn survey(marks: &[&Mark]) -> Result<Survey> {
 /// A process of our own user that shows its environment to nobody, as an ssh-agent: it may carry a cookie, if it started
 /// in a session's time.
 fn unreadable(reader: &mut ProcReader, pid: u32, marks: &[&Mark]) -> Option<Suspected> {
-    // One that is dumpable belongs to whom its directory belongs to; the others belong to root there.
-    if reader.owner(pid).ok()? != 0 {
+    let ourself = OurSelf::get().ok()?;
+    // Cheap, and enough for most: root's and other users'.
+    if reader.owner(pid).ok()? != ourself.uid {
         return None;
     }
-    let ourself = OurSelf::get().ok()?;
     if users(reader.read(pid, "status").ok()?)? != [ourself.uid; 2] {
         return None;
     }

@@ -40,7 +40,7 @@ impl Tree {
     }
 }
 
-/// The living children of a process.
+/// The children of a process, zombies included.
 ///
 /// The kernel keeps the list for each *thread*, so all of them are read, and again until nothing new comes: a child
 /// that appears while a file is read may be missing from it (proc_pid_tid_children(5)). A kernel without
@@ -81,7 +81,8 @@ fn listed_children(reader: &mut ProcReader, pid: u32) -> io::Result<Vec<u32>> {
     Ok(found)
 }
 
-/// The living processes below a process, breadth first; those whose parent ended are children of others by now.
+/// The living processes below a process, in no order that means anything; those whose parent ended
+/// are children of others by now.
 pub(crate) fn descendants(reader: &mut ProcReader, pid: u32) -> Vec<u32> {
     let mut found = vec![];
     let mut next = vec![pid];
@@ -116,8 +117,9 @@ pub(crate) fn ancestors(reader: &mut ProcReader, pid: u32) -> Vec<u32> {
 /// Who we are at this moment: a parent may have ended, and then the chain is another.
 pub(crate) fn ourselves(reader: &mut ProcReader) -> Result<Ourselves> {
     let ourself = OurSelf::get()?;
-    let stat = read_stat(reader, ourself.pid)
-        .map_err(|cause| Error::os("read our own process from /proc", "let this user read /proc", cause))?;
+    let stat = read_stat(reader, ourself.pid).map_err(|cause| {
+        Error::os("read our own process from /proc", "let this user read /proc, or raise `ulimit -n`", cause)
+    })?;
     let identity = crate::process::identity::ProcessIdentity {
         pid: ourself.pid,
         started: stat.started,

@@ -7,6 +7,7 @@ use crate::session::future::BoxFuture;
 use crate::session::id::SessionId;
 use crate::session::spec::SessionSpec;
 use crate::session::terminal::Terminal;
+use std::fmt;
 
 /// A terminal server, or whatever else creates sessions: implemented for the server under test.
 ///
@@ -16,23 +17,39 @@ use crate::session::terminal::Terminal;
 /// A backend must end the session with the given id *and no other*: encode the id for where it goes, and refuse what
 /// the server would read as a pattern or a prefix. [`testing::check_backend`](crate::testing::check_backend) tries it.
 ///
-/// `examples/own_backend.rs` is one for tmux, in about 40 lines.
+/// `examples/own_backend.rs` is one for tmux: its three methods take 30 lines.
 pub trait SessionBackend: Send + Sync + 'static {
     /// Creates a session. The specification's environment contains the session's cookie: pass it on if there is any
     /// way to, as it proves which processes are the session's.
     ///
     /// An id must not be that of an earlier session, whether it lives or not: a late kill of that one would end this.
     /// A server that counts anew after a restart says so by [`Created::with_server`].
+    ///
+    /// # Errors
+    ///
+    /// Then the creation has failed for the test, and what carries the cookie all the same is ended.
     fn create(&self, spec: &SessionSpec) -> impl Future<Output = Result<Created, BoxError>> + Send;
 
     /// Ends a session, or begins to. For an unknown id, and for a session that has ended already, it answers at once,
     /// with an error or not, and never ends another session.
+    ///
+    /// # Errors
+    ///
+    /// Then the outcome has a note of it, and the session's processes are ended all the same.
     fn kill(&self, id: &SessionId) -> impl Future<Output = Result<(), BoxError>> + Send;
 
     /// What the server says of a session.
+    ///
+    /// # Errors
+    ///
+    /// Then nothing is proven, and the kill has failed.
     fn state(&self, id: &SessionId) -> impl Future<Output = Result<SessionState, BoxError>> + Send;
 
     /// Has the server drop the record of a session that has ended, where it keeps one. The default does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Then the outcome has a note of it.
     fn discard_record(&self, id: &SessionId) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = id;
         async { Ok(()) }
@@ -52,6 +69,12 @@ pub struct Created {
     pub(crate) leader: Leader,
     pub(crate) server: Option<u32>,
     pub(crate) terminal: Option<Terminal>,
+}
+
+impl fmt::Debug for Created {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Created").field("id", &self.id).field("leader_pid", &self.leader_pid()).finish_non_exhaustive()
+    }
 }
 
 /// What is known of a new session's first process.
@@ -192,6 +215,10 @@ impl<B: SessionBackend> DynBackend for B {
 
 /// Several tests may share one backend.
 impl<B: SessionBackend> SessionBackend for std::sync::Arc<B> {
+    ///
+    /// # Errors
+    ///
+    /// Then the creation has failed for the test, and what carries the cookie all the same is ended.
     fn create(&self, spec: &SessionSpec) -> impl Future<Output = Result<Created, BoxError>> + Send {
         (**self).create(spec)
     }

@@ -7,14 +7,17 @@
 
 use crate::error::{Error, Result};
 use crate::session::text::strip;
+use once_cell::sync::Lazy;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+use uuid::Uuid;
 
 /// A terminal in its usual mode drops what is beyond 4,095 bytes of a line (termios(3), "Canonical mode").
 const LONGEST_LINE: usize = 4_095;
 
-/// A private number after `ESC ]`: terminals ignore operating system commands that they do not know.
-const OSC: &str = "5151;termleash";
+/// A private number after `ESC ]`, since terminals ignore operating system commands that they do not know, and what no
+/// log of an earlier run that a command may print contains.
+static OSC: Lazy<String> = Lazy::new(|| format!("5151;{:09x}", Uuid::new_v4().as_u64_pair().1 & ((1 << 36) - 1)));
 
 /// An error in a special builtin, which `eval` is, ends the whole line in a POSIX shell, and with it our second mark.
 /// `command` takes that away from it; zsh's `command` means something else, and its `builtin` does it.
@@ -82,10 +85,11 @@ impl Running {
         if command.contains('\0') {
             return Err(Error::invalid(format!("the command {command:?} contains a NUL, which no shell can read")));
         }
+        let osc = OSC.as_str();
         // The number is an argument: in the text of the typed line the mark is not there in one piece.
         let line = format!(
-            " {BUILTIN}; printf '\\033]{OSC};%s\\007' b{number}; $termleash_run {}; \
-             printf '\\033]{OSC};%s;%d\\007' e{number} \"$?\"\r",
+            " {BUILTIN}; printf '\\033]{osc};%s\\007' b{number}; $termleash_run {}; \
+             printf '\\033]{osc};%s;%d\\007' e{number} \"$?\"\r",
             evaluated(command)
         );
         if line.len() > LONGEST_LINE {
@@ -96,8 +100,8 @@ impl Running {
             )));
         }
         Ok(Self {
-            begin: format!("\x1b]{OSC};b{number}\x07").into_bytes(),
-            end: format!("\x1b]{OSC};e{number};").into_bytes(),
+            begin: format!("\x1b]{osc};b{number}\x07").into_bytes(),
+            end: format!("\x1b]{osc};e{number};").into_bytes(),
             line,
             output_from: None,
             seen: position,

@@ -11,6 +11,7 @@ use crate::session::id::SessionId;
 use crate::session::key::Key;
 use crate::session::spec::WindowSize;
 use crate::session::terminal::{Output, Terminal};
+use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,15 @@ struct Inner {
     terminal: Option<Terminal>,
     backend: Arc<dyn DynBackend>,
     wait: Duration,
+    last_error: LastError,
+}
+
+/// The text of the last error that a helper or one of its sessions gave: probably what the test failed of.
+pub(crate) type LastError = Arc<Mutex<Option<String>>>;
+
+/// Notes an error on its way to the test.
+pub(crate) fn noted<T>(last_error: &LastError, result: Result<T>) -> Result<T> {
+    result.inspect_err(|cause| *last_error.lock() = Some(cause.to_string()))
 }
 
 impl Session {
@@ -45,8 +55,9 @@ impl Session {
         terminal: Option<Terminal>,
         backend: Arc<dyn DynBackend>,
         wait: Duration,
+        last_error: LastError,
     ) -> Self {
-        Self { inner: Arc::new(Inner { id, leader, terminal, backend, wait }) }
+        Self { inner: Arc::new(Inner { id, leader, terminal, backend, wait, last_error }) }
     }
 
     /// The id that the backend gave it.
@@ -84,7 +95,8 @@ impl Session {
     ///
     /// If the session has ended or its program does not read them before the deadline.
     pub async fn write(&self, bytes: impl AsRef<[u8]>) -> Result<()> {
-        self.needs_terminal()?.write(self.id().as_str(), bytes.as_ref(), self.inner.wait).await
+        let written = async { self.needs_terminal()?.write(self.id().as_str(), bytes.as_ref(), self.inner.wait).await };
+        self.noted(written.await)
     }
 
     /// Types a line and ends it as the Enter key does, with a carriage return. The terminal echoes it.
@@ -126,7 +138,8 @@ impl Session {
     ///
     /// As [`run`](Self::run).
     pub async fn run_within(&self, command: &str, limit: Duration) -> Result<CommandOutput> {
-        self.needs_terminal()?.run(self.id().as_str(), command, limit, self.over()).await
+        let ran = async { self.needs_terminal()?.run(self.id().as_str(), command, limit, self.over()).await };
+        self.noted(ran.await)
     }
 
     /// What it has printed since its start or the last [`clear_output`](Self::clear_output), as far as it is kept.
@@ -166,7 +179,8 @@ impl Session {
     ///
     /// As [`wait_for_text`](Self::wait_for_text).
     pub async fn wait_for_text_within(&self, text: &str, limit: Duration) -> Result<()> {
-        self.needs_terminal()?.wait_for_text(self.id().as_str(), text, limit, self.over()).await
+        let came = async { self.needs_terminal()?.wait_for_text(self.id().as_str(), text, limit, self.over()).await };
+        self.noted(came.await)
     }
 
     /// Waits until its leader has ended, and says how; at once if it has already.
@@ -184,10 +198,11 @@ impl Session {
     ///
     /// As [`wait_for_exit`](Self::wait_for_exit).
     pub async fn wait_for_exit_within(&self, limit: Duration) -> Result<ExitStatus> {
-        match Pump::get()?.within(limit, self.exit()).await {
-            Some(status) => status,
-            None => Err(Error::timeout(format!("waiting for the end of session `{}`", self.id()), limit)),
-        }
+        let ended = Pump::get()?.within(limit, self.exit()).await;
+        self.noted(ended.unwrap_or_else(|| {
+            let shown = self.terminal().map_or_else(String::new, Terminal::shown);
+            Err(Error::timeout(format!("waiting for the end of session `{}`{shown}", self.id()), limit))
+        }))
     }
 
     /// Gives its terminal another size; the program gets SIGWINCH.
@@ -217,6 +232,10 @@ impl Session {
             return Error::session_ended(format!("{what}: it has ended"));
         }
         Error::backend(what, cause)
+    }
+
+    fn noted<T>(&self, result: Result<T>) -> Result<T> {
+        noted(&self.inner.last_error, result)
     }
 
     async fn exit(&self) -> Result<ExitStatus> {

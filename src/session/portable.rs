@@ -47,15 +47,20 @@ pub(crate) fn start(system: &dyn PtySystem, spec: &SessionSpec, max_output: usiz
     // Our copy of the other end would keep the terminal from ever ending.
     drop(pair.slave);
 
-    // Only then: it makes the descriptor non-blocking for its other owners as well.
-    let adopted = child
-        .process_id()
-        .map_or(Ok(None), |_| Master::adopt(&*pair.master))
-        .map_err(|cause| Error::os("share the pty's descriptor", "", cause))?;
-    if let (Some(master), Some(pid)) = (adopted, child.process_id()) {
-        let terminal =
-            PtyTerminal::new(master, max_output).map_err(|cause| Error::os("read the pty's name", "", cause))?;
-        if let Ok((leader, terminal)) = terminal.supervise(NewChild::known_by_pid(pid)) {
+    // A child of somebody else's, or none, is theirs to wait for; and sharing the descriptor makes it non-blocking for
+    // its other owners as well.
+    let ours = child.process_id().map(NewChild::known_by_pid).filter(NewChild::is_ours);
+    if let Some(new) = ours {
+        let adopted =
+            Master::adopt(&*pair.master).map_err(|cause| Error::os("share the pty's descriptor", "", cause))?;
+        if let Some(master) = adopted {
+            let terminal =
+                PtyTerminal::new(master, max_output).map_err(|cause| Error::os("read the pty's name", "", cause))?;
+            let supervised = terminal.supervise(new).inspect_err(|_| {
+                // What could not be handed out is ended; if it cannot be held, dropping its terminal hangs up on it.
+                let _ = new.abandon();
+            });
+            let (leader, terminal) = supervised?;
             return Ok(Started::Held(leader, terminal));
         }
     }
@@ -108,7 +113,9 @@ impl PortableSession {
     ///
     /// If the system cannot say.
     pub(crate) fn try_wait(&self) -> Result<Option<ExitStatus>, BoxError> {
-        let status = self.child.lock().try_wait()?;
+        // A kill under way holds it, and so does nothing that has ended.
+        let Some(mut child) = self.child.try_lock() else { return Ok(None) };
+        let status = child.try_wait()?;
         Ok(status.map(|status| i32::try_from(status.exit_code()).map_or(ExitStatus::Unknown, ExitStatus::Exited)))
     }
 
@@ -117,13 +124,21 @@ impl PortableSession {
     /// # Errors
     ///
     /// If the system cannot kill it.
-    pub(crate) async fn kill(&self) -> Result<(), BoxError> {
-        let mut killer = self.child.lock().clone_killer();
+    pub(crate) async fn kill(self: &Arc<Self>) -> Result<(), BoxError> {
         let result = Arc::new(Watched::new(None));
-        let told = Arc::clone(&result);
+        let (told, session) = (Arc::clone(&result), Arc::clone(self));
+        let kill = move || {
+            // Under the lock that its status is asked under: a child whose status was given has no claim to its number.
+            let mut child = session.child.lock();
+            match child.try_wait() {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => child.kill(),
+                Err(cause) => Err(cause),
+            }
+        };
         thread::Builder::new()
             .name("termleash-kill".into())
-            .spawn(move || told.update(|result| *result = Some(killer.kill())))?;
+            .spawn(move || told.update(|result| *result = Some(kill())))?;
         Ok(result.wait(Option::take).await?)
     }
 }

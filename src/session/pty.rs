@@ -21,6 +21,7 @@ use std::fmt;
 #[cfg(feature = "pty")]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Creates sessions on pseudo-terminals of this machine.
 ///
@@ -36,7 +37,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// # Limits
 ///
-/// Dropping the backend while sessions live hangs up on them and proves nothing: that is the helper's duty. On systems
+/// Dropping the backend while sessions live hangs up on them and proves nothing: that is the helper's duty. A program
+/// that closes its terminal altogether, lives on and opens `/dev/tty` again is not heard any more. Some of portable-pty's
+/// systems add variables of their own, such as `SHELL`. On systems
 /// other than Linux the end of a session is known by its leader's status only, and what the leader left behind is not
 /// found.
 ///
@@ -122,7 +125,7 @@ impl PtyBackend {
     }
 
     /// How many bytes of each session's output are kept, 4 KiB to 1 GiB; the newest are, and how many were dropped is
-    /// said. 1 MiB unless `TERMLEASH_MAX_OUTPUT` says otherwise.
+    /// said. A value outside is moved to the nearest bound. 1 MiB unless `TERMLEASH_MAX_OUTPUT` says otherwise.
     #[must_use = "it takes and gives the backend"]
     pub fn max_output(mut self, bytes: usize) -> Self {
         self.max_output = Some(bytes.clamp(MIN_OUTPUT, MAX_OUTPUT));
@@ -222,7 +225,7 @@ impl SessionBackend for PtyBackend {
             Holder::Leader(leader) => {
                 let mut targets = [Target::new(mark, Some(leader))];
                 let grace = self.settings.as_ref().map_or(Settings::default().grace, |settings| settings.grace);
-                end_all(&mut targets, grace).await?;
+                end_all(&mut targets, grace, Instant::now()).await?;
                 let [Target { ending, .. }] = targets;
                 if let Some(survivor) = ending.survivors.first() {
                     return Err(

@@ -147,8 +147,9 @@ impl SessionSpec {
         self
     }
 
-    /// The session's mark, once it has one.
-    pub(crate) fn cookie(&self) -> Option<Cookie> {
+    /// The session's mark, once a helper has given it one: for a backend whose server takes no variables, to be passed in
+    /// the command. It is among [`environment`](Self::environment) as well.
+    pub fn cookie(&self) -> Option<Cookie> {
         self.cookie
     }
 

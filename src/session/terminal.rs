@@ -8,6 +8,7 @@ use crate::session::ring::Ring;
 use crate::session::spec::WindowSize;
 use crate::session::text::{Stripper, last_lines, strip};
 use crate::watched::Watched;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ const SHOWN_LINES: usize = 20;
 /// The way to a session's terminal: what a backend implements to offer one.
 pub trait TerminalInput: Send + Sync + 'static {
     /// Types. Ends when the terminal has taken all of it.
+    ///
+    /// # Errors
+    ///
+    /// If the terminal is gone.
     fn write<'a>(&'a self, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), BoxError>>;
 
     /// Gives the terminal another size; the program gets SIGWINCH.
@@ -54,6 +59,18 @@ pub struct Terminal {
 #[derive(Clone)]
 pub struct TerminalOutput {
     state: Arc<Watched<State>>,
+}
+
+impl fmt::Debug for TerminalOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TerminalOutput").field("bytes", &self.end()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terminal").field("output", &self.output).finish_non_exhaustive()
+    }
 }
 
 pub(crate) struct State {
@@ -183,7 +200,7 @@ impl Terminal {
             stripper.keep_last(wanted.len());
             is_there.then_some(())
         });
-        self.unless_over(who, &format!("{wanted:?} in its output"), limit, appears, over).await
+        self.unless_over(who, (&format!("{wanted:?}"), " in the output of"), limit, appears, over).await
     }
 
     /// Types a command and waits for its end.
@@ -201,14 +218,14 @@ impl Terminal {
             let from = running.look_from().max(ring.start());
             running.look(from, &ring.since(from), |at| (at.max(ring.start()), ring.since(at)))
         });
-        self.unless_over(who, &format!("the end of `{command}`"), limit, ends, over).await
+        self.unless_over(who, (&format!("the end of `{command}`"), " in"), limit, ends, over).await
     }
 
     /// Waits for the one unless the other or the deadline comes first, and then says what was printed last.
     async fn unless_over<T>(
         &self,
         who: &str,
-        what: &str,
+        (what, place): (&str, &str),
         limit: Duration,
         wanted: impl Future<Output = T>,
         over: impl Future<Output = Result<String>>,
@@ -233,12 +250,12 @@ impl Terminal {
                 let shown = self.shown();
                 Err(Error::session_ended(format!("session `{who}` {how} before {what} came{shown}")))
             }
-            None => Err(Error::timeout(format!("waiting for {what} of session `{who}`{}", self.shown()), limit)),
+            None => Err(Error::timeout(format!("waiting for {what}{place} session `{who}`{}", self.shown()), limit)),
         }
     }
 
     /// The end of the output as a failure shows it.
-    fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let output = self.output();
         let lines = last_lines(output.bytes(), SHOWN_LINES);
         if lines.is_empty() {

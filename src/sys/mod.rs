@@ -1,4 +1,4 @@
-//! The operating system: every `cfg`, every `unsafe`, and no decisions.
+//! The operating system: every `unsafe`, every `cfg` that names a system (but for `session/pty.rs`), and no decisions.
 //!
 //! `linux/` is complete. `other.rs` has the same names with types that cannot be made: asking for one answers
 //! "unsupported", and what is written on top compiles everywhere.

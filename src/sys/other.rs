@@ -27,6 +27,10 @@ pub(crate) fn boot_id() -> io::Result<u128> {
     unsupported()
 }
 
+pub(crate) fn pid_in_proc() -> io::Result<u32> {
+    unsupported()
+}
+
 pub(crate) fn own_pid() -> u32 {
     std::process::id()
 }

@@ -327,7 +327,7 @@ impl<B: SessionBackend> Kit<B> {
             return Vec::new();
         }
         // Where nothing can be proven, nothing was held either, and what is left was named before.
-        if let Err(cause) = end_all(&mut targets, GRACE).await {
+        if let Err(cause) = end_all(&mut targets, GRACE, Instant::now()).await {
             return if cause.is_unsupported() { Vec::new() } else { vec![cause.to_string()] };
         }
         let survivors = targets.iter().zip(&open).flat_map(|(target, attempt)| {

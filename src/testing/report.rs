@@ -101,7 +101,7 @@ impl Conformance {
         self.failures().next().is_none()
     }
 
-    /// All of them, in the order in which they were tried.
+    /// All of them, in a fixed order.
     pub fn checks(&self) -> &[Check] {
         &self.checks
     }

@@ -79,7 +79,7 @@ pub(crate) fn end_helper(shared: &Arc<Shared>) {
     if left.is_empty() {
         return;
     }
-    let forgotten: Vec<Arc<Entry>> = left.iter().filter(|entry| is_forgotten(entry)).cloned().collect();
+    let neglected: Vec<Arc<Entry>> = left.iter().filter(|entry| is_neglected(entry)).cloned().collect();
     let is_done = Arc::new(Watched::new(false));
     let (of_thread, done) = (Arc::clone(shared), Arc::clone(&is_done));
     let entries = left.clone();
@@ -98,7 +98,7 @@ pub(crate) fn end_helper(shared: &Arc<Shared>) {
         crate::runtime::park_on(pump.until(from + LAST_WAIT, is_done.wait(|done| done.then_some(()))));
     }
     let still_there: Vec<Arc<Entry>> = left.into_iter().filter(|entry| shared.holds(entry)).collect();
-    complain(&forgotten, &still_there);
+    complain(shared, &neglected, &still_there);
 }
 
 struct Told(Arc<Watched<bool>>);
@@ -109,16 +109,20 @@ impl Drop for Told {
     }
 }
 
-/// True for what the test itself should have ended: neither its guard was dropped, nor is it a creation that failed.
-fn is_forgotten(entry: &Entry) -> bool {
-    entry.state.peek(|state| state.session.is_some() && !state.is_let_go && state.creation == Creation::Answered)
+/// True for what the test itself should have ended: its guard was not dropped, it is no creation that failed, and no
+/// kill of it has told the test already.
+fn is_neglected(entry: &Entry) -> bool {
+    entry.state.peek(|state| {
+        let is_tests = state.session.is_some() && !state.is_let_go && state.creation == Creation::Answered;
+        is_tests && state.last_outcome.is_none()
+    })
 }
 
-fn complain(forgotten: &[Arc<Entry>], still_there: &[Arc<Entry>]) {
+fn complain(shared: &Shared, neglected: &[Arc<Entry>], still_there: &[Arc<Entry>]) {
     let mut text = String::new();
-    if !forgotten.is_empty() {
+    if !neglected.is_empty() {
         text += "a SessionTestHelper was dropped while these sessions were alive:\n";
-        text.extend(forgotten.iter().map(|entry| describe(entry)));
+        text.extend(neglected.iter().map(|entry| describe(entry)));
         text += if still_there.is_empty() { "They were ended now. " } else { "" };
         text += "End the test with `helper.kill_tracked_sessions().await?`, or close each with \
                  `session.close().await?`: then a failure is told to the test.";
@@ -139,6 +143,9 @@ fn complain(forgotten: &[Arc<Entry>], still_there: &[Arc<Entry>]) {
     }
     if text.is_empty() {
         return;
+    }
+    if let Some(error) = &*shared.last_error.lock() {
+        text = format!("the last error that the helper or its sessions gave: {error}\n{text}");
     }
     if thread::panicking() {
         // A second panic would abort the process and hide the first.

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 /// A [`SessionTestHelper`] whose methods block the calling thread; see there for what each does.
 ///
-/// Every method is an error inside of a tokio runtime, whose thread it would block.
+/// Every method that waits is an error inside of a tokio runtime, whose thread it would block; also in its
+/// `spawn_blocking`, where `Handle::current().block_on` of the async method does it.
 ///
 /// ```
 /// # #[cfg(target_os = "linux")] {

@@ -11,6 +11,7 @@ use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::event::{Event, emit};
 use crate::join::join_all;
+use crate::process::claim::accept_leader;
 use crate::process::handle::ProcessHandle;
 use crate::process::kill::{Target, end_all};
 use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
@@ -66,10 +67,10 @@ pub(crate) async fn close_all(shared: &Shared, mut entries: Vec<Arc<Entry>>, ord
     let result = match order {
         Order::ServersFirst => {
             ask_servers(shared, &mut closings, start).await;
-            end_processes(shared, &mut closings).await
+            end_processes(shared, &mut closings, start).await
         }
         Order::ProcessesFirst => {
-            let result = end_processes(shared, &mut closings).await;
+            let result = end_processes(shared, &mut closings, start).await;
             ask_servers(shared, &mut closings, start).await;
             result
         }
@@ -79,7 +80,7 @@ pub(crate) async fn close_all(shared: &Shared, mut entries: Vec<Arc<Entry>>, ord
     }
     name_holders(&mut closings).await;
     hear_servers(shared, &mut closings).await;
-    let outcomes = closings.into_iter().map(|closing| finish(shared, closing, start)).collect();
+    let outcomes = closings.into_iter().filter_map(|closing| finish(shared, closing, start)).collect();
     drop(turns);
     outcomes
 }
@@ -169,6 +170,7 @@ fn objection(closing: &Closing, running: Running) -> Option<String> {
     let (claimed, server) = closing.entry.state.peek(|state| (state.claimed_leader, state.server));
     if let (Some(now), Some(then)) = (running.leader, claimed)
         && now != then
+        && !carries_cookie(closing, now)
     {
         return Some(format!("its leader was pid {then} and is pid {now}"));
     }
@@ -179,8 +181,14 @@ fn objection(closing: &Closing, running: Running) -> Option<String> {
     }
 }
 
+/// A server that started a session's program anew: the new leader carries the session's own cookie.
+fn carries_cookie(closing: &Closing, leader: u32) -> bool {
+    let cookie = closing.mark.as_ref().and_then(|mark| mark.cookie);
+    cookie.is_some() && accept_leader(leader, None, cookie, None).is_ok()
+}
+
 /// Ends the processes of all, as far as there is anything to know them by.
-async fn end_processes(shared: &Shared, closings: &mut [Closing]) -> Result<()> {
+async fn end_processes(shared: &Shared, closings: &mut [Closing], began: Instant) -> Result<()> {
     if !sys::IS_COMPLETE {
         for closing in closings {
             closing.notes.push("its processes were not looked at, which needs Linux".into());
@@ -197,7 +205,7 @@ async fn end_processes(shared: &Shared, closings: &mut [Closing]) -> Result<()> 
         targets.push(Target::new(mark, closing.leader.clone()));
     }
     let lost = closings.iter().filter_map(|closing| closing.entry.lost_until()).max();
-    let result = end_until(&mut targets, shared.grace(), lost).await;
+    let result = end_until(&mut targets, shared.grace(), lost, began).await;
     for (index, target) in known.into_iter().zip(targets) {
         let closing = &mut closings[index];
         let steps = std::mem::take(&mut closing.ending.steps);
@@ -208,36 +216,31 @@ async fn end_processes(shared: &Shared, closings: &mut [Closing]) -> Result<()> 
 }
 
 /// Once, or again and again until the latest moment at which a lost creation may still bear a session.
-async fn end_until(targets: &mut [Target], grace: Duration, lost: Option<Instant>) -> Result<()> {
+async fn end_until(targets: &mut [Target], grace: Duration, lost: Option<Instant>, began: Instant) -> Result<()> {
     if targets.is_empty() {
         return Ok(());
     }
-    end_all(targets, grace).await?;
+    end_all(targets, grace, began).await?;
     let pump = Pump::get()?;
     for pause in Backoff::new() {
         if lost.is_none_or(|until| Instant::now() >= until) {
             break;
         }
         pump.sleep(pause).await;
-        end_all(targets, grace).await?;
+        end_all(targets, grace, began).await?;
     }
     Ok(())
 }
 
 /// Names who still holds a terminal open although everything proven is dead.
 async fn name_holders(closings: &mut [Closing]) {
-    let mut devices = Vec::new();
-    let mut of = Vec::new();
-    for (index, closing) in closings.iter().enumerate() {
-        let Some(terminal) = closing.session.as_ref().and_then(Session::terminal) else { continue };
-        let Some(device) = terminal.input().device() else { continue };
-        if let Ok(pump) = Pump::get()
-            && pump.within(TERMINAL_ENDS, terminal.output_state().finished()).await.is_none()
-        {
-            devices.push(device);
-            of.push(index);
-        }
-    }
+    let held = join_all(closings.iter().enumerate().map(async |(index, closing)| {
+        let terminal = closing.session.as_ref().and_then(Session::terminal)?;
+        let device = terminal.input().device()?;
+        let has_ended = Pump::get().ok()?.within(TERMINAL_ENDS, terminal.output_state().finished()).await;
+        has_ended.is_none().then_some((index, device))
+    }));
+    let (of, devices): (Vec<usize>, Vec<Vec<u8>>) = held.await.into_iter().flatten().unzip();
     if devices.is_empty() {
         return;
     }
@@ -320,14 +323,15 @@ async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, Stri
     pump.within(limit, future).await.ok_or_else(late)
 }
 
-/// Writes it into the books.
-fn finish(shared: &Shared, closing: Closing, start: Instant) -> KillOutcome {
+/// Writes it into the books; nothing of one that was cleared while this kill waited for its turn.
+fn finish(shared: &Shared, closing: Closing, start: Instant) -> Option<KillOutcome> {
     let entry = &closing.entry;
     if let Some(before) = entry.state.peek(|state| state.last_outcome.clone().filter(|_| state.life == Life::Gone)) {
         // Somebody else's kill was first.
-        return before;
+        return Some(before);
     }
-    let mut outcome = KillOutcome {
+    closing.mark.as_ref()?;
+    let outcome = KillOutcome {
         id: entry.id(),
         label: entry.name(),
         made_at: entry.made_at.to_string(),
@@ -336,10 +340,6 @@ fn finish(shared: &Shared, closing: Closing, start: Instant) -> KillOutcome {
         failures: closing.failures,
         took: start.elapsed(),
     };
-    if closing.mark.is_none() {
-        // It was cleared while this kill waited for its turn.
-        outcome.notes.push("it is not tracked any more, and was left alone".into());
-    }
     let is_proven = outcome.is_proven();
     entry.state.update(|state| {
         state.take(if is_proven { LifeEvent::Proven } else { LifeEvent::NotProven });
@@ -347,7 +347,9 @@ fn finish(shared: &Shared, closing: Closing, start: Instant) -> KillOutcome {
     });
     if is_proven {
         shared.forget(entry);
-        emit(Event::Closed { id: outcome.label.clone() });
+        if let Some(id) = &outcome.id {
+            emit(Event::Gone { id: id.to_string() });
+        }
     }
-    outcome
+    Some(outcome)
 }

@@ -68,8 +68,8 @@ pub(crate) async fn create(
     let id = created.id;
     let server = created.server.and_then(identity_of);
     let is_owned = matches!(created.leader, Leader::Owned(_));
-    let backend = Arc::clone(&shared.backend);
-    let session = Session::new(id.clone(), leader.clone(), created.terminal, backend, settings.wait);
+    let (backend, last_error) = (Arc::clone(&shared.backend), Arc::clone(&shared.last_error));
+    let session = Session::new(id.clone(), leader.clone(), created.terminal, backend, settings.wait, last_error);
     let identified = shared.identify(&entry, &id, |state| {
         state.creation = Creation::Answered;
         state.is_owned = is_owned;
@@ -198,7 +198,8 @@ pub(crate) async fn track(shared: &Shared, id: SessionId, made_at: &'static Loca
     if let Some(leader) = &leader {
         shared.ledger.hand_over(entry.record, leader.identity());
     }
-    let session = Session::new(id.clone(), leader, None, Arc::clone(&shared.backend), settings.wait);
+    let (backend, last_error) = (Arc::clone(&shared.backend), Arc::clone(&shared.last_error));
+    let session = Session::new(id.clone(), leader, None, backend, settings.wait, last_error);
     let server = running.server.and_then(identity_of);
     let identified = shared.identify(&entry, &id, |state| {
         state.creation = Creation::Answered;

@@ -1,7 +1,7 @@
 //! One session for one scope.
 
 use crate::error::{Error, Result};
-use crate::session::live::Session;
+use crate::session::live::{Session, noted};
 use crate::tracker::background::close_in_background;
 use crate::tracker::closing::{Order, close_all};
 use crate::tracker::entry::Entry;
@@ -48,7 +48,7 @@ impl SessionGuard {
     pub async fn close(mut self) -> Result<KillOutcome> {
         self.is_armed = false;
         // Given up halfway, the rest is the helper's: its books still have the entry.
-        close_one(&self.shared, &self.entry).await
+        noted(&self.shared.last_error, close_one(&self.shared, &self.entry).await)
     }
 
     /// Leaves the session to the helper, which ends it with the others.

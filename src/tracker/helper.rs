@@ -6,7 +6,7 @@ use crate::process::scan;
 use crate::process::summary::ProcessSummary;
 use crate::session::backend::SessionBackend;
 use crate::session::id::SessionId;
-use crate::session::live::Session;
+use crate::session::live::{Session, noted};
 use crate::session::spec::SessionSpec;
 use crate::tracker::background::end_helper;
 use crate::tracker::closing::{Order, close_all};
@@ -29,9 +29,11 @@ use std::time::Instant;
 /// # Its end
 ///
 /// End a test with [`kill_tracked_sessions`](Self::kill_tracked_sessions). If the last handle is dropped while tracked
-/// sessions live, they are ended from a thread of its own, the drop waits at most 5 s (from the moment on from which a creation
-/// that was given up cannot bear a session any more), says which they were and where
-/// they were made, and panics, unless the thread is panicking already: then it only says so.
+/// sessions live, a thread ends them and the drop waits for it, at most 5 s; after a creation that was given up, the
+/// 5 s begin when it can bear no session any more. Then the drop panics with their names and where they were made. A
+/// test that returns an error is not unwinding, so that this panic stands in the place of its error: the last error
+/// that the helper or one of its sessions gave is in the text, too. While unwinding it sends an
+/// [`Event::Warning`](crate::event::Event::Warning) instead.
 ///
 /// # Limits
 ///
@@ -104,7 +106,11 @@ impl SessionTestHelper {
         &self,
         spec: impl Into<SessionSpec>,
     ) -> impl Future<Output = Result<SessionGuard>> + Send + 'static {
-        creating::create(Arc::clone(self.shared()), spec.into(), Location::caller())
+        let (shared, spec, made_at) = (Arc::clone(self.shared()), spec.into(), Location::caller());
+        async move {
+            let last_error = Arc::clone(&shared.last_error);
+            noted(&last_error, creating::create(shared, spec, made_at).await)
+        }
     }
 
     /// Tracks a session that was made by other means; it is this helper's from here on. Again for a tracked id does
@@ -123,7 +129,10 @@ impl SessionTestHelper {
         let shared = Arc::clone(self.shared());
         let id: Result<SessionId> = id.try_into().map_err(Error::from);
         let made_at = Location::caller();
-        async move { creating::track(&shared, id?, made_at).await }
+        async move {
+            let tracked = async { creating::track(&shared, id?, made_at).await };
+            noted(&shared.last_error, tracked.await)
+        }
     }
 
     /// Ends every tracked session, all together, and waits until the death of each is proven.
@@ -139,7 +148,8 @@ impl SessionTestHelper {
         let shared = self.shared();
         let entries = shared.entries().into_iter().filter(|entry| !entry.is_pending()).collect();
         let outcomes = close_all(shared, entries, Order::ServersFirst).await;
-        KillReport { outcomes, cleared: shared.cleared(), took: start.elapsed() }.into_result()
+        let report = KillReport { outcomes, cleared: shared.cleared(), took: start.elapsed() };
+        noted(&shared.last_error, report.into_result())
     }
 
     /// Ends one tracked session.
@@ -173,8 +183,8 @@ impl SessionTestHelper {
         self.shared().find(id)?.state.peek(|state| state.session.clone())
     }
 
-    /// Stops tracking all sessions without ending them, and answers with their ids: from here on they are the
-    /// caller's. Their guards do nothing any more, and the next report names them.
+    /// Stops tracking every session that has an id, without ending it, and answers with the ids: from here on they are
+    /// the caller's. Their guards do nothing any more, and every later report names them.
     pub fn clear_tracked(&self) -> Vec<SessionId> {
         self.shared().clear()
     }

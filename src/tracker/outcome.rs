@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillOutcome {
     pub(crate) id: Option<SessionId>,
-    /// What it is called where it has no id: its command.
+    /// Its id, or its command where it has none.
     pub(crate) label: String,
     /// Where in the test it was made.
     pub(crate) made_at: String,
@@ -37,9 +37,9 @@ impl KillOutcome {
         self.failures.is_empty() && self.ending.survivors.is_empty()
     }
 
-    /// True if nothing of it was alive when the kill began: a success, with nothing to do.
+    /// True if there was nothing to do: no request to its backend and no signal reached anybody.
     pub fn was_already_gone(&self) -> bool {
-        self.ending.was_already_gone
+        !self.ending.steps.iter().any(|step| step.was_delivered)
     }
 
     /// How its leader ended, if that is known.
@@ -72,7 +72,8 @@ impl KillOutcome {
         &self.failures
     }
 
-    /// From the beginning of the kill, of all sessions together, to the end of this one's.
+    /// From the beginning of the kill to the proof; nearly the same for all sessions of one kill, since the proof is one
+    /// look for all.
     pub fn took(&self) -> Duration {
         self.took
     }
@@ -171,10 +172,10 @@ impl KillReport {
         if self.is_proven() {
             return Ok(self);
         }
-        let text = format!(
-            "{self}\nThey stay tracked: the kill can be called again. What ignores KILL waits in the kernel; see \
-             /proc/<pid>/wchan"
-        );
+        let mut text = format!("{self}\nThey stay tracked: the kill can be called again.");
+        if self.outcomes.iter().any(|outcome| !outcome.survivors().is_empty()) {
+            text += " What ignores KILL waits in the kernel; see /proc/<pid>/wchan";
+        }
         Err(Error::survived(text, Some(self)))
     }
 }

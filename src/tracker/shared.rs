@@ -8,6 +8,7 @@ use crate::process::policy::KillPolicy;
 use crate::session::backend::DynBackend;
 use crate::session::id::SessionId;
 use crate::session::life::Life;
+use crate::session::live::LastError;
 use crate::settings::Settings;
 use crate::tracker::entry::{Entry, EntryState};
 use crate::watched::Watched;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     next: AtomicU64,
     entries: Mutex<Entries>,
     cleared: Mutex<Vec<SessionId>>,
+    pub(crate) last_error: LastError,
     /// Every cookie that was ever planted, for the question whether anything is left.
     cookies: Mutex<Vec<Cookie>>,
     pub(crate) background: Watched<Background>,
@@ -58,6 +60,7 @@ impl Shared {
             next: AtomicU64::new(1),
             entries: Mutex::default(),
             cleared: Mutex::default(),
+            last_error: LastError::default(),
             cookies: Mutex::default(),
             background: Watched::new(Background::default()),
             has_ended: AtomicBool::new(false),

@@ -255,7 +255,7 @@ async fn waiting_for_a_text_of_a_session_that_has_ended_says_how_it_ended() {
     let error = session.wait_for_text("hello").await.unwrap_err();
     assert!(error.is_session_ended());
     insta::assert_snapshot!(shown(&error), @r#"
-    session `pty-N` ended (exit status 3) before "hello" in its output came; the last lines of its output:
+    session `pty-N` ended (exit status 3) before "hello" came; the last lines of its output:
       | bye
     "#);
     session.close().await.unwrap();

@@ -44,7 +44,7 @@ async fn a_text_that_does_not_come_is_an_error_that_shows_the_last_lines_without
     let error = session.wait_for_text_within("never", Duration::from_millis(50)).await.unwrap_err();
     assert!(error.is_timeout());
     insta::assert_snapshot!(masked(&error.to_string(), &["pty-"]), @r#"
-    timed out after 50ms: waiting for "never" in its output of session `pty-N`; the last lines of its output:
+    timed out after 50ms: waiting for "never" in the output of session `pty-N`; the last lines of its output:
       | 15
       | 16
       | 17
@@ -69,7 +69,7 @@ async fn a_text_that_does_not_come_is_an_error_that_shows_the_last_lines_without
     session.close().await.unwrap();
     let (_helper, silent) = printing("exec sleep 1000").await;
     let error = silent.wait_for_text_within("never", Duration::from_millis(50)).await.unwrap_err();
-    insta::assert_snapshot!(masked(&error.to_string(), &["pty-"]), @r#"timed out after 50ms: waiting for "never" in its output of session `pty-N`; it has printed nothing"#);
+    insta::assert_snapshot!(masked(&error.to_string(), &["pty-"]), @r#"timed out after 50ms: waiting for "never" in the output of session `pty-N`; it has printed nothing"#);
     silent.close().await.unwrap();
 }
 
@@ -78,7 +78,7 @@ async fn an_exit_that_does_not_come_is_an_error() {
     let (_helper, session) = printing("exec sleep 1000").await;
     let error = session.wait_for_exit_within(Duration::from_millis(50)).await.unwrap_err();
     assert!(error.is_timeout());
-    insta::assert_snapshot!(masked(&error.to_string(), &["pty-"]), @"timed out after 50ms: waiting for the end of session `pty-N`");
+    insta::assert_snapshot!(masked(&error.to_string(), &["pty-"]), @"timed out after 50ms: waiting for the end of session `pty-N`; it has printed nothing");
     session.close().await.unwrap();
 }
 

@@ -12,7 +12,7 @@ pub(crate) use clock::now_ticks;
 pub(crate) use limit::{raise_descriptor_limit, restore_descriptor_limit};
 pub(crate) use poller::Poller;
 pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, session_of};
-pub(crate) use procfs::{ProcReader, boot_id};
+pub(crate) use procfs::{ProcReader, boot_id, pid_in_proc};
 pub(crate) use pty::{Master, Peer};
 pub(crate) use spawn::{c_string, spawn_on_terminal};
 /// What the poller can wait for.

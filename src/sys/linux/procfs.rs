@@ -29,6 +29,13 @@ pub(crate) fn boot_id() -> io::Result<u128> {
     u128::from_str_radix(&digits, 16).map_err(|cause| io::Error::new(io::ErrorKind::InvalidData, cause))
 }
 
+/// Who we are by the /proc that is mounted here: in a PID namespace of its own without a /proc of its own, a number means
+/// another process there than here.
+pub(crate) fn pid_in_proc() -> io::Result<u32> {
+    let target = rustix::fs::readlinkat(root()?, "self", Vec::new())?;
+    number(target.to_bytes()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// A reader of files below /proc with buffers of its own: one per scan.
 pub(crate) struct ProcReader {
     root: &'static OwnedFd,
@@ -95,7 +102,8 @@ impl ProcReader {
         Ok(stat.st_nlink.saturating_sub(2) as usize)
     }
 
-    /// The user who owns a process: its effective user, or root when it is not dumpable (proc_pid(5)).
+    /// The user who owns a process's directory: its effective user. What is in the directory belongs to root where the
+    /// process is not dumpable (proc_pid(5)).
     pub(crate) fn owner(&mut self, pid: u32) -> io::Result<u32> {
         self.path.clear();
         let _ = write!(self.path, "{pid}");
@@ -109,11 +117,11 @@ impl ProcReader {
         match rustix::fs::statat(self.root, self.path.as_str(), AtFlags::empty()) {
             Ok(found) => Ok(found.st_ino),
             // One that is not dumpable shows it to nobody, but how many namespaces deep it is to everybody.
-            Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) if pid != super::own_pid() => {
+            Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) if pid != super::process::own_pid() => {
                 let status = String::from_utf8_lossy(self.read(pid, "status")?).into_owned();
                 let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
                 if ids.is_some_and(|ids| ids.split_ascii_whitespace().count() == 1) {
-                    return self.pid_namespace(super::own_pid());
+                    return self.pid_namespace(super::process::own_pid());
                 }
                 Err(rustix::io::Errno::ACCESS.into())
             }
