@@ -88,7 +88,7 @@ fn a_malformed_variable_is_an_error_of_a_backend_that_is_used_without_a_helper()
     for variable in ["TERMLEASH_GRACE", "TERMLEASH_WAIT", "TERMLEASH_MAX_OUTPUT"] {
         with(test, &[(variable, "soon")], || {
             let backend = PtyBackend::new().max_output(8192);
-            let error = block_on(backend.create(&SessionSpec::new("sleep").arg("1000"))).err().expect("an error");
+            let error = block_on(backend.create(&SessionSpec::new("sleep").arg("1000"))).expect_err("an error");
             names(error.downcast_ref().expect("one of ours"), variable, "soon", "such as");
             assert!(block_on(backend.list()).unwrap().is_empty());
         });

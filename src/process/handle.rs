@@ -311,7 +311,10 @@ impl Drop for Inner {
 
 impl fmt::Debug for ProcessHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessHandle").field("identity", &self.inner.identity).finish_non_exhaustive()
+        f.debug_struct("ProcessHandle")
+            .field("identity", &self.inner.identity)
+            .field("has_ended", &self.is_known_dead())
+            .finish_non_exhaustive()
     }
 }
 

@@ -54,7 +54,7 @@ const LONGEST_EXEC: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     Done,
-    /// It had ended before.
+    /// It had ended before, and may have been listed alive.
     Gone,
     /// It cannot be told yet.
     Again,
@@ -201,7 +201,7 @@ fn cookie_of<T>(
                 let environ = reader.read(pid, &format!("task/{thread}/environ")).ok()?;
                 Cookie::find_all(environ).find_map(&wanted)
             });
-            of_threads.map_or(Carried::None, Carried::Cookie)
+            of_threads.map_or(Carried::Gone, Carried::Cookie)
         }
         // In the middle of an exec, or past it since the look above.
         Ok(stat) if stat.environment_at == 0 || stat.environment_at != stat.environment_to => Carried::Unknown,
@@ -234,8 +234,8 @@ fn judge(
             Look::Done
         }
         Err(cause) => match read_stat(reader, pid) {
-            // A zombie is dead, and stays listed for as long as its parent likes.
-            Ok(stat) if stat.is_dead() => Look::Done,
+            // A zombie is dead, and stays listed for as long as its parent likes; it may have died a moment ago.
+            Ok(stat) if stat.is_dead() => Look::Gone,
             // It lives, it may be ours, and it could not be looked at: a suspect, never "gone".
             Ok(_) => {
                 let summary = ProcessSummary::unreadable(pid, &cause);

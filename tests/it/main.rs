@@ -8,6 +8,7 @@ mod bad_input;
 mod bystanders;
 mod commands;
 mod drops;
+mod hostile;
 mod model;
 mod runtimes;
 mod shapes;
