@@ -57,3 +57,84 @@ pub(crate) fn accept_leader(
         .map_err(|cause| Error::os(format!("wait for process {pid}"), "raise `ulimit -n`", cause))?;
     if handle.is_alive() { Ok(handle) } else { refuse("it has ended") }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    /// A server's child and grandchild, both with this cookie; they end when it is dropped.
+    struct Session {
+        child: Child,
+        below: u32,
+    }
+
+    impl Session {
+        fn start(cookie: Cookie) -> Self {
+            let mut command = Command::new("sh");
+            // What runs in the background gets no standard input, so it is passed on by another number. The id is told
+            // by the program itself: in the middle of an exec there is no environment to read.
+            command.args(["-c", "exec 3<&0; sh -c 'echo $$; read line' <&3 & wait"]).env(cookie.name(), cookie.value());
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+            Self { child, below: line.trim().parse().unwrap() }
+        }
+    }
+
+    impl Drop for Session {
+        fn drop(&mut self) {
+            drop(self.child.stdin.take());
+            self.child.wait().unwrap();
+        }
+    }
+
+    #[track_caller]
+    fn refused(result: Result<ProcessHandle>, why: &str) {
+        let error = result.unwrap_err();
+        assert!(error.is_refused() && error.to_string().contains(why), "{error}");
+    }
+
+    #[test]
+    fn what_carries_the_cookie_or_descends_from_the_server_is_believed() {
+        let cookie = Cookie::new();
+        let session = Session::start(cookie);
+        let own = std::process::id();
+        for pid in [session.child.id(), session.below] {
+            assert_eq!(accept_leader(pid, None, Some(cookie), None).unwrap().pid(), pid);
+            assert_eq!(accept_leader(pid, Some(own), None, None).unwrap().pid(), pid);
+        }
+    }
+
+    #[test]
+    fn what_neither_carries_the_cookie_nor_descends_from_the_server_is_refused() {
+        let session = Session::start(Cookie::new());
+        let pid = session.child.id();
+        let other = Session::start(Cookie::new());
+        refused(accept_leader(pid, Some(other.child.id()), Some(Cookie::new()), None), "neither carries");
+        // Its own child is no server of it.
+        refused(accept_leader(pid, Some(session.below), Some(Cookie::new()), None), "neither carries");
+        refused(accept_leader(pid, None, Some(Cookie::new()), None), "names no server");
+        refused(accept_leader(pid, None, None, None), "names no server");
+    }
+
+    #[test]
+    fn what_started_before_the_request_is_refused_although_it_carries_the_cookie() {
+        let cookie = Cookie::new();
+        let session = Session::start(cookie);
+        let pid = session.child.id();
+        let started = ProcessHandle::open(pid).unwrap().identity().started;
+        assert!(accept_leader(pid, Some(std::process::id()), Some(cookie), Some(started)).is_ok());
+        let late = accept_leader(pid, Some(std::process::id()), Some(cookie), Some(started + 1));
+        refused(late, "started before the session was asked for");
+    }
+
+    /// Whatever the server is: all descend from process 1.
+    #[test]
+    fn this_process_and_those_that_started_it_are_refused() {
+        for pid in [std::process::id(), std::os::unix::process::parent_id()] {
+            refused(accept_leader(pid, Some(1), None, None), "this process or one that started it");
+        }
+    }
+}

@@ -308,3 +308,54 @@ fn finish(targets: &mut [Target], below: Vec<(usize, ProcessSummary)>) {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::process::scan::Suspected;
+    use std::process::{Child, Command};
+
+    fn sleeper() -> (Child, ProcessHandle) {
+        let child = Command::new("sleep").arg("100").spawn().unwrap();
+        let handle = ProcessHandle::open(child.id()).unwrap();
+        (child, handle)
+    }
+
+    fn target() -> Target {
+        let mark = Mark { cookie: None, leader: None, leader_ended: None, since: 0, until: None, cgroup: None };
+        Target::new(mark, None)
+    }
+
+    #[test]
+    fn a_suspect_is_named_once_however_many_passes_find_it_and_not_if_the_last_does_not() {
+        let mut targets = [target()];
+        let suspected = || {
+            let summary = ProcessSummary::unreadable(4_000_000, &std::io::Error::other("no"));
+            Suspected { mark: 0, summary, why: Refusal::OtherUser }
+        };
+        for expected in [1, 1, 0] {
+            let suspects = (0..expected).map(|_| suspected()).collect();
+            let survey = Survey { suspects, ..Survey::default() };
+            take_in(&mut targets, survey, &mut Vec::new(), KillAction::HungUp, Instant::now());
+            assert_eq!(targets[0].ending.suspects.len(), expected);
+        }
+    }
+
+    /// A leader that the rule does not let us signal: what lives at the end is left, and named with the reason.
+    #[test]
+    fn who_got_no_signal_and_lives_is_a_survivor_and_a_suspect() {
+        let (mut child, handle) = sleeper();
+        let mut targets = [target()];
+        targets[0].live.push(Live { handle: handle.clone(), permit: Err(Refusal::OtherUser) });
+        targets[0].send_all(KillAction::Killed, Instant::now());
+        assert!(handle.is_alive() && targets[0].ending.steps.is_empty());
+        finish(&mut targets, Vec::new());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let Ending { survivors, suspects, .. } = &targets[0].ending;
+        let [survivor] = &survivors[..] else { panic!("{survivors:?}") };
+        let [suspect] = &suspects[..] else { panic!("{suspects:?}") };
+        assert_eq!((survivor.identity, suspect.process.identity), (handle.identity(), handle.identity()));
+        assert_eq!(suspect.why, Refusal::OtherUser);
+    }
+}

@@ -89,6 +89,11 @@ impl Pump {
         self.sources.lock().remove(&token);
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_watching(&self, token: u64) -> bool {
+        self.sources.lock().contains_key(&token)
+    }
+
     fn run(&self) {
         let mut ready = Vec::new();
         loop {

@@ -150,6 +150,15 @@ fn ourselves_our_ancestors_and_process_one_are_refused() {
     }
 }
 
+/// Also where our chain of parents does not lead to it: in a namespace of which we do not see the outside.
+#[test]
+fn process_one_is_refused_whoever_descends_from_it() {
+    let cookie = Cookie::new();
+    let orphan = Ourselves { ancestors: Vec::new(), ..ourselves() };
+    let one = Evidence { identity: process(1, 1_500), ..by_cookie(cookie) };
+    assert_eq!(may_signal(&one, &mark(cookie), &orphan).unwrap_err(), Refusal::OurOwnAncestor);
+}
+
 #[test]
 fn the_kernel_session_of_ourselves_or_an_ancestor_is_no_mark() {
     // A server that does not call setsid: its "leader" leads the developer's terminal.

@@ -141,7 +141,8 @@ pub(crate) fn is_gone(cause: &io::Error) -> bool {
 mod tests {
     use super::*;
     use crate::process::handle::reader;
-    use std::process::{Child, Command};
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Child, Command, Stdio};
     use std::sync::mpsc;
 
     fn sleeper() -> Child {
@@ -174,6 +175,23 @@ mod tests {
         // The way of a kernel without the files.
         let slow = tree.children(std::process::id());
         assert!(slow.contains(&own.id()) && slow.contains(&other), "{slow:?}");
+    }
+
+    #[test]
+    fn descendants_are_found_at_every_depth() {
+        // What runs in the background gets no standard input, so it is passed on by another number.
+        let script = "exec 3<&0; sh -c 'cat <&3 & echo $!; wait' & wait";
+        let mut command = Command::new("sh");
+        let mut child = command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let deepest: u32 = line.trim().parse().unwrap();
+        let mut reader = reader().unwrap();
+        let (below, above) = (descendants(&mut reader, child.id()), ancestors(&mut reader, deepest));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(below.len() == 2 && below.contains(&deepest), "{below:?}");
+        assert_eq!(above[1..3], [child.id(), std::process::id()]);
     }
 
     #[test]

@@ -276,6 +276,8 @@ impl TerminalInput for PtyTerminal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::park_on;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn what_a_terminal_is_missing_for_is_told_apart() {
@@ -286,5 +288,51 @@ mod tests {
             assert!(error.to_string().contains(advice) && error.raw_os_error() == Some(number), "{error}");
         }
         assert!(no_terminal(io::ErrorKind::Unsupported.into()).is_unsupported());
+    }
+
+    /// A program that says hello, on a terminal that the pump does not read yet.
+    fn greeting() -> (Arc<PtyTerminal>, Peer, NewChild) {
+        let (master, peer) = Master::open(Cells { rows: 24, cols: 80 }).unwrap();
+        let terminal = PtyTerminal::new(master, 4096).unwrap();
+        let arguments = ["sh", "-c", "echo hello"].map(|argument| c_string(OsStr::new(argument)).unwrap());
+        let child = NewChild::start(|| sys::spawn_on_terminal(&peer, c"/bin/sh", &arguments, &[], None)).unwrap();
+        (terminal, peer, child)
+    }
+
+    fn text(terminal: &Arc<PtyTerminal>) -> String {
+        Terminal::from_parts(Arc::clone(terminal) as _, terminal.output.clone()).output().text()
+    }
+
+    #[test]
+    fn what_was_printed_last_is_there_after_a_close_that_a_holder_makes_necessary() {
+        let (terminal, holder, child) = greeting();
+        park_on(ProcessHandle::of_child(child, || {}).unwrap().wait_gone()).unwrap();
+        assert_eq!(text(&terminal), "");
+        terminal.close();
+        assert_eq!(text(&terminal), "hello\n");
+        assert!(terminal.output.is_finished() && terminal.open.lock().is_none());
+        drop(holder);
+    }
+
+    /// The pump forgets a terminal that has ended or was closed: else each session would cost its output for good.
+    #[test]
+    fn nothing_is_kept_of_a_terminal_after_its_end() {
+        for is_held in [false, true] {
+            let (terminal, peer, child) = greeting();
+            let holder = Some(peer).filter(|_| is_held);
+            let weak = Arc::downgrade(&terminal);
+            let (leader, handle) = terminal.supervise(child).unwrap();
+            park_on(leader.wait_gone()).unwrap();
+            if is_held {
+                handle.input().close();
+            }
+            park_on(handle.output_state().finished());
+            drop((leader, handle, holder));
+            let start = Instant::now();
+            while weak.upgrade().is_some() {
+                assert!(start.elapsed() < Duration::from_secs(20), "it is still kept, held: {is_held}");
+                std::thread::yield_now();
+            }
+        }
     }
 }

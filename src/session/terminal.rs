@@ -268,3 +268,58 @@ impl Terminal {
         format!("; the last lines of its output{dropped}:\n{}", lines.trim_end())
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::runtime::park_on;
+    use std::task::{Context, Poll, Waker};
+
+    struct Nowhere;
+
+    impl TerminalInput for Nowhere {
+        fn write<'a>(&'a self, _: &'a [u8]) -> BoxFuture<'a, Result<(), BoxError>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn resize(&self, _: WindowSize) -> Result<(), BoxError> {
+            Ok(())
+        }
+
+        fn size(&self) -> Result<WindowSize, BoxError> {
+            Err("it has none".into())
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_was_forgotten_does_not_begin_a_text_that_comes_later() {
+        let output = TerminalOutput::new(100);
+        let terminal = Terminal::new(Nowhere, output.clone());
+        let mut found = std::pin::pin!(terminal.wait_for_text("x", "abcd", LONG, std::future::pending()));
+        let mut is_there = || found.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        output.push(b"ab");
+        assert!(!is_there());
+        output.push(b"-");
+        terminal.clear();
+        output.push(b"cd");
+        assert!(!is_there(), "the text was never there");
+        output.push(b"ab");
+        assert!(!is_there());
+        output.push(b"cd");
+        assert!(is_there(), "in two pieces it is");
+    }
+
+    /// The end may be noticed before the last output is looked at.
+    #[test]
+    fn what_came_just_before_the_end_is_found() {
+        let output = TerminalOutput::new(100);
+        let terminal = Terminal::new(Nowhere, output.clone());
+        let over = std::future::poll_fn(|_| {
+            output.push(b"last words");
+            Poll::Ready(Ok("ended".to_owned()))
+        });
+        park_on(terminal.wait_for_text("x", "last words", LONG, over)).unwrap();
+    }
+}

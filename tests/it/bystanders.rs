@@ -2,6 +2,7 @@
 
 use crate::support::helper;
 use std::sync::Arc;
+use std::time::Duration;
 use termleash::process::ProcessHandle;
 use termleash::session::{Created, SessionState};
 use termleash::{BoxError, Error, PtyBackend, SessionBackend, SessionId, SessionSpec, SessionTestHelper};
@@ -172,6 +173,13 @@ async fn a_backend_that_answers_with_a_tracked_id_is_refused_and_its_session_end
     assert!(first.leader().unwrap().is_alive());
     assert_eq!((helper.tracked_count(), helper.survivors().unwrap().len()), (1, 1));
     let (_, second) = server.ids.lock().pop().unwrap();
+    // Asked of the server too: a process that has just started may not show its cookie yet.
+    let ended = async {
+        while server.inner.state(&second).await.unwrap().is_running() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the second session lives");
     first.close().await.unwrap();
     server.inner.discard_record(&second).await.unwrap();
 }

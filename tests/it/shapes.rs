@@ -121,6 +121,51 @@ async fn what_ignores_hang_up_and_term_is_killed_at_the_end_of_the_grace() {
     assert!(to_leader[1].1 >= grace / 2 && to_leader[2].1 >= grace, "{to_leader:?}");
 }
 
+/// TERM comes at half of the grace, and with CONT: a program that stops itself again would hold it back.
+#[tokio::test]
+async fn what_ignores_the_hang_up_and_stops_again_is_ended_by_term() {
+    let helper = helper().with_policy(KillPolicy::default().grace(Duration::from_secs(2)));
+    let stops = "trap '' HUP; trap 'kill -STOP $$' CONT; echo ready; sleep 1000 & while :; do wait; done";
+    let session = helper.create_tracked_session(SessionSpec::shell(stops)).await.unwrap();
+    session.wait_for_text("ready").await.unwrap();
+    let outcome = session.close().await.unwrap();
+    assert_eq!(outcome.exit().and_then(ExitStatus::signal), Some(15), "{:?}", outcome.steps());
+}
+
+/// Each stage is for those that live: one that has ended is not signalled, nor written down as if it were.
+#[tokio::test]
+async fn a_session_that_heeds_the_hang_up_gets_nothing_more_although_another_does() {
+    let helper = helper().with_policy(KillPolicy::default().grace(Duration::from_millis(200)));
+    let polite = helper.create_tracked_session(SessionSpec::new("sleep").arg("1000")).await.unwrap();
+    let stubborn = SessionSpec::shell("trap '' HUP TERM; echo ready; while :; do sleep 1; done");
+    let stubborn = helper.create_tracked_session(stubborn).await.unwrap();
+    stubborn.wait_for_text("ready").await.unwrap();
+    let id = polite.keep().id().clone();
+    stubborn.keep();
+    let report = helper.kill_tracked_sessions().await.unwrap();
+    let outcome = report.outcomes().iter().find(|outcome| outcome.id() == Some(&id)).unwrap();
+    let actions: Vec<_> = outcome.steps().iter().map(|step| (step.action, step.was_delivered)).collect();
+    assert_eq!(actions, [(KillAction::HungUp, true)]);
+}
+
+/// What a pass finds gets the signal of the stage at once, and not at the next stage.
+#[tokio::test]
+async fn what_a_pass_finds_is_hung_up_on_at_once() {
+    let grace = Duration::from_secs(60);
+    let helper = helper().with_policy(KillPolicy::default().grace(grace));
+    let script = "setsid sleep 1000 & echo left: $!.; echo ready; sleep 1000";
+    let session = helper.create_tracked_session(SessionSpec::shell(script)).await.unwrap();
+    session.wait_for_text("ready").await.unwrap();
+    let text = session.output().unwrap().text();
+    let left = pid_in(text.lines().find_map(|line| line.strip_prefix("left: ")?.strip_suffix('.')).unwrap());
+    // By then in a kernel session of its own, so that no hang-up of the terminal reaches it.
+    let command = || std::fs::read(format!("/proc/{left}/cmdline")).unwrap();
+    eventually("its exec", || command().starts_with(b"sleep\0")).await;
+    let outcome = session.close().await.unwrap();
+    assert!(!lives(left) && outcome.took() < grace / 2, "{outcome}");
+    assert!(outcome.steps().iter().all(|step| step.action == KillAction::HungUp), "{:?}", outcome.steps());
+}
+
 #[tokio::test]
 async fn a_natural_exit_is_told_and_its_kill_has_nothing_to_do() {
     let helper = helper();

@@ -107,6 +107,28 @@ async fn a_session_leads_its_own_kernel_session_on_its_controlling_terminal() {
     session.close().await.unwrap();
 }
 
+/// Process 1 of a container leads a kernel session and has no terminal: one that it opens would become its own, and
+/// the end of the session would hang up on the test.
+#[test]
+fn a_test_process_that_leads_a_kernel_session_does_not_get_a_sessions_terminal() {
+    const CHILD: &str = "SURROUNDINGS_CHILD";
+    if std::env::var_os(CHILD).is_none() {
+        let name = "surroundings::a_test_process_that_leads_a_kernel_session_does_not_get_a_sessions_terminal";
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = command.args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
+        return;
+    }
+    rustix::process::setsid().unwrap();
+    let helper = helper().blocking();
+    let session = helper.create_tracked_session("sh").unwrap();
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // proc_pid_stat(5), the seventh field: the controlling terminal.
+    assert_eq!(stat.rsplit(')').next().unwrap().split_whitespace().nth(4), Some("0"));
+    session.close().unwrap();
+}
+
 #[tokio::test]
 async fn a_sessions_signals_are_at_their_defaults_and_none_is_blocked() {
     let here = std::fs::read_to_string("/proc/self/status").unwrap();

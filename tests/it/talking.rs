@@ -1,6 +1,6 @@
 //! What a test types into a session, and what comes back.
 
-use crate::support::{FOREGROUND, helper, masked, over};
+use crate::support::{FOREGROUND, Stranger, eventually, helper, masked, over};
 use std::time::Duration;
 use termleash::process::ExitStatus;
 use termleash::session::{Key, Session};
@@ -220,6 +220,23 @@ async fn a_program_that_ends_without_having_read_ends_the_typing() {
 #[tokio::test]
 async fn a_kill_ends_the_typing_of_others() {
     let (helper, session) = printing("exec sleep 1000").await;
+    let typing = session.keep();
+    let lines = "a line\r".repeat(100_000);
+    let (typed, killed) = tokio::join!(typing.write(&lines), helper.kill_tracked_sessions());
+    let error = typed.unwrap_err();
+    assert!(killed.unwrap().is_proven() && error.is_session_ended(), "{error}");
+}
+
+/// Also where a stranger holds the terminal open, so that it does not end with the session's processes.
+#[tokio::test]
+async fn a_kill_ends_the_typing_into_a_terminal_that_a_stranger_holds() {
+    let (helper, session) = printing("tty; exec sleep 1000").await;
+    session.wait_for_text("/dev/pts/").await.unwrap();
+    eventually("its name", || session.output().unwrap().text().ends_with('\n')).await;
+    let tty = session.output().unwrap().text().trim().to_owned();
+    let stranger = Stranger::new(std::process::Command::new("sh").args(["-c", &format!("exec sleep 1000 3<{tty}")]));
+    let holds = format!("/proc/{}/fd/3", stranger.pid());
+    eventually("the stranger's open", || std::fs::read_link(&holds).is_ok_and(|at| at.to_str() == Some(&tty))).await;
     let typing = session.keep();
     let lines = "a line\r".repeat(100_000);
     let (typed, killed) = tokio::join!(typing.write(&lines), helper.kill_tracked_sessions());

@@ -174,3 +174,35 @@ impl Drop for Attributes {
 pub(crate) fn c_string(text: impl Into<std::ffi::OsString>) -> Result<CString, std::ffi::NulError> {
     CString::new(std::os::unix::ffi::OsStringExt::into_vec(text.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::process::Pidfd;
+    use super::super::pty::Master;
+    use super::*;
+    use crate::sys::Cells;
+
+    /// A test's thread may have blocked a signal, and a session that inherits that can be ended by KILL only.
+    #[test]
+    fn what_the_creating_thread_blocks_is_not_blocked_in_the_program() {
+        // SAFETY: the sets are plain data, filled before use; the mask is that of this test's own thread.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            libc::sigaddset(&mut set, libc::SIGHUP);
+            libc::sigaddset(&mut set, libc::SIGTERM);
+            assert_eq!(libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut()), 0);
+        }
+        let (master, peer) = Master::open(Cells { rows: 24, cols: 80 }).unwrap();
+        let arguments = [c"sh", c"-c", c"exec grep SigBlk /proc/self/status"].map(CStr::to_owned);
+        let pid = spawn_on_terminal(&peer, c"/bin/sh", &arguments, &[], None).unwrap();
+        drop(peer);
+        let pidfd = Pidfd::open(pid).unwrap();
+        let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut fds, None).unwrap();
+        pidfd.reap().unwrap().expect("it has ended");
+        let mut buffer = [0; 100];
+        let count = master.read(&mut buffer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&buffer[..count]).trim(), "SigBlk:\t0000000000000000");
+    }
+}
