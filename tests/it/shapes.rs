@@ -117,8 +117,8 @@ async fn what_ignores_hang_up_and_term_is_killed_at_the_end_of_the_grace() {
     let to_leader: Vec<_> =
         outcome.steps().iter().filter(|step| step.pid == leader).map(|step| (step.action, step.at)).collect();
     let actions: Vec<_> = to_leader.iter().map(|(action, _)| *action).collect();
-    assert_eq!(actions, [KillAction::HungUp, KillAction::Terminated, KillAction::Killed]);
-    assert!(to_leader[1].1 >= grace / 2 && to_leader[2].1 >= grace, "{to_leader:?}");
+    assert_eq!(actions, [KillAction::HungUp, KillAction::HungUp, KillAction::Terminated, KillAction::Killed]);
+    assert!(to_leader[2].1 >= grace / 2 && to_leader[3].1 >= grace, "{to_leader:?}");
 }
 
 /// TERM comes at half of the grace, and with CONT: a program that stops itself again would hold it back.
@@ -144,8 +144,8 @@ async fn a_session_that_heeds_the_hang_up_gets_nothing_more_although_another_doe
     stubborn.keep();
     let report = helper.kill_tracked_sessions().await.unwrap();
     let outcome = report.outcomes().iter().find(|outcome| outcome.id() == Some(&id)).unwrap();
-    let actions: Vec<_> = outcome.steps().iter().map(|step| (step.action, step.was_delivered)).collect();
-    assert_eq!(actions, [(KillAction::HungUp, true)]);
+    // The hang-up may have been sent twice, if its turn to die came late.
+    assert!(outcome.steps().iter().all(|step| step.action == KillAction::HungUp && step.was_delivered), "{outcome:?}");
 }
 
 /// What a pass finds gets the signal of the stage at once, and not at the next stage.
