@@ -215,7 +215,7 @@ pub(crate) struct NewChild {
 }
 
 impl NewChild {
-    #[cfg(feature = "pty")]
+    #[cfg(any(test, feature = "pty"))]
     pub(crate) fn known_by_pid(pid: u32) -> Self {
         Self { pid, between: None }
     }
