@@ -10,6 +10,8 @@ pub(crate) struct Ring {
     /// Position after the newest byte.
     end: u64,
     dropped: u64,
+    /// How often it was cleared: what is printed after that does not continue what was before.
+    clearings: u64,
 }
 
 /// It begins this small, so that a thousand quiet sessions cost a few megabytes.
@@ -18,7 +20,7 @@ const FIRST: usize = 4 << 10;
 impl Ring {
     /// `cap` is at least 1.
     pub(crate) fn new(cap: usize) -> Self {
-        Self { bytes: Vec::new(), cap, start: 0, end: 0, dropped: 0 }
+        Self { bytes: Vec::new(), cap, start: 0, end: 0, dropped: 0, clearings: 0 }
     }
 
     pub(crate) fn start(&self) -> u64 {
@@ -32,6 +34,10 @@ impl Ring {
     /// How many bytes the cap has cost so far.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    pub(crate) fn clearings(&self) -> u64 {
+        self.clearings
     }
 
     fn index(&self, position: u64) -> usize {
@@ -103,6 +109,7 @@ impl Ring {
     pub(crate) fn clear(&mut self) {
         self.start = self.end;
         self.dropped = 0;
+        self.clearings += 1;
         self.bytes = Vec::new();
     }
 }

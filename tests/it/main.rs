@@ -11,6 +11,7 @@ mod drops;
 mod hostile;
 mod model;
 mod runtimes;
+mod servers;
 mod shapes;
 mod surroundings;
 mod talking;
