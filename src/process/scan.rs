@@ -50,6 +50,21 @@ const MOST_ROUNDS: usize = 200;
 /// busy machine milliseconds.
 const LONGEST_EXEC: Duration = Duration::from_millis(500);
 
+/// How often an environment must be seen empty to be believed: for an instant of an exec every one is.
+const LOOKS_AT_EMPTY: u32 = 5;
+
+/// How often the environment of each was seen empty.
+#[derive(Default)]
+struct Empties(HashMap<u32, u32>);
+
+impl Empties {
+    fn look(&mut self, pid: u32) -> Look {
+        let seen = self.0.entry(pid).or_default();
+        *seen += 1;
+        if *seen < LOOKS_AT_EMPTY { Look::Again } else { Look::Done }
+    }
+}
+
 /// What came of a look at one process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
@@ -111,6 +126,7 @@ pub(crate) fn survey(marks: &[&Mark]) -> Result<Survey> {
         marks.iter().enumerate().filter_map(|(index, mark)| Some((mark.leader?.pid, index))).collect();
     // Read at the first hit: mostly there is none.
     let ourselves = OnceCell::new();
+    let mut empties = Empties::default();
     let mut survey = Survey::default();
     let is_settled = look_at_all(&mut reader, |reader, pid| {
         let session = sys::session_of(pid);
@@ -120,6 +136,7 @@ pub(crate) fn survey(marks: &[&Mark]) -> Result<Survey> {
         let index = match (carried, by_session) {
             (Carried::Cookie(index), _) | (_, Some(index)) => index,
             (Carried::None, None) => return Look::Done,
+            (Carried::Empty, None) => return empties.look(pid),
             (Carried::Gone, None) => return Look::Gone,
             (Carried::Unknown, None) => return Look::Again,
             (Carried::Unreadable, None) => {
@@ -165,6 +182,8 @@ enum Carried<T> {
     None,
     /// It is in the middle of an exec: its old environment is gone and its new one not there yet.
     Unknown,
+    /// There is nothing in it: it was cleared, or an exec is about to fill it.
+    Empty,
     /// It may not be read.
     Unreadable,
     Gone,
@@ -205,7 +224,7 @@ fn cookie_of<T>(
         }
         // In the middle of an exec, or past it since the look above.
         Ok(stat) if stat.environment_at == 0 || stat.environment_at != stat.environment_to => Carried::Unknown,
-        Ok(_) => Carried::None,
+        Ok(_) => Carried::Empty,
         Err(_) => Carried::Gone,
     }
 }
@@ -327,11 +346,13 @@ pub(crate) fn holders_of(terminals: &[Vec<u8>]) -> Result<Vec<(usize, ProcessSum
 pub fn marked_by(cookies: &[Cookie]) -> Result<Vec<ProcessSummary>> {
     let mut reader = reader()?;
     let wanted: HashSet<Cookie> = cookies.iter().copied().collect();
+    let mut empties = Empties::default();
     let mut found = Vec::new();
     let is_settled = look_at_all(&mut reader, |reader, pid| {
         let session = sys::session_of(pid);
         match cookie_of(reader, pid, session, |cookie| wanted.get(&cookie).copied()) {
             Carried::Unknown => Look::Again,
+            Carried::Empty => empties.look(pid),
             Carried::None | Carried::Unreadable => Look::Done,
             Carried::Gone => Look::Gone,
             Carried::Cookie(_) => match ProcessHandle::open_with(reader, pid) {
