@@ -60,9 +60,9 @@ impl SessionGuard {
 
 /// Ends one session with everything told.
 pub(crate) async fn close_one(shared: &Shared, entry: &Arc<Entry>) -> Result<KillOutcome> {
-    let known = entry.state.peek(|state| state.last_outcome.clone());
     if !shared.holds(entry) {
-        // Ended by a kill of all meanwhile, or cleared.
+        // Ended by a kill of all meanwhile, or cleared. Looked at in this order: the outcome is written before the book.
+        let known = entry.state.peek(|state| state.last_outcome.clone());
         return known.filter(KillOutcome::is_proven).ok_or_else(|| Error::not_tracked(&entry.name()));
     }
     let outcomes = close_all(shared, vec![Arc::clone(entry)], Order::ServersFirst).await;
