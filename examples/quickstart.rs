@@ -44,13 +44,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         let ours = [talking.keep(), daemonic.keep(), idle.keep()];
         let report = helper.kill_tracked_sessions().await?;
 
-        println!("\n{:<10} {:<24} {:>7} {:>10}", "session", "ended by", "signals", "after");
+        println!("\nended together, and proven, in {:.1?}:", report.took());
+        println!("{:<10} {:<24} {:>7}", "session", "ended by", "signals");
         for outcome in report.outcomes() {
             let exit = outcome.exit().map_or_else(|| "unknown".to_owned(), |exit| exit.to_string());
             let id = outcome.id().map_or("-", |id| id.as_str());
-            println!("{id:<10} {exit:<24} {:>7} {:>10.1?}", outcome.steps().len(), outcome.took());
+            println!("{id:<10} {exit:<24} {:>7}", outcome.steps().len());
         }
-        println!("{:<10} {:<24} {:>7} {:>10}", stranger.id().as_str(), "lives", 0, "-");
+        println!("{:<10} {:<24} {:>7}", stranger.id(), "lives", 0);
 
         assert!(strangers_shell.is_alive(), "a stranger's session was touched");
         assert!(ours.iter().all(|session| session.leader().is_none_or(|leader| !leader.is_alive())));
