@@ -216,15 +216,18 @@ async fn a_program_that_ends_without_having_read_ends_the_typing() {
     session.close().await.unwrap();
 }
 
-/// The same for a kill while somebody types.
-#[tokio::test]
-async fn a_kill_ends_the_typing_of_others() {
-    let (helper, session) = printing("exec sleep 1000").await;
-    let typing = session.keep();
+async fn kill_while_typing(helper: &SessionTestHelper, typing: Session) {
     let lines = "a line\r".repeat(100_000);
     let (typed, killed) = tokio::join!(typing.write(&lines), helper.kill_tracked_sessions());
     let error = typed.unwrap_err();
     assert!(killed.unwrap().is_proven() && error.is_session_ended(), "{error}");
+}
+
+/// The same for a kill while somebody types.
+#[tokio::test]
+async fn a_kill_ends_the_typing_of_others() {
+    let (helper, session) = printing("exec sleep 1000").await;
+    kill_while_typing(&helper, session.keep()).await;
 }
 
 /// Also where a stranger holds the terminal open, so that it does not end with the session's processes.
@@ -237,11 +240,7 @@ async fn a_kill_ends_the_typing_into_a_terminal_that_a_stranger_holds() {
     let stranger = Stranger::new(std::process::Command::new("sh").args(["-c", &format!("exec sleep 1000 3<{tty}")]));
     let holds = format!("/proc/{}/fd/3", stranger.pid());
     eventually("the stranger's open", || std::fs::read_link(&holds).is_ok_and(|at| at.to_str() == Some(&tty))).await;
-    let typing = session.keep();
-    let lines = "a line\r".repeat(100_000);
-    let (typed, killed) = tokio::join!(typing.write(&lines), helper.kill_tracked_sessions());
-    let error = typed.unwrap_err();
-    assert!(killed.unwrap().is_proven() && error.is_session_ended(), "{error}");
+    kill_while_typing(&helper, session.keep()).await;
 }
 
 /// Several tasks may type at once; each one's line stays whole as long as the terminal has room for it.
