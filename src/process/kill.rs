@@ -21,6 +21,7 @@ use crate::process::scan::{self, Survey, examine};
 use crate::process::summary::ProcessSummary;
 use crate::process::{exit::ExitStatus, tree};
 use crate::sys::{self, ProcReader};
+use once_cell::unsync::OnceCell;
 use std::time::{Duration, Instant};
 
 /// How long after the KILL death is waited for. A process that cannot die by then sits in the kernel (state D).
@@ -124,7 +125,8 @@ impl Target {
     }
 }
 
-/// Ends all of them together; `began` is what the times of steps count from. Afterwards each target's ending says what was done and what is left.
+/// Ends all of them together; `began` is what the times of steps count from. Afterwards each target's ending says what
+/// was done and what is left.
 ///
 /// # Errors
 ///
@@ -179,7 +181,7 @@ fn hang_up(targets: &mut [Target], start: Instant) -> Result<Vec<(usize, Process
     let mut reader = reader()?;
     let mut below = Vec::new();
     // Read for the first leader that is not our own child.
-    let mut ourselves = None;
+    let ourselves = OnceCell::new();
     for (index, target) in targets.iter_mut().enumerate() {
         let Some(leader) = target.leader.clone() else { continue };
         if !leader.is_alive() {
@@ -193,12 +195,8 @@ fn hang_up(targets: &mut [Target], start: Instant) -> Result<Vec<(usize, Process
         let permit = if leader.is_child() {
             permit_for_child(&mut reader, &leader, &target.mark)?
         } else {
-            if ourselves.is_none() {
-                ourselves = Some(tree::ourselves(&mut reader)?);
-            }
-            ourselves.as_ref().map_or(Err(Refusal::NotHeld), |ourselves| {
-                permit_for_leader(&mut reader, &leader, &target.mark, ourselves)
-            })
+            let ourselves = ourselves.get_or_try_init(|| tree::ourselves(&mut reader))?;
+            permit_for_leader(&mut reader, &leader, &target.mark, ourselves)
         };
         target.live.push(Live { handle: leader, permit });
         target.send(target.live.len() - 1, KillAction::HungUp, start);

@@ -215,18 +215,23 @@ fn cookie_of<T>(
     match read_stat(reader, pid) {
         // Its main thread has ended, and others may run: the memory is theirs then.
         Ok(stat) if stat.is_dead() => {
-            let threads = reader.threads(pid).unwrap_or_default();
-            let of_threads = threads.into_iter().filter(|thread| *thread != pid).find_map(|thread| {
-                let environ = reader.read(pid, &format!("task/{thread}/environ")).ok()?;
-                Cookie::find_all(environ).find_map(&wanted)
-            });
-            of_threads.map_or(Carried::Gone, Carried::Cookie)
+            cookies_of_threads(reader, pid).into_iter().find_map(wanted).map_or(Carried::Gone, Carried::Cookie)
         }
         // In the middle of an exec, or past it since the look above.
         Ok(stat) if stat.environment_at == 0 || stat.environment_at != stat.environment_to => Carried::Unknown,
         Ok(_) => Carried::Empty,
         Err(_) => Carried::Gone,
     }
+}
+
+/// What the other threads show of a process whose main thread has ended; nothing for one that is dead.
+fn cookies_of_threads(reader: &mut ProcReader, pid: u32) -> Vec<Cookie> {
+    let mut cookies = Vec::new();
+    for thread in reader.threads(pid).unwrap_or_default() {
+        let environ = reader.read(pid, &format!("task/{thread}/environ"));
+        cookies.extend(environ.into_iter().flat_map(Cookie::find_all));
+    }
+    cookies
 }
 
 fn list(reader: &ProcReader) -> Result<Vec<u32>> {
@@ -277,12 +282,7 @@ pub(crate) fn examine(
     let mut cookies: Vec<Cookie> =
         reader.read(pid, "environ").map(|environ| Cookie::find_all(environ).collect()).unwrap_or_default();
     if stat.is_dead() {
-        // Its main thread has ended, and the others run.
-        for thread in reader.threads(pid)? {
-            cookies.extend(
-                reader.read(pid, &format!("task/{thread}/environ")).ok().into_iter().flat_map(Cookie::find_all),
-            );
-        }
+        cookies.extend(cookies_of_threads(reader, pid));
     }
     let users = users(reader.read(pid, "status")?)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its `status` is malformed"))?;
