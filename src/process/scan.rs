@@ -217,6 +217,8 @@ fn cookie_of<T>(
         Ok(stat) if stat.is_dead() => {
             cookies_of_threads(reader, pid).into_iter().find_map(wanted).map_or(Carried::Gone, Carried::Cookie)
         }
+        // Where our own session has no number here either, the look above could not tell.
+        Ok(stat) if stat.is_of_kernel() => Carried::None,
         // In the middle of an exec, or past it since the look above.
         Ok(stat) if stat.environment_at == 0 || stat.environment_at != stat.environment_to => Carried::Unknown,
         Ok(_) => Carried::Empty,

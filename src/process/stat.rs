@@ -9,6 +9,8 @@ pub(crate) struct Stat {
     pub(crate) state: u8,
     pub(crate) parent: u32,
     pub(crate) session: u32,
+    /// The kernel's own flags of it, `PF_…` of linux/sched.h.
+    flags: u64,
     pub(crate) started: Ticks,
     /// Where its environment begins in its memory: 0 for a kernel thread, in the middle of an exec, and where we may
     /// not know.
@@ -29,11 +31,19 @@ impl Stat {
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let session = fields.nth(1)?.parse().ok()?;
-        // `session` is field 6, the start time field 22, `env_start` field 50 (Linux 3.5).
-        let started = fields.nth(15)?.parse().ok()?;
+        // `session` is field 6, `flags` field 9, the start time field 22, `env_start` field 50 (Linux 3.5).
+        let flags = fields.nth(2)?.parse().ok()?;
+        let started = fields.nth(12)?.parse().ok()?;
         let environment_at = fields.nth(27)?.parse().ok()?;
         let environment_to = fields.next()?.parse().ok()?;
-        Some(Self { name, state, parent, session, started, environment_at, environment_to })
+        Some(Self { name, state, parent, session, flags, started, environment_at, environment_to })
+    }
+
+    /// A thread of the kernel: it has no memory, so no environment, ever. `PF_KTHREAD` has had this value since Linux
+    /// 2.6.27.
+    pub(crate) fn is_of_kernel(&self) -> bool {
+        const PF_KTHREAD: u64 = 0x0020_0000;
+        self.flags & PF_KTHREAD != 0
     }
 
     /// A zombie keeps its id and its files in /proc until its parent asks for its status, but it is dead.
@@ -64,6 +74,16 @@ mod tests {
         let hostile = String::from_utf8_lossy(BASH).replace("(bash)", "(a) Z 1 (b)");
         let stat = Stat::parse(hostile.as_bytes()).unwrap();
         assert_eq!((stat.name.as_str(), stat.state, stat.parent), ("a) Z 1 (b", b'S', 9612));
+    }
+
+    #[test]
+    fn a_thread_of_the_kernel_is_told_by_its_flags() {
+        let thread = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 24 0 0 18446744073709551615 0 0 0 0 0 0 0 \
+            2147483647 0 1 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
+        let stat = Stat::parse(thread).unwrap();
+        assert_eq!((stat.started, stat.session, stat.environment_at), (24, 0, 0));
+        assert!(stat.is_of_kernel());
+        assert!(!Stat::parse(BASH).unwrap().is_of_kernel());
     }
 
     #[test]
