@@ -17,7 +17,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use termleash::{PtyBackend, SessionGuard, SessionSpec, SessionTestHelper};
+use termleash::{PtyBackend, SessionSpec, SessionTestHelper, tracker::SessionGuard};
 use tokio::runtime::Runtime;
 
 fn main() {

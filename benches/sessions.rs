@@ -19,7 +19,7 @@ use floor::environ::EnvironPass;
 use floor::harness::{self, Harness, Medians, span};
 use floor::session::{self, POLITE, RawSession, Recipe, STUBBORN};
 use std::time::{Duration, Instant};
-use termleash::{KillPolicy, PtyBackend, SessionGuard, SessionSpec, SessionTestHelper};
+use termleash::{PtyBackend, SessionSpec, SessionTestHelper, process::KillPolicy, tracker::SessionGuard};
 use tokio::runtime::Runtime;
 
 const GRACE: Duration = Duration::from_millis(100);

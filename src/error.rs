@@ -18,7 +18,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What went wrong, in a text for a person, and predicates for a program.
 ///
 /// ```
-/// use termleash::SessionId;
+/// use termleash::session::SessionId;
 ///
 /// let error = SessionId::new("../etc").unwrap_err();
 /// assert!(error.is_invalid_input());
@@ -184,7 +184,7 @@ impl From<Kind> for Error {
     }
 }
 
-/// So that `track_session` takes a [`SessionId`](crate::SessionId) as well as what converts into one.
+/// So that `track_session` takes a [`SessionId`](crate::session::SessionId) as well as what converts into one.
 impl From<std::convert::Infallible> for Error {
     fn from(never: std::convert::Infallible) -> Self {
         match never {}

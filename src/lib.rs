@@ -32,7 +32,7 @@
 //! ```
 //! # #[cfg(target_os = "linux")] {
 //! use std::sync::Arc;
-//! use termleash::{KillPolicy, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper};
+//! use termleash::{PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, process::KillPolicy};
 //! use std::time::Duration;
 //!
 //! # termleash::block_on(async {
@@ -131,21 +131,27 @@
 mod backoff;
 mod error;
 pub mod event;
+mod harness;
 mod join;
+pub mod leak;
 mod ledger;
+mod probe;
 pub mod process;
+pub mod report;
 mod runtime;
 pub mod session;
 mod settings;
 mod sys;
 pub mod testing;
-mod tracker;
+pub mod tracker;
 mod watched;
 
-pub use error::{BoxError, Error, Result};
+pub use error::{Error, Result};
+pub use harness::{Scope, options, test, test_blocking};
 #[doc(inline)]
-pub use process::KillPolicy;
+pub use leak::LeakCheck;
 pub use runtime::block_on;
 #[doc(inline)]
-pub use session::{PtyBackend, SessionBackend, SessionId, SessionSpec};
-pub use tracker::{BlockingGuard, BlockingHelper, KillOutcome, KillReport, SessionGuard, SessionTestHelper};
+pub use session::{PtyBackend, SessionBackend, SessionSpec};
+#[doc(inline)]
+pub use tracker::SessionTestHelper;

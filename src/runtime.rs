@@ -54,15 +54,36 @@ impl Runtime {
         Ok(Self { tokio: tokio::runtime::Builder::new_current_thread().enable_all().build()? })
     }
 
+    /// With so many threads beside the one that runs it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn with_workers(workers: usize) -> std::io::Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Ok(Self { tokio: builder.worker_threads(workers.max(1)).enable_all().build()? })
+    }
+
     #[cfg(not(feature = "tokio"))]
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {})
+    }
+
+    #[cfg(not(feature = "tokio"))]
+    pub(crate) fn with_workers(_workers: usize) -> std::io::Result<Self> {
+        Err(std::io::Error::other("a runtime with several threads needs the feature `tokio`"))
     }
 
     #[cfg(feature = "tokio")]
     pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {
         self.tokio.block_on(future)
     }
+
+    /// Ends it with all its tasks; its blocking threads get so long to end.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn shutdown(self, limit: std::time::Duration) {
+        self.tokio.shutdown_timeout(limit);
+    }
+
+    #[cfg(not(feature = "tokio"))]
+    pub(crate) fn shutdown(self, _limit: std::time::Duration) {}
 
     #[cfg(not(feature = "tokio"))]
     pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {

@@ -18,7 +18,33 @@ pub(crate) struct Settings {
     pub(crate) create: Duration,
     /// `TERMLEASH_MAX_OUTPUT`: how many bytes of a session's output are kept.
     pub(crate) max_output: usize,
+    /// `TERMLEASH_LEAKS`: what a leak check does with what it finds.
+    pub(crate) leaks: Level,
+    /// `TERMLEASH_REQUIRE`: the names of what a check must be able to look at.
+    pub(crate) require: Vec<String>,
+    /// `TERMLEASH_SETTLE`: how long a leak check waits for what is on its way out.
+    pub(crate) settle: Duration,
+    /// `TERMLEASH_TIMEOUT`: the deadline of a test.
+    pub(crate) timeout: Duration,
 }
+
+/// What a leak check does with what it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// It does not look.
+    Off,
+    /// It looks, tells what it finds as an [`Event::Warning`](crate::event::Event::Warning), and passes.
+    Warn,
+    /// It fails. The default.
+    Fail,
+    /// It fails, and looks closer: a stack of each session's creation is kept, and an anonymous file (eventfd, epoll)
+    /// that was closed and replaced by another of its kind at its own number is seen. Slower.
+    Paranoid,
+}
+
+/// What `TERMLEASH_REQUIRE` may name.
+pub(crate) const REQUIRABLE: [&str; 4] = ["fds", "processes", "threads", "memory"];
 
 impl Default for Settings {
     fn default() -> Self {
@@ -27,6 +53,10 @@ impl Default for Settings {
             wait: Duration::from_secs(10),
             create: Duration::from_secs(5),
             max_output: 1 << 20,
+            leaks: Level::Fail,
+            require: Vec::new(),
+            settle: Duration::from_secs(2),
+            timeout: Duration::from_secs(30),
         }
     }
 }
@@ -49,6 +79,16 @@ impl Settings {
         settings.grace = duration("TERMLEASH_GRACE", settings.grace)?;
         settings.wait = duration("TERMLEASH_WAIT", settings.wait)?;
         settings.create = duration("TERMLEASH_CREATE_TIMEOUT", settings.create)?;
+        // A machine of a CI service is slow at odd moments.
+        let settle = if get("CI").is_some() { Duration::from_secs(5) } else { settings.settle };
+        settings.settle = duration("TERMLEASH_SETTLE", settle)?;
+        settings.timeout = duration("TERMLEASH_TIMEOUT", settings.timeout)?;
+        if let Some(value) = get("TERMLEASH_LEAKS") {
+            settings.leaks = level(&value)?;
+        }
+        if let Some(value) = get("TERMLEASH_REQUIRE") {
+            settings.require = required(&value)?;
+        }
         if let Some(value) = get("TERMLEASH_MAX_OUTPUT") {
             let good = "a size of at least 4KiB such as `64KiB` or `16MiB`";
             let size: ByteSize =
@@ -66,6 +106,31 @@ impl Settings {
 pub(crate) const MIN_OUTPUT: usize = 4 << 10;
 /// A ring larger than this is a mistake in the unit.
 pub(crate) const MAX_OUTPUT: usize = 1 << 30;
+
+fn level(value: &str) -> Result<Level> {
+    match value {
+        "off" => Ok(Level::Off),
+        "warn" => Ok(Level::Warn),
+        "fail" => Ok(Level::Fail),
+        "paranoid" => Ok(Level::Paranoid),
+        _ => Err(malformed(
+            "TERMLEASH_LEAKS",
+            value,
+            &"no such level",
+            "one such as `off`, `warn`, `fail` or `paranoid`",
+        )),
+    }
+}
+
+fn required(value: &str) -> Result<Vec<String>> {
+    let names: Vec<String> = value.split(',').map(|name| name.trim().to_owned()).collect();
+    if let Some(wrong) = names.iter().find(|name| !REQUIRABLE.contains(&name.as_str())) {
+        let cause = format!("there is no probe `{wrong}`");
+        let good = format!("some of {} such as `fds,processes`", REQUIRABLE.join(", "));
+        return Err(malformed("TERMLEASH_REQUIRE", value, &cause, &good));
+    }
+    Ok(names)
+}
 
 fn malformed(name: &str, value: &str, cause: &dyn std::fmt::Display, good: &str) -> Error {
     Error::invalid(format!("the environment variable {name} is `{value}`: {cause}; write {good}, or unset it"))
@@ -85,6 +150,11 @@ mod tests {
         assert_eq!(with("TERMLEASH_GRACE", "1s 500ms").unwrap().grace, Duration::from_millis(1500));
         assert_eq!(with("TERMLEASH_WAIT", "2m").unwrap().wait, Duration::from_secs(120));
         assert_eq!(with("TERMLEASH_CREATE_TIMEOUT", "9s").unwrap().create, Duration::from_secs(9));
+        assert_eq!(with("TERMLEASH_SETTLE", "3s").unwrap().settle, Duration::from_secs(3));
+        assert_eq!(with("CI", "true").unwrap().settle, Duration::from_secs(5));
+        assert_eq!(with("TERMLEASH_TIMEOUT", "3m").unwrap().timeout, Duration::from_secs(180));
+        assert_eq!(with("TERMLEASH_LEAKS", "warn").unwrap().leaks, Level::Warn);
+        assert_eq!(with("TERMLEASH_REQUIRE", "fds, threads").unwrap().require, ["fds", "threads"]);
         assert_eq!(with("TERMLEASH_MAX_OUTPUT", "64KiB").unwrap().max_output, 64 << 10);
     }
 
@@ -96,6 +166,11 @@ mod tests {
             ("TERMLEASH_CREATE_TIMEOUT", ""),
             ("TERMLEASH_MAX_OUTPUT", "much"),
             ("TERMLEASH_MAX_OUTPUT", "1B"),
+            ("TERMLEASH_SETTLE", "a while"),
+            ("TERMLEASH_TIMEOUT", "never"),
+            ("TERMLEASH_LEAKS", "Off"),
+            ("TERMLEASH_REQUIRE", "fds,ports"),
+            ("TERMLEASH_REQUIRE", ""),
         ] {
             let error = with(name, value).unwrap_err();
             assert!(error.is_invalid_input());

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use termleash::process::{KillAction, ProcessHandle};
 use termleash::session::{SessionBackend, SessionId, SessionSpec};
 use termleash::testing::{BackendCheck, Outcome};
-use termleash::{BoxError, KillPolicy, SessionTestHelper};
+use termleash::{SessionTestHelper, process::KillPolicy, session::BoxError};
 
 #[path = "../examples/own_backend.rs"]
 #[expect(dead_code, reason = "its `main` is the example's")]

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use termleash::process::{ExitStatus, ProcessHandle};
-use termleash::{KillPolicy, PtyBackend, SessionGuard, SessionSpec, SessionTestHelper};
+use termleash::{PtyBackend, SessionSpec, SessionTestHelper, process::KillPolicy, tracker::SessionGuard};
 
 fn race_time() -> Duration {
     let seconds = std::env::var("TERMLEASH_RACE_SECONDS").map_or(1, |text| text.parse().expect("whole seconds"));

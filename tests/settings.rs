@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use termleash::process::KillAction;
 use termleash::session::{FakeBackend, Fault, Method};
-use termleash::{BlockingGuard, Error, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, block_on};
+use termleash::{Error, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, block_on, tracker::BlockingGuard};
 
 /// Says that this process is the child in which a test's body runs, and which of them.
 const CHILD: &str = "SETTINGS_CHILD";
@@ -108,7 +108,7 @@ fn the_grace_is_what_the_variable_says_unless_the_helper_says_otherwise() {
         };
         // Twice the default, and then some.
         assert!(killed_at(helper()) >= Duration::from_millis(1200));
-        let of_its_own = termleash::KillPolicy::default().grace(Duration::from_millis(100));
+        let of_its_own = termleash::process::KillPolicy::default().grace(Duration::from_millis(100));
         assert!(killed_at(helper().with_policy(of_its_own)) >= Duration::from_millis(100));
     });
 }

@@ -5,7 +5,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::Duration;
 use termleash::process::raise_descriptor_limit;
-use termleash::{KillPolicy, PtyBackend, SessionSpec, SessionTestHelper};
+use termleash::{PtyBackend, SessionSpec, SessionTestHelper, process::KillPolicy};
 
 const SESSIONS: usize = 1_000;
 

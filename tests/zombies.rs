@@ -6,7 +6,7 @@
 
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 use std::time::Duration;
-use termleash::{KillPolicy, PtyBackend, SessionSpec, SessionTestHelper};
+use termleash::{PtyBackend, SessionSpec, SessionTestHelper, process::KillPolicy};
 
 #[tokio::test]
 async fn orphans_that_nobody_reaps_do_not_count_as_survivors() {

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// at its end KILL. The grace runs *once*, for all sessions of a kill together. Then death is waited for.
 ///
 /// ```
-/// # use {std::time::Duration, termleash::KillPolicy};
+/// # use {std::time::Duration, termleash::process::KillPolicy};
 /// let patient = KillPolicy::default().grace(Duration::from_secs(2));
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn a_thread_of_the_kernel_is_told_by_its_flags() {
-        let thread = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 24 0 0 18446744073709551615 0 0 0 0 0 0 0 \
+        let thread =
+            b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 24 0 0 18446744073709551615 0 0 0 0 0 0 0 \
             2147483647 0 1 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
         let stat = Stat::parse(thread).unwrap();
         assert_eq!((stat.started, stat.session, stat.environment_at), (24, 0, 0));

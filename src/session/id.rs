@@ -15,7 +15,7 @@ const LONGEST: usize = 256;
 /// more than 256 bytes.
 ///
 /// ```
-/// use termleash::SessionId;
+/// use termleash::session::SessionId;
 ///
 /// assert_eq!(SessionId::new("$2")?.as_str(), "$2");
 /// for hostile in ["", "..", "-rf", "a/b", "a b", "%2e", "a\n"] {

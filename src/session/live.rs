@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// A session that a helper tracks: what can be typed, read and waited for. Cloning gives another handle.
 ///
-/// It does not end the session; its [`SessionGuard`](crate::SessionGuard) or its helper does. Every wait has a
+/// It does not end the session; its [`SessionGuard`](crate::tracker::SessionGuard) or its helper does. Every wait has a
 /// deadline, 10 s unless `TERMLEASH_WAIT` or the `…_within` form says otherwise, and a failure shows the last lines
 /// of the output. Methods that type or read need a backend that offers a terminal, as [`PtyBackend`](crate::PtyBackend)
 /// does; on others they answer with an error that [`is_unsupported`](Error::is_unsupported).

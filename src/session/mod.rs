@@ -26,6 +26,8 @@ pub(crate) mod spec;
 pub(crate) mod terminal;
 pub(crate) mod text;
 
+#[doc(inline)]
+pub use crate::error::BoxError;
 pub use backend::{Created, Running, SessionBackend, SessionState};
 pub use command::CommandOutput;
 pub use fake::FakeBackend;

@@ -46,6 +46,30 @@ pub(crate) enum Signal {
     Kill,
 }
 
+/// What is open at a descriptor's number, as far as one call says it: enough to know it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FileStat {
+    pub(crate) device: u64,
+    /// Anonymous files of one kind (eventfd, epoll) share one.
+    pub(crate) inode: u64,
+    /// Type and permissions, `st_mode`.
+    pub(crate) mode: u32,
+    /// The device that a special file stands for, `st_rdev`.
+    pub(crate) special: u64,
+    /// The number of the terminal that a pseudo-terminal's master belongs to.
+    pub(crate) terminal: Option<u32>,
+}
+
+/// Whom a socket talks to, for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SocketNames {
+    /// `tcp`, `udp`, `unix` and so on.
+    pub(crate) kind: &'static str,
+    pub(crate) local: Option<String>,
+    pub(crate) remote: Option<String>,
+    pub(crate) state: Option<&'static str>,
+}
+
 /// Rows and columns in character cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cells {

@@ -3,7 +3,7 @@
 //! The types that would stand for a descriptor are empty, so the code on top of them is compiled and cannot run.
 //! The poller still waits and can be interrupted, since deadlines are needed everywhere.
 
-use crate::sys::{Cells, Interest, Ready, Signal, WaitStatus};
+use crate::sys::{Cells, FileStat, Interest, Ready, Signal, SocketNames, WaitStatus};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::sync::{Condvar, Mutex};
@@ -49,6 +49,46 @@ pub(crate) fn raise_descriptor_limit(_wanted: u64) -> io::Result<u64> {
 
 pub(crate) fn restore_descriptor_limit(_pid: u32) -> io::Result<()> {
     unsupported()
+}
+
+pub(crate) fn stat_descriptor(_number: i32) -> io::Result<Option<FileStat>> {
+    unsupported()
+}
+
+pub(crate) fn count_descriptors() -> io::Result<Option<usize>> {
+    unsupported()
+}
+
+pub(crate) fn list_descriptors() -> io::Result<Vec<i32>> {
+    unsupported()
+}
+
+pub(crate) fn describe_socket(_number: i32) -> Option<SocketNames> {
+    None
+}
+
+pub(crate) fn has_children() -> io::Result<bool> {
+    unsupported()
+}
+
+pub(crate) fn resident_bytes() -> io::Result<u64> {
+    unsupported()
+}
+
+pub(crate) fn peak_bytes() -> io::Result<u64> {
+    unsupported()
+}
+
+pub(crate) fn heap_bytes() -> Option<u64> {
+    None
+}
+
+pub(crate) fn trim_heap() -> bool {
+    false
+}
+
+pub(crate) fn is_main_thread() -> bool {
+    false
 }
 
 pub(crate) struct Poller {
@@ -99,6 +139,18 @@ impl ProcReader {
     }
 
     pub(crate) fn read(&mut self, _pid: u32, _file: &str) -> io::Result<&[u8]> {
+        match *self {}
+    }
+
+    pub(crate) fn read_own(&mut self, _file: &str) -> io::Result<&[u8]> {
+        match *self {}
+    }
+
+    pub(crate) fn own_target(&mut self, _number: i32) -> io::Result<Vec<u8>> {
+        match *self {}
+    }
+
+    pub(crate) fn own_threads(&self) -> io::Result<Vec<u32>> {
         match *self {}
     }
 

@@ -1,5 +1,8 @@
-//! For those who write a backend: does it keep the contract that the helper relies on?
+//! What a test is told, and the kit for those who write a backend.
 //!
+//! [`TestOptions`] is what [`termleash::options`](crate::options) gives.
+//!
+//! Does a backend keep the contract that the helper relies on?
 //! [`check_backend`] tries a [`SessionBackend`](crate::SessionBackend) on its real server, one rule after the other,
 //! and answers with a [`Conformance`]: each rule with what came of it.
 //!
@@ -12,5 +15,7 @@ pub(crate) mod kit;
 pub(crate) mod report;
 pub(crate) mod rules;
 
+#[doc(inline)]
+pub use crate::harness::{Flavor, TestOptions};
 pub use conformance::{BackendCheck, check_backend};
 pub use report::{Check, Conformance, Outcome};

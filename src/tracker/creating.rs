@@ -19,6 +19,7 @@ use crate::tracker::entry::{Creation, Entry};
 use crate::tracker::guard::SessionGuard;
 use crate::tracker::outcome::KillOutcome;
 use crate::tracker::shared::Shared;
+use std::backtrace::Backtrace;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ pub(crate) async fn create(
     shared: Arc<Shared>,
     spec: SessionSpec,
     made_at: &'static Location<'static>,
+    stack: Option<Backtrace>,
 ) -> Result<SessionGuard> {
     let settings = shared.settings()?.clone();
     spec.check()?;
@@ -92,6 +94,7 @@ pub(crate) async fn create(
         let error = Error::refused(format!("its helper was dropped while `{}` was being created", entry.label));
         return Err(undo(&shared, &entry, error).await);
     }
+    shared.register(&entry, stack);
     emit(Event::Created { id: id.to_string(), at: made_at });
     Ok(SessionGuard::new(shared, entry, session))
 }
@@ -208,7 +211,10 @@ pub(crate) async fn track(shared: &Shared, id: SessionId, made_at: &'static Loca
         state.take(LifeEvent::Created);
     });
     match identified {
-        Ok(()) => emit(Event::Created { id: id.to_string(), at: made_at }),
+        Ok(()) => {
+            shared.register(&entry, None);
+            emit(Event::Created { id: id.to_string(), at: made_at });
+        }
         // Another task was first.
         Err(_) => shared.forget(&entry),
     }

@@ -1,6 +1,7 @@
 //! One session in a helper's hands.
 
 use crate::ledger::RecordId;
+use crate::probe::origins::Registered;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::ProcessIdentity;
 use crate::session::id::SessionId;
@@ -50,6 +51,8 @@ pub(crate) struct EntryState {
     /// One kill at a time.
     is_busy: bool,
     pub(crate) last_outcome: Option<KillOutcome>,
+    /// Its place among what leak checks know to be ours.
+    pub(crate) registered: Option<Registered>,
 }
 
 impl Entry {
@@ -66,6 +69,7 @@ impl Entry {
             is_let_go: false,
             is_busy: false,
             last_outcome: None,
+            registered: None,
         };
         Self { serial, record, label, made_at, state: Watched::new(state) }
     }

@@ -1,11 +1,13 @@
 //! What a test holds: the sessions that it made, and no others.
 
 use crate::error::{Error, Result};
+use crate::probe::origins::ScopeId;
 use crate::process::policy::KillPolicy;
 use crate::process::scan;
 use crate::process::summary::ProcessSummary;
 use crate::session::backend::SessionBackend;
 use crate::session::id::SessionId;
+use crate::session::life::Life;
 use crate::session::live::{Session, noted};
 use crate::session::spec::SessionSpec;
 use crate::tracker::background::end_helper;
@@ -14,6 +16,7 @@ use crate::tracker::creating;
 use crate::tracker::guard::{SessionGuard, close_one};
 use crate::tracker::outcome::{KillOutcome, KillReport};
 use crate::tracker::shared::Shared;
+use std::backtrace::Backtrace;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -87,6 +90,28 @@ impl SessionTestHelper {
         self
     }
 
+    /// Its sessions are those of a test's scope.
+    pub(crate) fn within_scope(self, scope: ScopeId, keeps_stacks: bool) -> Self {
+        *self.shared().scope.lock() = (Some(scope), keeps_stacks);
+        self
+    }
+
+    /// Ends all by their processes first: for when the runtime that a server lives in is blocked.
+    pub(crate) async fn end_by_processes(&self) {
+        let shared = self.shared();
+        let entries = shared.entries().into_iter().filter(|entry| !entry.is_pending()).collect();
+        close_all(shared, entries, Order::ProcessesFirst).await;
+    }
+
+    /// One line for each session that is tracked.
+    pub(crate) fn tracked_lines(&self) -> Vec<String> {
+        let entries = self.shared().entries();
+        let alive = entries.iter().filter(|entry| entry.life() != Life::Gone);
+        alive
+            .map(|entry| format!("session `{}` (`{}`), made at {}", entry.name(), entry.label, entry.made_at))
+            .collect()
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.core.shared
     }
@@ -107,9 +132,11 @@ impl SessionTestHelper {
         spec: impl Into<SessionSpec>,
     ) -> impl Future<Output = Result<SessionGuard>> + Send + 'static {
         let (shared, spec, made_at) = (Arc::clone(self.shared()), spec.into(), Location::caller());
+        // Here, where the caller is on the stack: in the future it is not.
+        let stack = shared.scope.lock().1.then(Backtrace::force_capture);
         async move {
             let last_error = Arc::clone(&shared.last_error);
-            noted(&last_error, creating::create(shared, spec, made_at).await)
+            noted(&last_error, creating::create(shared, spec, made_at, stack).await)
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
+use crate::probe::origins::{self, Origin, ScopeId};
 use crate::process::cookie::Cookie;
 use crate::process::identity::Ticks;
 use crate::process::policy::KillPolicy;
@@ -9,19 +10,22 @@ use crate::session::backend::DynBackend;
 use crate::session::id::SessionId;
 use crate::session::life::Life;
 use crate::session::live::LastError;
-use crate::settings::Settings;
+use crate::settings::{Level, Settings};
 use crate::tracker::entry::{Entry, EntryState};
 use crate::watched::Watched;
 use parking_lot::Mutex;
+use std::backtrace::Backtrace;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) struct Shared {
     pub(crate) backend: Arc<dyn DynBackend>,
     pub(crate) policy: Mutex<KillPolicy>,
+    /// The test's scope that it belongs to, and whether a stack of each creation is kept.
+    pub(crate) scope: Mutex<(Option<ScopeId>, bool)>,
     /// Read once, when the helper is made; what was wrong with it is told by whatever is asked first.
     settings: Result<Settings, String>,
     pub(crate) ledger: Ledger,
@@ -52,10 +56,13 @@ pub(crate) struct Background {
 
 impl Shared {
     pub(crate) fn new(backend: Arc<dyn DynBackend>) -> Self {
+        let settings = Settings::from_env().map_err(|cause| cause.to_string());
+        let keeps_stacks = settings.as_ref().is_ok_and(|settings| settings.leaks == Level::Paranoid);
         Self {
             backend,
             policy: Mutex::default(),
-            settings: Settings::from_env().map_err(|cause| cause.to_string()),
+            scope: Mutex::new((None, keeps_stacks)),
+            settings,
             ledger: Ledger::default(),
             next: AtomicU64::new(1),
             entries: Mutex::default(),
@@ -117,6 +124,7 @@ impl Shared {
     /// Takes it out of the books: its end is proven, or it is not ours to end any more.
     pub(crate) fn forget(&self, entry: &Entry) {
         self.ledger.forget(entry.record);
+        drop(entry.state.update(|state| state.registered.take()));
         let mut entries = self.entries.lock();
         entries.by_serial.remove(&entry.serial);
         // Another may have the id by now: that of a session whose end is proven is free.
@@ -152,6 +160,30 @@ impl Shared {
         Ok(())
     }
 
+    /// Enters a session in the book that leak checks look at, until it is forgotten.
+    pub(crate) fn register(&self, entry: &Entry, stack: Option<Backtrace>) {
+        let (scope, _) = *self.scope.lock();
+        let origin = entry.state.peek(|state| {
+            let session = state.session.as_ref()?;
+            let device = session.terminal().and_then(|terminal| terminal.input().device());
+            Some(Origin {
+                id: session.id().to_string(),
+                command: entry.label.clone(),
+                made_at: entry.made_at,
+                since: Instant::now(),
+                leader: state.leader().map(|leader| leader.identity()),
+                terminal: device.and_then(|device| pty_number(&device)),
+                stack: stack.map(Arc::new),
+                scope,
+            })
+        });
+        let registered = origin.map(origins::register);
+        // One that was forgotten meanwhile is not entered: its place is given back at once.
+        if self.holds(entry) {
+            entry.state.update(|state| state.registered = registered);
+        }
+    }
+
     pub(crate) fn holds(&self, entry: &Entry) -> bool {
         self.entries.lock().by_serial.contains_key(&entry.serial)
     }
@@ -181,4 +213,9 @@ impl Shared {
     pub(crate) fn cleared(&self) -> Vec<SessionId> {
         self.cleared.lock().clone()
     }
+}
+
+/// The N of /dev/pts/N.
+fn pty_number(device: &[u8]) -> Option<u32> {
+    std::str::from_utf8(device.strip_prefix(b"/dev/pts/")?).ok()?.parse().ok()
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use termleash::process::ExitStatus;
 use termleash::session::Session;
-use termleash::{Error, SessionGuard, SessionId, SessionSpec, SessionTestHelper};
+use termleash::{Error, SessionSpec, SessionTestHelper, session::SessionId, tracker::SessionGuard};
 
 #[track_caller]
 fn nothing_is_left(helper: &SessionTestHelper) {

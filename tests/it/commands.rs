@@ -4,7 +4,7 @@ use crate::support::{FOREGROUND, helper, masked};
 use std::time::Duration;
 use termleash::process::ExitStatus;
 use termleash::session::Key;
-use termleash::{PtyBackend, SessionGuard, SessionSpec, SessionTestHelper};
+use termleash::{PtyBackend, SessionSpec, SessionTestHelper, tracker::SessionGuard};
 
 /// Of every kind that this machine has.
 fn shells() -> Vec<SessionSpec> {

@@ -8,7 +8,11 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use termleash::process::ProcessHandle;
 use termleash::session::{Created, Running, SessionState};
-use termleash::{BoxError, KillPolicy, PtyBackend, SessionBackend, SessionId, SessionSpec, SessionTestHelper};
+use termleash::{
+    PtyBackend, SessionBackend, SessionSpec, SessionTestHelper,
+    process::KillPolicy,
+    session::{BoxError, SessionId},
+};
 
 /// Names any process as a session's leader, and any as its server.
 struct Liar {

@@ -7,7 +7,9 @@ use proptest::test_runner::Config;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use termleash::session::{FakeBackend, SessionState};
-use termleash::{PtyBackend, SessionBackend, SessionGuard, SessionId, SessionSpec, SessionTestHelper};
+use termleash::{
+    PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, session::SessionId, tracker::SessionGuard,
+};
 
 #[derive(Debug, Clone)]
 enum Step {

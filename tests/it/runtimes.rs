@@ -3,7 +3,10 @@
 use crate::support::{eventually, helper, lives};
 use std::sync::{Arc, Barrier};
 use termleash::session::{FakeBackend, Session, SessionSpec};
-use termleash::{BlockingHelper, KillReport, SessionTestHelper, block_on};
+use termleash::{
+    SessionTestHelper, block_on,
+    tracker::{BlockingHelper, KillReport},
+};
 
 /// All of it at once: create, talk, close, keep, kill.
 async fn round(helper: &SessionTestHelper) -> KillReport {
@@ -238,17 +241,17 @@ fn public_types_cross_threads_and_futures_can_be_spawned() {
     fn is_thread_safe<T: Send + Sync + 'static>() {}
     fn is_sendable<T: Send>(_: &T) {}
     is_thread_safe::<SessionTestHelper>();
-    is_thread_safe::<termleash::SessionGuard>();
+    is_thread_safe::<termleash::tracker::SessionGuard>();
     is_thread_safe::<BlockingHelper>();
-    is_thread_safe::<termleash::BlockingGuard>();
+    is_thread_safe::<termleash::tracker::BlockingGuard>();
     is_thread_safe::<Session>();
     is_thread_safe::<SessionSpec>();
-    is_thread_safe::<termleash::SessionId>();
+    is_thread_safe::<termleash::session::SessionId>();
     is_thread_safe::<termleash::PtyBackend>();
     is_thread_safe::<FakeBackend>();
     is_thread_safe::<termleash::Error>();
-    is_thread_safe::<termleash::KillPolicy>();
-    is_thread_safe::<termleash::KillOutcome>();
+    is_thread_safe::<termleash::process::KillPolicy>();
+    is_thread_safe::<termleash::tracker::KillOutcome>();
     is_thread_safe::<KillReport>();
     is_thread_safe::<termleash::process::ProcessHandle>();
     is_thread_safe::<termleash::process::ProcessIdentity>();

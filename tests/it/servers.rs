@@ -10,7 +10,10 @@ use termleash::session::{
     BoxFuture, Created, FakeBackend, Fault, Method, Running, SessionState, Terminal, TerminalInput, TerminalOutput,
     WindowSize,
 };
-use termleash::{BoxError, PtyBackend, SessionBackend, SessionId, SessionSpec, SessionTestHelper};
+use termleash::{
+    PtyBackend, SessionBackend, SessionSpec, SessionTestHelper,
+    session::{BoxError, SessionId},
+};
 
 fn calls(fake: &FakeBackend, method: Method) -> usize {
     fake.calls().iter().filter(|call| call.method == method).count()

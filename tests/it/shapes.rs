@@ -3,11 +3,11 @@
 use crate::support::{Stranger, eventually, helper, lives, pid_in};
 use std::time::Duration;
 use termleash::process::{ExitStatus, KillAction, ProcessHandle, Refusal};
-use termleash::{KillPolicy, SessionSpec};
+use termleash::{SessionSpec, process::KillPolicy};
 
 /// Runs a script that prints the ids of what it leaves behind as `left: ….`, kills the session, and gives these ids
 /// with what came of it.
-async fn kill_shape(script: &str, survivors: usize) -> (Vec<ProcessHandle>, termleash::KillOutcome) {
+async fn kill_shape(script: &str, survivors: usize) -> (Vec<ProcessHandle>, termleash::tracker::KillOutcome) {
     let helper = helper().with_policy(KillPolicy::default().grace(Duration::from_millis(200)));
     let session = helper.create_tracked_session(SessionSpec::shell(script)).await.unwrap();
     let pids = || -> Vec<u32> {

@@ -4,7 +4,7 @@ use crate::support::{FOREGROUND, Stranger, eventually, helper, masked, over};
 use std::time::Duration;
 use termleash::process::ExitStatus;
 use termleash::session::{Key, Session};
-use termleash::{PtyBackend, SessionGuard, SessionSpec, SessionTestHelper};
+use termleash::{PtyBackend, SessionSpec, SessionTestHelper, tracker::SessionGuard};
 
 async fn printing(script: &str) -> (SessionTestHelper, SessionGuard) {
     let helper = helper();

@@ -5,7 +5,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 use std::fmt::Write as _;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// A buffer for a whole `environ` of the usual size, read by one call.
 const USUAL_ENVIRON: usize = 16 << 10;
@@ -14,7 +14,7 @@ const ENTRIES: usize = 32 << 10;
 
 static PROC: OnceCell<OwnedFd> = OnceCell::new();
 
-fn root() -> io::Result<&'static OwnedFd> {
+pub(super) fn root() -> io::Result<&'static OwnedFd> {
     PROC.get_or_try_init(|| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(CWD, "/proc", flags, Mode::empty())?)
@@ -80,17 +80,38 @@ impl ProcReader {
         }
     }
 
+    /// The content of `/proc/self/FILE`: right also where this /proc knows us by another number than we do.
+    pub(crate) fn read_own(&mut self, file: &str) -> io::Result<&[u8]> {
+        self.path.clear();
+        let _ = write!(self.path, "self/{file}");
+        self.read_current()
+    }
+
+    /// Where one of our own descriptors leads.
+    pub(crate) fn own_target(&mut self, number: i32) -> io::Result<Vec<u8>> {
+        self.path.clear();
+        let _ = write!(self.path, "self/fd/{number}");
+        Ok(rustix::fs::readlinkat(self.root, self.path.as_str(), Vec::new())?.into_bytes())
+    }
+
+    /// The ids of our own threads.
+    pub(crate) fn own_threads(&self) -> io::Result<Vec<u32>> {
+        let mut threads = Vec::with_capacity(16);
+        each_entry("self/task", |name| threads.extend(number(name)))?;
+        Ok(threads)
+    }
+
     /// The ids of all processes that this /proc shows, in the kernel's (ascending) order.
     pub(crate) fn pids(&self) -> io::Result<Vec<u32>> {
         let mut pids = Vec::with_capacity(512);
-        self.each_entry(".", |name| pids.extend(number(name)))?;
+        each_entry(".", |name| pids.extend(number(name)))?;
         Ok(pids)
     }
 
     /// The ids of a process's threads.
     pub(crate) fn threads(&mut self, pid: u32) -> io::Result<Vec<u32>> {
         let mut threads = Vec::new();
-        self.each_entry(&format!("{pid}/task"), |name| threads.extend(number(name)))?;
+        each_entry(&format!("{pid}/task"), |name| threads.extend(number(name)))?;
         Ok(threads)
     }
 
@@ -132,7 +153,7 @@ impl ProcReader {
     /// Where each of a process's descriptors leads; those that vanish meanwhile are left out.
     pub(crate) fn descriptor_targets(&mut self, pid: u32) -> io::Result<Vec<Vec<u8>>> {
         let mut numbers = Vec::new();
-        self.each_entry(&format!("{pid}/fd"), |name| numbers.extend(number(name)))?;
+        each_entry(&format!("{pid}/fd"), |name| numbers.extend(number(name)))?;
         let mut targets = Vec::with_capacity(numbers.len());
         for number in numbers {
             self.path.clear();
@@ -143,21 +164,22 @@ impl ProcReader {
         }
         Ok(targets)
     }
-
-    fn each_entry(&self, directory: &str, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
-        // Opened anew each time: a shared descriptor has one position, and two scans may run at once.
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(self.root, directory, flags, Mode::empty())?;
-        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; ENTRIES];
-        let mut entries = RawDir::new(&directory, &mut buffer);
-        while let Some(entry) = entries.next() {
-            visit(entry?.file_name().to_bytes());
-        }
-        Ok(())
-    }
 }
 
-fn number(name: &[u8]) -> Option<u32> {
+/// Visits the names in a directory of /proc, and answers with the number of the descriptor that it took, closed by now.
+pub(super) fn each_entry(directory: &str, mut visit: impl FnMut(&[u8])) -> io::Result<RawFd> {
+    // Opened anew each time: a shared descriptor has one position, and two scans may run at once.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(root()?, directory, flags, Mode::empty())?;
+    let mut buffer = [const { MaybeUninit::<u8>::uninit() }; ENTRIES];
+    let mut entries = RawDir::new(&directory, &mut buffer);
+    while let Some(entry) = entries.next() {
+        visit(entry?.file_name().to_bytes());
+    }
+    Ok(directory.as_raw_fd())
+}
+
+pub(super) fn number(name: &[u8]) -> Option<u32> {
     if !name.first()?.is_ascii_digit() {
         return None;
     }

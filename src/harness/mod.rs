@@ -1,0 +1,19 @@
+//! A test's frame: what runs around a body, and what a body holds.
+//!
+//! ```text
+//!  options ─► frame: baseline ─► body ─► deferred clean-ups ─► kill what is tracked ─► runtime ends ─► leak check ─► ending
+//!                                 └── watchdog, outside of the runtime: deadline, report, clean-up, abort
+//! ```
+
+pub(crate) mod alive;
+pub(crate) mod catch;
+pub(crate) mod deferred;
+pub(crate) mod ending;
+pub(crate) mod frame;
+pub(crate) mod name;
+pub(crate) mod options;
+pub(crate) mod scope;
+pub(crate) mod watchdog;
+
+pub use options::{Flavor, TestOptions, options, test, test_blocking};
+pub use scope::Scope;

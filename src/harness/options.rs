@@ -1,0 +1,208 @@
+//! The functions that a test calls, and what they can be told.
+
+use crate::error::{BoxError, Result};
+use crate::harness::frame::{Frame, runtime_or_panic};
+use crate::harness::name;
+use crate::harness::scope::Scope;
+use crate::leak::{Ignore, LeakCheck, Level};
+use crate::process::policy::KillPolicy;
+use crate::runtime::Runtime;
+use std::time::Duration;
+
+/// Runs a test's body, cleans up after it, and fails if anything is left.
+///
+/// The body runs in a tokio runtime of its own on this thread. It holds a [`Scope`], whose end is described there; it may
+/// take 30 s (`TERMLEASH_TIMEOUT`). After it, whether it passed, failed, panicked or timed out, what was deferred is run, what is
+/// tracked is killed, and a [`LeakCheck`] compares everything with the beginning.
+///
+/// In a `#[test]` function:
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", feature = "tokio"))]
+/// termleash::test(async |t| {
+///     let shell = t.session("bash").await?;
+///     assert_eq!(shell.run("echo $((6 * 7))").await?.stdout(), "42");
+///     Ok(())                                    // the session is left to the end of the test
+/// });
+/// ```
+///
+/// # Panics
+///
+/// If the body fails, times out, or leaves something: with all of it in one text, the body's own failure first. A panic of the
+/// body's goes on as it is.
+///
+/// # Limits
+///
+/// The body runs in the test's own process. If it blocks its thread for ever, a watchdog reports what each thread waits for,
+/// ends the sessions, and aborts the process: nothing else can end a thread.
+#[track_caller]
+pub fn test<F>(body: F)
+where
+    F: AsyncFnOnce(&Scope) -> Result<(), BoxError>,
+{
+    options().run(body);
+}
+
+/// The same for a body that is not async; [`Scope::blocking`] has its sessions.
+///
+/// ```
+/// # #[cfg(target_os = "linux")]
+/// termleash::test_blocking(|t| {
+///     let shell = t.blocking().create_tracked_session("sh")?;
+///     assert_eq!(shell.run("echo it")?.stdout(), "it");
+///     Ok(())
+/// });
+/// ```
+///
+/// # Panics
+///
+/// As [`test`].
+#[track_caller]
+pub fn test_blocking<F>(body: F)
+where
+    F: FnOnce(&Scope) -> Result<(), BoxError>,
+{
+    options().run_blocking(body);
+}
+
+/// What to tell a test, before [`run`](TestOptions::run).
+///
+/// ```
+/// use std::time::Duration;
+/// use termleash::leak::{Ignore, Kind};
+///
+/// # #[cfg(all(target_os = "linux", feature = "tokio"))]
+/// termleash::options()
+///     .timeout(Duration::from_secs(5))
+///     .ignore(Ignore::named(Kind::Thread, "rayon-*"))
+///     .run(async |_| Ok(()));
+/// ```
+pub fn options() -> TestOptions {
+    TestOptions::default()
+}
+
+/// What a test is told; made by [`options`].
+#[derive(Debug, Clone, Default)]
+#[must_use = "options do nothing until `run` or `run_blocking`"]
+pub struct TestOptions {
+    name: Option<String>,
+    pub(crate) timeout: Option<Duration>,
+    flavor: Flavor,
+    level: Option<Level>,
+    settle_within: Option<Duration>,
+    rules: Vec<Ignore>,
+    is_exclusive: bool,
+    pub(crate) policy: KillPolicy,
+}
+
+/// Which tokio runtime a body runs in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Flavor {
+    /// On the test's own thread. The default.
+    #[default]
+    CurrentThread,
+    /// With so many threads beside it.
+    MultiThread(usize),
+}
+
+impl TestOptions {
+    /// What the test is called in reports; else what libtest calls its thread.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How long the body may take; default 30 s (`TERMLEASH_TIMEOUT`). Time in which the process is stopped does not count.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Which runtime; needs the feature `tokio`.
+    pub fn flavor(mut self, flavor: Flavor) -> Self {
+        self.flavor = flavor;
+        self
+    }
+
+    /// What to do with leaks; default `TERMLEASH_LEAKS`, else [`Level::Fail`].
+    pub fn level(mut self, level: Level) -> Self {
+        self.level = Some(level);
+        self
+    }
+
+    /// Does not count what a rule says.
+    pub fn ignore(mut self, rule: Ignore) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// How long the leak check waits for what is on its way out; default 2 s, 5 s where `CI` is set (`TERMLEASH_SETTLE`).
+    pub fn settle_within(mut self, limit: Duration) -> Self {
+        self.settle_within = Some(limit);
+        self
+    }
+
+    /// Says that no other test runs in this process, so that what differs is this test's.
+    pub fn exclusive(mut self) -> Self {
+        self.is_exclusive = true;
+        self
+    }
+
+    /// How its sessions are ended.
+    pub fn policy(mut self, policy: KillPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Says that the body runs in the test's own process, which is where every body runs in this version.
+    pub fn in_process(self) -> Self {
+        self
+    }
+
+    /// Runs an async body; see [`test`].
+    ///
+    /// # Panics
+    ///
+    /// As [`test`].
+    #[track_caller]
+    pub fn run<F>(self, body: F)
+    where
+        F: AsyncFnOnce(&Scope) -> Result<(), BoxError>,
+    {
+        let name = self.name.clone().unwrap_or_else(name::of_test::<F>);
+        let frame = Frame::begin(&self, name.clone());
+        let made = match self.flavor {
+            Flavor::CurrentThread => Runtime::new(),
+            Flavor::MultiThread(workers) => Runtime::with_workers(workers),
+        };
+        frame.run_async(runtime_or_panic(made, &name), body);
+    }
+
+    /// Runs a body that is not async; see [`test_blocking`].
+    ///
+    /// # Panics
+    ///
+    /// As [`test`].
+    #[track_caller]
+    pub fn run_blocking<F>(self, body: F)
+    where
+        F: FnOnce(&Scope) -> Result<(), BoxError>,
+    {
+        let name = self.name.clone().unwrap_or_else(name::of_test::<F>);
+        Frame::begin(&self, name).run_blocking(body);
+    }
+
+    pub(crate) fn check(&self, name: &str) -> LeakCheck {
+        let mut check = LeakCheck::new().named(name);
+        if let Some(level) = self.level {
+            check = check.level(level);
+        }
+        if let Some(limit) = self.settle_within {
+            check = check.settle_within(limit);
+        }
+        if self.is_exclusive {
+            check = check.exclusive();
+        }
+        self.rules.iter().cloned().fold(check, LeakCheck::ignore)
+    }
+}

@@ -1,0 +1,238 @@
+//! The check that a test uses: the four steps, with a baseline that rolls forward.
+
+use crate::error::{Error, Result};
+use crate::leak::diff::Diff;
+use crate::leak::ignore::Ignore;
+use crate::leak::references::MustDrop;
+use crate::leak::report::LeakReport;
+use crate::leak::settle::settle;
+use crate::leak::snapshot::Snapshot;
+use crate::probe::crowd::{Attribution, Reason};
+use crate::probe::item::{Item, Resource};
+use crate::probe::memory::{Memory, private_bytes};
+use crate::probe::origins::ScopeId;
+use crate::probe::prime::prime;
+use crate::runtime::{is_inside, park_on};
+use crate::settings::{Level, Settings};
+use parking_lot::Mutex;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where other tests may run in the process, what differs is suspicious at most, so waiting for it would only slow the
+/// suite down: every test would wait for its neighbours.
+const SHARED_SETTLE: Duration = Duration::from_millis(100);
+
+/// Finds what is there at its end and was not there at its beginning: descriptors, threads, child processes, and sessions
+/// that are still tracked.
+///
+/// The baseline is taken when it is made. [`find`](Self::find) waits until nothing differs, for at most 2 s (5 s where `CI` is set;
+/// `TERMLEASH_SETTLE`), and answers with a report; [`assert_no_leaks!`](crate::assert_no_leaks) panics with it. A clean check costs one
+/// look: an fstat(2) for each descriptor of the baseline, a listing of the threads, one call for children.
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use termleash::{LeakCheck, assert_no_leaks};
+/// use termleash::leak::{Kind, Verdict};
+///
+/// let check = LeakCheck::new().exclusive();          // nothing else runs in this process
+/// let file = std::fs::File::open("/dev/null")?;
+///
+/// let report = check.settle_within(std::time::Duration::ZERO).find_blocking()?;
+/// assert_eq!(report.verdict, Verdict::Leaked);
+/// assert_eq!(report.findings[0].item().kind, Kind::Device);
+/// assert_eq!(report.findings[0].item().name, "/dev/null");
+///
+/// let check = LeakCheck::new().exclusive();
+/// drop(std::fs::File::open("/dev/null")?);
+/// assert_no_leaks!(check);                           // or `assert_no_leaks!(check.find().await)` in async code
+/// # drop(file);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Limits
+///
+/// - Where other tests may run in the process (libtest's threads), what differs may be theirs: it is *suspicious*, reported,
+///   and does not fail. cargo-nextest, `--test-threads=1` or [`exclusive`](Self::exclusive) make it exact.
+/// - A descriptor is known by number, device and inode. Two epolls or eventfds have one inode, so one that was closed and
+///   replaced by its like at its own number is seen at level [`Paranoid`](Level::Paranoid) only.
+/// - What children leave behind when they end is not seen: it is nobody's child any more.
+/// - Inside of a tokio runtime that was there before, its idle blocking threads stay for 10 s; use
+///   [`termleash::test`](crate::test), whose runtime ends before the look, or [`Ignore::named`].
+/// - Memory is reported and never judged here; see [`LeakHunt`](crate::leak::LeakHunt).
+#[derive(Debug)]
+#[must_use = "a check that is not asked finds nothing: `assert_no_leaks!(check)`, or `check.find().await`"]
+pub struct LeakCheck {
+    name: Option<String>,
+    level: Option<Level>,
+    settle_within: Option<Duration>,
+    rules: Vec<Ignore>,
+    attribution: Attribution,
+    scope: Option<ScopeId>,
+    references: Arc<MustDrop>,
+    before: Mutex<Snapshot>,
+    settings: Result<Settings, String>,
+}
+
+impl LeakCheck {
+    /// Takes the baseline: what is there now.
+    #[expect(clippy::new_without_default, reason = "it looks at the process")]
+    pub fn new() -> Self {
+        prime();
+        let settings = Settings::from_env().map_err(|cause| cause.to_string());
+        let level = settings.as_ref().map_or(Level::Fail, |settings| settings.leaks);
+        Self {
+            name: None,
+            level: None,
+            settle_within: None,
+            rules: Vec::new(),
+            attribution: Attribution::find(),
+            scope: None,
+            references: Arc::default(),
+            before: Mutex::new(Snapshot::capture(level)),
+            settings,
+        }
+    }
+
+    /// What the report calls it.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// What to do with what is found; default `TERMLEASH_LEAKS`, else [`Level::Fail`].
+    pub fn level(mut self, level: Level) -> Self {
+        if level == Level::Paranoid && self.current_level() != Level::Paranoid {
+            // The baseline must be as deep as the look.
+            *self.before.lock() = Snapshot::capture(level);
+        }
+        self.level = Some(level);
+        self
+    }
+
+    /// Does not count what a rule says.
+    pub fn ignore(mut self, rule: Ignore) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// How long to wait for what is on its way out; at least ten looks are taken.
+    pub fn settle_within(mut self, limit: Duration) -> Self {
+        self.settle_within = Some(limit);
+        self
+    }
+
+    /// Says that no other test runs in this process, so that what differs is this one's.
+    pub fn exclusive(mut self) -> Self {
+        self.attribution = Attribution::Exact(Reason::Said);
+        self
+    }
+
+    pub(crate) fn of_scope(mut self, scope: ScopeId) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// An object that must be dropped by the end: what still holds a reference then is a leak, named by its type, its strong
+    /// count and this place.
+    #[track_caller]
+    pub fn must_drop<T: ?Sized + Send + Sync + 'static>(&self, object: &Arc<T>) {
+        self.references.add(object, Location::caller());
+    }
+
+    pub(crate) fn references(&self) -> &Arc<MustDrop> {
+        &self.references
+    }
+
+    pub(crate) fn current_level(&self) -> Level {
+        self.level.unwrap_or_else(|| self.settings.as_ref().map_or(Level::Fail, |settings| settings.leaks))
+    }
+
+    /// Waits until nothing differs from the baseline or the time to settle is over, and reports. The baseline rolls forward:
+    /// what was reported once is not reported again.
+    ///
+    /// # Errors
+    ///
+    /// If a `TERMLEASH_…` variable is malformed. What could not be looked at is no error but the verdict
+    /// [`CouldNotCheck`](crate::leak::Verdict::CouldNotCheck).
+    pub async fn find(&self) -> Result<LeakReport> {
+        self.find_with(Vec::new()).await
+    }
+
+    /// The same, with what is known to be left from elsewhere.
+    pub(crate) async fn find_with(&self, known: Vec<Item>) -> Result<LeakReport> {
+        let settings = self.settings.as_ref().map_err(|text| Error::invalid(text.clone()))?;
+        let level = self.current_level();
+        let report = LeakReport::of_nothing(self.name.clone(), level, self.attribution);
+        if level == Level::Off {
+            return Ok(report);
+        }
+        let mut within = self.settle_within.unwrap_or(settings.settle);
+        if !self.attribution.is_exact() {
+            within = within.min(SHARED_SETTLE);
+        }
+        let before = self.before.lock().clone();
+        let mut after = None;
+        let (mut diff, settled) = settle(within, || self.look(&before, level, &mut after)).await;
+        diff.extend_registered(known);
+        let mut report = report.judge(diff, settled, &required(settings));
+        let now = after.as_ref().map_or_else(|| Memory::capture().ok(), Snapshot::memory);
+        report.memory = before.memory().zip(now).map(|(then, now)| [then, now]);
+        if report.verdict.is_failure() {
+            report.private = private_bytes().ok();
+        }
+        self.references.forget();
+        if let Some(after) = after {
+            *self.before.lock() = after;
+        }
+        Ok(report)
+    }
+
+    /// One look: the baseline is verified, and only if that fails everything is captured.
+    fn look(&self, before: &Snapshot, level: Level, after: &mut Option<Snapshot>) -> Diff {
+        let mut diff = if before.is_unchanged() {
+            *after = None;
+            Diff::default()
+        } else {
+            let now = Snapshot::capture(level);
+            let diff = Diff::of_scope(before, &now, self.scope);
+            *after = Some(now);
+            diff
+        };
+        diff.extend_registered(self.references.alive());
+        diff.ignoring(&self.rules)
+    }
+
+    /// The same for a test that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As for [`find`](Self::find), and inside of a tokio runtime, whose thread it would block while what is to settle needs
+    /// it.
+    pub fn find_blocking(&self) -> Result<LeakReport> {
+        if is_inside() {
+            return Err(Error::invalid(
+                "a leak check was asked inside of a tokio runtime, whose thread it would block: \
+                 write `assert_no_leaks!(check.find().await)`, or `check.find().await?`",
+            ));
+        }
+        park_on(self.find())
+    }
+}
+
+fn required(settings: &Settings) -> Vec<Resource> {
+    let named = |name: &String| Resource::PROBED.iter().find(|(known, _)| known == name).map(|(_, resource)| *resource);
+    settings.require.iter().filter_map(named).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_probe_that_may_be_required_is_known_by_that_name() {
+        let known = Resource::PROBED.map(|(name, _)| name);
+        assert_eq!(known, crate::settings::REQUIRABLE);
+    }
+}

@@ -1,0 +1,150 @@
+//! Step 2, diff: what is there now and was not there before, each with what a person reads of it.
+
+use crate::leak::found::{Found, Raw};
+use crate::leak::ignore::{Ignore, Ignored};
+use crate::leak::snapshot::{Look, NotLookedAt, Snapshot, look};
+use crate::probe::describe;
+use crate::probe::item::{Item, Kind, Resource};
+use crate::probe::origins::{self, Origin, ScopeId};
+use crate::sys::ProcReader;
+use std::sync::Arc;
+
+/// What is there after and was not before.
+#[derive(Debug, Clone, Default)]
+pub struct Diff {
+    pub(crate) found: Vec<Found>,
+    pub(crate) not_looked_at: Vec<NotLookedAt>,
+    pub(crate) ignored: Vec<Ignored>,
+}
+
+impl Diff {
+    /// What is in `after` and not in `before`. Names are read from the system as it is now, so `after` should be fresh.
+    ///
+    /// Descriptors and processes that belong to a new session stand with it, and not by themselves.
+    pub fn between(before: &Snapshot, after: &Snapshot) -> Self {
+        Self::of_scope(before, after, None)
+    }
+
+    /// The same for one test's scope: the sessions of other scopes in this process are theirs.
+    pub(crate) fn of_scope(before: &Snapshot, after: &Snapshot, scope: Option<ScopeId>) -> Self {
+        let mut diff = Self::default();
+        let mut reader = match ProcReader::new() {
+            Ok(reader) => reader,
+            // Without /proc, or without a descriptor for it, there is nothing to compare.
+            Err(cause) => {
+                diff.not_looked_at.extend(look::<()>(Resource::Descriptors, Err(cause)).err());
+                return diff;
+            }
+        };
+        if let Some((before, after)) = diff.both(&before.descriptors, &after.descriptors) {
+            for descriptor in after.new_since(before) {
+                let mut item = describe::descriptor(&mut reader, descriptor);
+                item.replaces = before.at(descriptor.number).map(|old| describe::closed_descriptor(&old.stat));
+                diff.push(Raw::Descriptor(descriptor.clone()), item);
+            }
+        }
+        if let Some((before, after)) = diff.both(&before.threads, &after.threads) {
+            for thread in after.new_since(before) {
+                let item = describe::thread(&mut reader, thread);
+                diff.push(Raw::Thread(thread.clone()), item);
+            }
+        }
+        if let Some((before, after)) = diff.both(&before.children, &after.children) {
+            for child in after.new_since(before) {
+                let item = describe::child(&mut reader, child);
+                diff.push(Raw::Child(child.clone()), item);
+            }
+        }
+        diff.both(&before.memory, &after.memory);
+        diff.sessions(&origins::since(before.last_origin), scope);
+        diff
+    }
+
+    fn push(&mut self, raw: Raw, item: Item) {
+        self.found.push(Found { raw, item, is_registered: false });
+    }
+
+    /// Both looks, or a note that one of them could not be taken.
+    fn both<'a, T>(&mut self, before: &'a Look<T>, after: &'a Look<T>) -> Option<(&'a T, &'a T)> {
+        match (before, after) {
+            (Ok(before), Ok(after)) => Some((before, after)),
+            (Err(why), _) | (_, Err(why)) => {
+                self.not_looked_at.push(why.clone());
+                None
+            }
+        }
+    }
+
+    /// Adds the new sessions, each with what belongs to it; of another scope's sessions nothing is shown.
+    fn sessions(&mut self, new: &[Arc<Origin>], scope: Option<ScopeId>) {
+        let mut sessions = Vec::new();
+        for origin in new {
+            let is_anothers = origin.scope.is_some() && origin.scope != scope;
+            let (own, rest) = std::mem::take(&mut self.found).into_iter().partition(|found| belongs(found, origin));
+            self.found = rest;
+            if !is_anothers {
+                sessions.push(session(origin, &own, scope.is_some() && origin.scope == scope));
+            }
+        }
+        self.found.splice(0..0, sessions);
+    }
+
+    /// Step 3: takes out what the rules say, each rule in its turn, and notes how much each has taken.
+    #[must_use]
+    pub fn ignoring(mut self, rules: &[Ignore]) -> Self {
+        for rule in rules {
+            let before = self.found.len();
+            rule.apply(&mut self.found);
+            self.ignored.push(Ignored { rule: rule.to_string(), matched: before - self.found.len() });
+        }
+        self
+    }
+
+    /// True if there is no difference, and everything could be looked at that this system has a probe for.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty() && self.not_looked_at.iter().all(|why| why.is_unsupported)
+    }
+
+    /// The differences.
+    pub fn items(&self) -> impl Iterator<Item = &Item> {
+        self.found.iter().map(|found| &found.item)
+    }
+
+    /// Adds what our own books know to be there still.
+    pub(crate) fn extend_registered(&mut self, items: impl IntoIterator<Item = Item>) {
+        let found = items.into_iter().map(|item| Found { raw: Raw::Named, item, is_registered: true });
+        self.found.extend(found);
+    }
+}
+
+/// True for a session's terminal, its leader, and our reference to that.
+fn belongs(found: &Found, origin: &Origin) -> bool {
+    let leader = origin.leader.map(|leader| leader.pid);
+    match &found.raw {
+        Raw::Descriptor(descriptor) if descriptor.stat.terminal.is_some() => {
+            descriptor.stat.terminal == origin.terminal
+        }
+        Raw::Descriptor(_) if found.item.kind == Kind::Pidfd => {
+            leader.is_some_and(|pid| found.item.which == Some(format!("of pid {pid}")))
+        }
+        Raw::Child(child) => leader == Some(child.pid),
+        _ => false,
+    }
+}
+
+fn session(origin: &Origin, own: &[Found], is_registered: bool) -> Found {
+    let mut item = Item::new(Kind::Session, origin.command.clone(), origin.leader.map(|leader| leader.pid));
+    item.which = Some(format!("`{}`", origin.id));
+    item.age = Some(origin.since.elapsed());
+    item.made_at = Some(origin.made_at.to_string());
+    item.stack = origin.stack.as_ref().map(ToString::to_string);
+    let numbers = |kinds: &[Kind]| -> Vec<String> {
+        let own = own.iter().filter(|found| kinds.contains(&found.item.kind));
+        own.filter_map(|found| found.item.number).map(|number| number.to_string()).collect()
+    };
+    let descriptors = numbers(&[Kind::PtyMaster, Kind::Pidfd]);
+    if !descriptors.is_empty() {
+        item.notes.push(format!("it holds descriptors {}", descriptors.join(", ")));
+    }
+    Found { raw: Raw::Named, item, is_registered }
+}

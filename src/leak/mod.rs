@@ -1,0 +1,40 @@
+//! Leaks: what is there after a test and was not there before.
+//!
+//! ```text
+//!  Snapshot::capture ─► Diff::between ─► Diff::ignoring ─► settle          four steps, plain data between them
+//!                          └─► LeakReport, with a Verdict                  LeakCheck = the loop around them
+//!  LeakHunt = the same over many rounds: series ─► stats ─► verdict        for what one test does not show
+//! ```
+//!
+//! [`LeakCheck`] is what a test uses; the steps are for those who need another loop.
+
+pub(crate) mod assert;
+pub(crate) mod check;
+pub(crate) mod diff;
+pub(crate) mod found;
+pub(crate) mod ignore;
+pub(crate) mod references;
+pub(crate) mod report;
+pub(crate) mod settle;
+pub(crate) mod snapshot;
+pub(crate) mod verdict;
+
+#[doc(inline)]
+pub use crate::probe::crowd::{Attribution, Reason};
+#[doc(inline)]
+pub use crate::probe::item::{Item, Kind, Resource};
+#[doc(inline)]
+pub use crate::probe::memory::Memory;
+#[doc(inline)]
+pub use crate::probe::prime::prime;
+#[doc(inline)]
+pub use crate::settings::Level;
+pub use assert::IntoReport;
+pub use check::LeakCheck;
+pub use diff::Diff;
+pub use ignore::{Ignore, Ignored};
+pub use references::MustDrop;
+pub use report::{Finding, LeakReport};
+pub use settle::{Settled, settle};
+pub use snapshot::{NotLookedAt, Snapshot};
+pub use verdict::Verdict;

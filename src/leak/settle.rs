@@ -1,0 +1,82 @@
+//! Step 4, settle: what is on its way out gets time; what is still there after that is a leak.
+
+use crate::backoff::Backoff;
+use crate::leak::diff::Diff;
+use crate::process::pump::Pump;
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+
+/// However loaded the machine is, and however long one look takes, so many are taken before something counts as staying.
+const FEWEST_LOOKS: u32 = 10;
+
+/// How long it took, and how often it was looked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Settled {
+    /// From the first look to the last; next to nothing if the first was clean.
+    pub took: Duration,
+    /// How many looks.
+    pub looks: u32,
+}
+
+/// Looks again and again until there is no difference, at most for so long, and at least ten times. The pauses begin with
+/// 1 ms and double up to 50 ms, so what is clean at once costs one look.
+///
+/// Threads are listed for milliseconds after their join, sockets close in the background, a killed process needs its turn
+/// to die: a single look would blame them.
+pub async fn settle(within: Duration, mut look: impl FnMut() -> Diff) -> (Diff, Settled) {
+    let start = Instant::now();
+    let mut looks = 0;
+    let mut pauses = Backoff::new();
+    loop {
+        let diff = look();
+        looks += 1;
+        let is_over = start.elapsed() >= within && looks >= FEWEST_LOOKS;
+        if diff.is_empty() || is_over {
+            return (diff, Settled { took: start.elapsed(), looks });
+        }
+        let pause = pauses.next().unwrap_or_default();
+        // Without a descriptor left for the pump nothing can wait; the looks are taken all the same.
+        if let Ok(pump) = Pump::get() {
+            pump.sleep(pause).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leak::found::{Found, Raw};
+    use crate::probe::item::{Item, Kind};
+    use crate::runtime::park_on;
+
+    fn something() -> Diff {
+        let found = Found { raw: Raw::Named, item: Item::new(Kind::File, "/x", None), is_registered: false };
+        Diff { found: vec![found], ..Diff::default() }
+    }
+
+    #[test]
+    fn what_is_clean_at_once_costs_one_look() {
+        let (diff, settled) = park_on(settle(Duration::from_secs(60), Diff::default));
+        assert!(diff.is_empty());
+        assert_eq!(settled.looks, 1);
+    }
+
+    #[test]
+    fn what_goes_meanwhile_is_no_leak() {
+        let mut looks = 0;
+        let (diff, settled) = park_on(settle(Duration::from_secs(60), || {
+            looks += 1;
+            if looks < 4 { something() } else { Diff::default() }
+        }));
+        assert!(diff.is_empty());
+        assert_eq!(settled.looks, 4);
+    }
+
+    #[test]
+    fn what_stays_is_looked_at_ten_times_even_without_time() {
+        let (diff, settled) = park_on(settle(Duration::ZERO, something));
+        assert!(!diff.is_empty());
+        assert_eq!(settled.looks, FEWEST_LOOKS);
+    }
+}

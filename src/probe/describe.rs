@@ -1,0 +1,154 @@
+//! What a person reads of an item: links, addresses, command lines. Dear, so asked only for what differs.
+
+use crate::probe::children::Child;
+use crate::probe::descriptors::Descriptor;
+use crate::probe::item::{Item, Kind};
+use crate::probe::threads::Thread;
+use crate::probe::waiting;
+use crate::process::handle::{ProcessHandle, read_stat};
+use crate::process::identity::Ticks;
+use crate::process::summary::ProcessSummary;
+use crate::sys::{self, FileStat, ProcReader};
+use std::time::Duration;
+
+/// The type bits of a mode and their meanings, inode(7).
+const TYPE: u32 = 0o170_000;
+const SOCKET: u32 = 0o140_000;
+const REGULAR: u32 = 0o100_000;
+const BLOCK: u32 = 0o060_000;
+const DIRECTORY: u32 = 0o040_000;
+const CHARACTER: u32 = 0o020_000;
+const FIFO: u32 = 0o010_000;
+
+/// A descriptor that is open; what it was if it has been closed since.
+pub(crate) fn descriptor(reader: &mut ProcReader, found: &Descriptor) -> Item {
+    let number = found.number;
+    let target = reader.own_target(number).map(|target| printable(&target)).unwrap_or_default();
+    let mut item = Item::new(Kind::Descriptor, String::new(), u32::try_from(number).ok());
+    if let Some(terminal) = found.stat.terminal {
+        item.kind = Kind::PtyMaster;
+        item.which = Some(format!("of /dev/pts/{terminal}"));
+        return item;
+    }
+    if let Some(anonymous) = target.strip_prefix("anon_inode:") {
+        anonymous_file(reader, anonymous, &mut item);
+        return item;
+    }
+    item.kind = match found.stat.mode & TYPE {
+        SOCKET => Kind::Socket,
+        FIFO => Kind::Pipe,
+        DIRECTORY => Kind::Directory,
+        CHARACTER if target.starts_with("/dev/pts/") => Kind::PtySlave,
+        CHARACTER | BLOCK => Kind::Device,
+        REGULAR if target.starts_with("/memfd:") => Kind::Memfd,
+        REGULAR => Kind::File,
+        _ => Kind::Descriptor,
+    };
+    match item.kind {
+        Kind::Socket => socket(number, &mut item),
+        Kind::Pipe => {
+            // Both ends have one inode; how it was opened tells them apart.
+            let end = if access(reader, number).is_some_and(|flags| flags & 0o3 == 0) { "read" } else { "write" };
+            item.name = if target.starts_with('/') { target } else { String::new() };
+            item.which = Some(format!("{end} end, inode {}", found.stat.inode));
+        }
+        Kind::PtySlave => item.which = Some(target),
+        _ => item.name = target,
+    }
+    item
+}
+
+/// What is known of a descriptor that is not open any more.
+pub(crate) fn closed_descriptor(stat: &FileStat) -> String {
+    let what = match stat.mode & TYPE {
+        _ if stat.terminal.is_some() => "a pty master",
+        SOCKET => "a socket",
+        FIFO => "a pipe end",
+        DIRECTORY => "a directory",
+        REGULAR => "a file",
+        CHARACTER | BLOCK => "a device",
+        _ => "an anonymous file",
+    };
+    format!("{what} (inode {})", stat.inode)
+}
+
+fn anonymous_file(reader: &mut ProcReader, name: &str, item: &mut Item) {
+    item.kind = match name.trim_matches(['[', ']']) {
+        "eventpoll" => Kind::Epoll,
+        "eventfd" => Kind::Eventfd,
+        "timerfd" => Kind::Timerfd,
+        "signalfd" => Kind::Signalfd,
+        "inotify" => Kind::Inotify,
+        "pidfd" => Kind::Pidfd,
+        other => {
+            other.clone_into(&mut item.name);
+            Kind::Descriptor
+        }
+    };
+    if item.kind == Kind::Pidfd {
+        let number = item.number.unwrap_or_default();
+        let pid = fdinfo(reader, number, "Pid:").and_then(|pid| pid.parse::<i64>().ok());
+        item.which = match pid {
+            // What proc_pid_fdinfo(5) says of a process that has been reaped.
+            Some(-1) => Some("of a process that is gone".into()),
+            Some(pid) => Some(format!("of pid {pid}")),
+            None => None,
+        };
+    }
+}
+
+fn socket(number: i32, item: &mut Item) {
+    let Some(names) = sys::describe_socket(number) else { return };
+    item.name = match (&names.remote, &names.local) {
+        (Some(remote), _) => format!("{} to {remote}", names.kind),
+        (None, Some(local)) => format!("{} at {local}", names.kind),
+        (None, None) => names.kind.into(),
+    };
+    item.state = names.state.map(str::to_owned);
+    if names.remote.is_some() {
+        item.which = names.local.map(|local| format!("from {local}"));
+    }
+}
+
+/// The `flags` of fdinfo, open(2).
+fn access(reader: &mut ProcReader, number: i32) -> Option<u32> {
+    u32::from_str_radix(&fdinfo(reader, u32::try_from(number).ok()?, "flags:")?, 8).ok()
+}
+
+fn fdinfo(reader: &mut ProcReader, number: u32, field: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(reader.read_own(&format!("fdinfo/{number}")).ok()?).into_owned();
+    text.lines().find_map(|line| line.strip_prefix(field)).map(|value| value.trim().to_owned())
+}
+
+pub(crate) fn thread(reader: &mut ProcReader, found: &Thread) -> Item {
+    let mut item = Item::new(Kind::Thread, printable(found.name.as_bytes()), Some(found.id));
+    item.age = Some(age(found.started));
+    item.state = waiting::of_thread(reader, found.id);
+    item
+}
+
+pub(crate) fn child(reader: &mut ProcReader, found: &Child) -> Item {
+    let kind = if found.is_zombie { Kind::Zombie } else { Kind::Process };
+    let mut item = Item::new(kind, String::new(), Some(found.pid));
+    item.age = Some(age(found.started));
+    if let Ok(stat) = read_stat(reader, found.pid) {
+        // One that is not there any more is described by what it was.
+        let identity = ProcessHandle::open_with(reader, found.pid).map(|(handle, _)| handle.identity());
+        item.name = match identity {
+            Ok(identity) => ProcessSummary::read(reader, identity, &stat).command,
+            Err(_) => format!("[{}]", printable(stat.name.as_bytes())),
+        };
+        item.state = Some(waiting::state_name(stat.state).into());
+    }
+    item
+}
+
+/// How long ago something started: to 10 ms, which is what the kernel keeps.
+fn age(started: Ticks) -> Duration {
+    Duration::from_millis(sys::now_ticks().saturating_sub(started) * 10)
+}
+
+/// A path or a name is chosen by a program: shown in a report it must not move the cursor.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+}

@@ -1,0 +1,213 @@
+//! Which descriptors are open, by identity and not by number alone.
+//!
+//! Numbers are reused at once, so a descriptor is known again by number *and* device, inode, type and, for a pty's
+//! master, the terminal's number. Anonymous files of one kind share one inode: one that was closed and replaced by
+//! another of its kind at its own number is seen at level paranoid only, by what /proc/self/fdinfo says of it.
+//!
+//! Measured per descriptor: fstat 0.5 µs, a listing of /proc/self/fd another 1.1 µs, its links 4 to 8 µs. So a baseline
+//! is verified by one fstat each, and links are read of what differs only.
+
+use crate::sys::{self, FileStat, ProcReader};
+use std::io;
+
+/// One open descriptor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Descriptor {
+    pub(crate) number: i32,
+    pub(crate) stat: FileStat,
+    /// What tells anonymous files apart, where that was asked for.
+    detail: Option<String>,
+}
+
+/// How closely to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    Usual,
+    /// Anonymous files by their fdinfo, too.
+    Paranoid,
+}
+
+/// All that are open at one moment, by ascending number.
+#[derive(Debug, Clone)]
+pub(crate) struct Descriptors {
+    open: Vec<Descriptor>,
+    depth: Depth,
+}
+
+/// Without a listing, numbers are tried one by one up to this many times the descriptors, and these more: an inherited
+/// descriptor 251, usual under shells, is found by listing.
+const TRIES_PER_DESCRIPTOR: usize = 2;
+const MORE_TRIES: usize = 64;
+
+impl Descriptors {
+    pub(crate) fn capture(depth: Depth) -> io::Result<Self> {
+        let mut open = match sys::count_descriptors()? {
+            Some(count) => try_numbers(count)?,
+            None => None,
+        };
+        if open.is_none() {
+            let mut listed = Vec::new();
+            for number in sys::list_descriptors()? {
+                listed.extend(stat(number)?);
+            }
+            listed.sort_unstable_by_key(|descriptor: &Descriptor| descriptor.number);
+            open = Some(listed);
+        }
+        let mut descriptors = Self { open: open.unwrap_or_default(), depth };
+        if depth == Depth::Paranoid {
+            descriptors.look_closer()?;
+        }
+        Ok(descriptors)
+    }
+
+    fn look_closer(&mut self) -> io::Result<()> {
+        let mut reader = ProcReader::new()?;
+        for descriptor in self.open.iter_mut().filter(|descriptor| is_anonymous(&descriptor.stat)) {
+            descriptor.detail = detail(&mut reader, descriptor.number);
+        }
+        Ok(())
+    }
+
+    /// True if the very same descriptors are open, and no others: one fstat for each, and no listing.
+    pub(crate) fn is_unchanged(&self) -> io::Result<bool> {
+        let count = match sys::count_descriptors()? {
+            Some(count) => count,
+            None => sys::list_descriptors()?.len(),
+        };
+        if count != self.open.len() {
+            return Ok(false);
+        }
+        for descriptor in &self.open {
+            if sys::stat_descriptor(descriptor.number)? != Some(descriptor.stat) {
+                return Ok(false);
+            }
+        }
+        if self.depth == Depth::Paranoid {
+            let mut reader = ProcReader::new()?;
+            let mut anonymous = self.open.iter().filter(|descriptor| is_anonymous(&descriptor.stat));
+            return Ok(anonymous.all(|descriptor| detail(&mut reader, descriptor.number) == descriptor.detail));
+        }
+        Ok(true)
+    }
+
+    /// What was open at this number.
+    pub(crate) fn at(&self, number: i32) -> Option<&Descriptor> {
+        let index = self.open.binary_search_by_key(&number, |descriptor| descriptor.number).ok()?;
+        Some(&self.open[index])
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Those that are open now and were not `before`.
+    pub(crate) fn new_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Descriptor> {
+        self.open.iter().filter(|descriptor| before.at(descriptor.number) != Some(*descriptor))
+    }
+}
+
+/// `None` if not all were found in as many tries as are worth it.
+fn try_numbers(count: usize) -> io::Result<Option<Vec<Descriptor>>> {
+    let mut open = Vec::with_capacity(count);
+    for number in 0..count * TRIES_PER_DESCRIPTOR + MORE_TRIES {
+        if open.len() == count {
+            return Ok(Some(open));
+        }
+        open.extend(stat(i32::try_from(number).unwrap_or(i32::MAX))?);
+    }
+    Ok((open.len() == count).then_some(open))
+}
+
+fn stat(number: i32) -> io::Result<Option<Descriptor>> {
+    Ok(sys::stat_descriptor(number)?.map(|stat| Descriptor { number, stat, detail: None }))
+}
+
+/// What anonymous files have instead of a type (`S_IFMT`), but for sockets and pipes, which have inodes of their own.
+fn is_anonymous(stat: &FileStat) -> bool {
+    stat.mode & 0o170_000 == 0
+}
+
+/// The lines of fdinfo that do not change while a file is used: `eventfd-id`, what an epoll watches, whose pidfd it is.
+fn detail(reader: &mut ProcReader, number: i32) -> Option<String> {
+    let content = reader.read_own(&format!("fdinfo/{number}")).ok()?;
+    let text = String::from_utf8_lossy(content);
+    let lasting = ["eventfd-id:", "Pid:", "ino:", "mnt_id:", "clockid:", "sigmask:", "inotify"];
+    let lines = text.lines().filter(|line| lasting.iter().any(|start| line.starts_with(start)));
+    Some(lines.collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    /// The tests of this binary run side by side, so each looks at its own numbers only.
+    fn new_at(before: &Descriptors, number: i32) -> bool {
+        let now = Descriptors::capture(before.depth).unwrap();
+        now.new_since(before).any(|descriptor| descriptor.number == number)
+    }
+
+    #[test]
+    fn what_is_opened_is_new_and_what_stays_is_not() {
+        let stays = std::fs::File::open("/dev/null").unwrap();
+        let before = Descriptors::capture(Depth::Usual).unwrap();
+        let opened = std::fs::File::open("/dev/null").unwrap();
+        assert!(new_at(&before, opened.as_raw_fd()));
+        assert!(!new_at(&before, stays.as_raw_fd()));
+        assert!(!before.is_unchanged().unwrap());
+    }
+
+    /// Closes what is at a number and puts something else there in one step, so that no other thread gets the number.
+    fn replace(old: OwnedFd, new: OwnedFd) -> OwnedFd {
+        let mut target = old;
+        rustix::io::dup2(&new, &mut target).unwrap();
+        target
+    }
+
+    #[test]
+    fn closed_and_replaced_at_the_same_number_is_new() {
+        let old = std::fs::File::open("/dev/null").unwrap();
+        let before = Descriptors::capture(Depth::Usual).unwrap();
+        let new = replace(old.into(), std::fs::File::open("/dev/zero").unwrap().into());
+        assert!(new_at(&before, new.as_raw_fd()));
+        assert!(before.at(new.as_raw_fd()).is_some());
+    }
+
+    #[test]
+    fn masters_of_two_terminals_differ_although_they_share_an_inode() {
+        let size = crate::sys::Cells { rows: 24, cols: 80 };
+        let (one, _peer) = crate::sys::Master::open(size).unwrap();
+        let (other, _other_peer) = crate::sys::Master::open(size).unwrap();
+        let stats = [&one, &other].map(|master| {
+            use std::os::fd::AsFd;
+            sys::stat_descriptor(master.as_fd().as_raw_fd()).unwrap().unwrap()
+        });
+        assert_eq!(stats[0].inode, stats[1].inode);
+        assert_ne!(stats[0], stats[1]);
+    }
+
+    #[test]
+    fn an_anonymous_file_replaced_by_its_like_is_seen_at_level_paranoid_only() {
+        let eventfd = || rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        for (depth, is_seen) in [(Depth::Usual, false), (Depth::Paranoid, true)] {
+            let old = eventfd();
+            let before = Descriptors::capture(depth).unwrap();
+            let new = replace(old, eventfd());
+            assert_eq!(new_at(&before, new.as_raw_fd()), is_seen, "{depth:?}");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_with_a_far_number_is_found_by_listing() {
+        let file: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+        let far = rustix::io::fcntl_dupfd_cloexec(&file, 900).unwrap();
+        let now = Descriptors::capture(Depth::Usual).unwrap();
+        assert!(now.at(far.as_raw_fd()).is_some());
+        assert!(now.open.is_sorted_by_key(|descriptor| descriptor.number));
+    }
+
+    #[test]
+    fn a_number_that_is_not_open_is_no_error() {
+        assert!(sys::stat_descriptor(i32::MAX).unwrap().is_none());
+    }
+}

@@ -1,0 +1,66 @@
+//! What to write instead: one sentence for each kind of finding.
+
+use crate::leak::{Item, Kind, Verdict};
+
+/// What to do about a finding.
+pub(crate) fn for_finding(verdict: Verdict, item: &Item) -> &'static str {
+    match verdict {
+        Verdict::Suspicious => {
+            "another test of this process may have made it: to be sure run it alone, by `cargo nextest run` or with \
+             `--test-threads=1`"
+        }
+        Verdict::Interfered => {
+            "the number was closed by one owner and is used by another: look for a close of a number that was not its own \
+             (`from_raw_fd` of a borrowed number), or end the old owner before the test"
+        }
+        _ => for_kind(item),
+    }
+}
+
+fn for_kind(item: &Item) -> &'static str {
+    match item.kind {
+        Kind::Session => {
+            "end it with `session.close().await?`, drop its guard, or end all with `helper.kill_tracked_sessions().await?`"
+        }
+        Kind::PtyMaster => {
+            "a reader or writer made from it holds it too: drop those, and end the thread that blocks in a read of it"
+        }
+        Kind::PtySlave => {
+            "drop the slave as soon as the program has been started: while it is open no end-of-file comes"
+        }
+        Kind::Pipe => "drop both ends; take a child's `stdin`, `stdout` and `stderr` out of it or wait for the child",
+        Kind::Socket if item.state.as_ref().is_some_and(|state| state.contains("CLOSE_WAIT")) => {
+            "the other side has closed: read to the end and drop the socket"
+        }
+        Kind::Socket if item.state.as_deref() == Some("listening") => {
+            "stop the server that accepts on it, and wait until its task has ended"
+        }
+        Kind::Socket => "drop the client or connection, and wait for the task that serves it",
+        Kind::Epoll | Kind::Eventfd | Kind::Timerfd | Kind::Signalfd | Kind::Inotify => {
+            "an event loop or a runtime holds it: shut that down before the end of the test"
+        }
+        Kind::Pidfd if item.which.as_deref() == Some("of a process that is gone") => {
+            "drop the `Child` whose process has ended: its reference is still open"
+        }
+        Kind::Pidfd => {
+            "wait for the child: `child.wait().await?`, after `child.kill().await?` if it does not end by itself"
+        }
+        Kind::Process => "end it and wait for it: `child.kill()?; child.wait()?`",
+        Kind::Zombie => "wait for it: `child.wait()?`; a `Child` that is dropped is not waited for",
+        Kind::Thread if is_of_runtime(&item.name) => {
+            "shut the runtime down, and give a blocking task an end: one that waits for ever keeps its thread for ever"
+        }
+        Kind::Thread => "give it a way to stop and join it: `handle.join()`",
+        Kind::Reference => {
+            "something still holds it: a spawned task, a callback, or a cycle of `Arc`s (make one direction a `Weak`)"
+        }
+        Kind::File | Kind::Directory | Kind::Device | Kind::Memfd | Kind::Descriptor => {
+            "drop what holds it; `mem::forget`, `Box::leak`, `into_raw_fd` or a cycle of `Arc`s keeps it open"
+        }
+    }
+}
+
+/// The names that tokio gives its threads, cut to the kernel's 15 bytes.
+pub(crate) fn is_of_runtime(name: &str) -> bool {
+    name.starts_with("tokio-rt-worker") || name.starts_with("tokio-runtime-w")
+}

@@ -1,0 +1,194 @@
+//! A report for a person: short, in the order of what to do, and the same however wide the terminal is.
+
+use crate::leak::{Finding, Kind, LeakReport, Level, Memory, Resource, Verdict};
+use crate::report::advice;
+use crate::report::console::Color;
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+/// More numbers than this are counted instead of shown.
+const MOST_NUMBERS: usize = 8;
+
+impl LeakReport {
+    /// The text that a failing check panics with.
+    pub fn render(&self, color: Color) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = write_report(&mut text, self, color);
+        text
+    }
+}
+
+impl fmt::Display for LeakReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(Color::Never))
+    }
+}
+
+fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Result {
+    text.push_str("leak check");
+    if let Some(name) = &report.name {
+        write!(text, " of `{name}`")?;
+    }
+    writeln!(text, ": {}", summary(report, color))?;
+    if report.level == Level::Off {
+        return Ok(());
+    }
+    for finding in &report.findings {
+        write_finding(text, finding, color)?;
+    }
+    for why in &report.not_looked_at {
+        let word = if why.is_unsupported { "not looked at" } else { "COULD NOT LOOK AT" };
+        writeln!(text, "{} {}: {}", painted(word, Verdict::CouldNotCheck, color), why.resource, why.cause)?;
+        writeln!(text, "    to do: {}", if why.is_unsupported { UNSUPPORTED } else { blind_advice(why.resource) })?;
+    }
+    for ignored in &report.ignored {
+        match ignored.matched {
+            0 => writeln!(text, "the rule to ignore {} matched nothing: it can be taken out", ignored.rule)?,
+            count => writeln!(text, "ignored: {count} by the rule {}", ignored.rule)?,
+        }
+    }
+    if let Some([before, after]) = report.memory {
+        write_memory(text, before, after, report.private)?;
+    }
+    let looks = match report.settled.looks {
+        1 => "looked once".to_owned(),
+        looks => format!("looked {looks} times in {}", duration(report.settled.took)),
+    };
+    writeln!(text, "{looks}; {}", report.attribution)
+}
+
+const UNSUPPORTED: &str = "nothing; this system has no such probe. `TERMLEASH_REQUIRE` makes that a failure";
+
+fn blind_advice(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Descriptors | Resource::Threads | Resource::Processes => {
+            "mount /proc, or raise `ulimit -n`: nothing is known, so it counts as a failure"
+        }
+        _ => "see the cause: nothing is known, so it counts as a failure",
+    }
+}
+
+/// `2 leaked, 1 suspicious`, or the one word that says it all.
+fn summary(report: &LeakReport, color: Color) -> String {
+    if report.level == Level::Off {
+        return "not looked, the level is off".into();
+    }
+    let verdicts = [Verdict::CouldNotCheck, Verdict::Interfered, Verdict::Leaked, Verdict::Suspicious];
+    let mut parts = Vec::new();
+    for verdict in verdicts {
+        let found = report.findings.iter().filter(|finding| finding.verdict == verdict);
+        let count: usize = found.map(|finding| finding.items.len()).sum();
+        if count > 0 {
+            parts.push(painted(&format!("{count} {verdict}"), verdict, color));
+        }
+    }
+    if report.verdict == Verdict::CouldNotCheck || parts.is_empty() {
+        parts.insert(0, painted(&report.verdict.to_string(), report.verdict, color));
+    }
+    parts.join(", ")
+}
+
+fn write_finding(text: &mut String, finding: &Finding, color: Color) -> fmt::Result {
+    let (item, count) = (finding.item(), finding.items.len());
+    let verdict = painted(&finding.verdict.to_string(), finding.verdict, color);
+    let (one, several) = item.kind.words();
+    match count {
+        1 => write!(text, "{verdict}: {one}")?,
+        _ => write!(text, "{verdict}: {count} {several}")?,
+    }
+    if !item.name.is_empty() {
+        write!(text, " `{}`", item.name)?;
+    }
+    let which: Vec<&str> = finding.items.iter().filter_map(|item| item.which.as_deref()).collect();
+    if !which.is_empty() {
+        write!(text, " {}", few(&which))?;
+    }
+    if let Some(word) = number_word(item.kind) {
+        let numbers: Vec<String> =
+            finding.items.iter().filter_map(|item| item.number).map(|number| number.to_string()).collect();
+        if !numbers.is_empty() {
+            write!(text, ", {word}{} {}", if numbers.len() == 1 { "" } else { "s" }, few(&numbers))?;
+        }
+    }
+    if let Some(age) = finding.items.iter().filter_map(|item| item.age).max() {
+        write!(text, ", there for {}", duration(age))?;
+    }
+    if let Some(state) = &item.state {
+        write!(text, ", {state}")?;
+    }
+    text.push('\n');
+    if let Some(place) = &item.made_at {
+        writeln!(text, "    made at {place}")?;
+    }
+    if let Some(old) = &item.replaces {
+        writeln!(text, "    in the place of {old}, which was there before")?;
+    }
+    for note in finding.items.iter().flat_map(|item| &item.notes).take(MOST_NUMBERS) {
+        writeln!(text, "    {note}")?;
+    }
+    if let Some(stack) = &item.stack {
+        writeln!(text, "    stack of its creation:")?;
+        for line in stack.lines() {
+            writeln!(text, "      {}", line.trim_end())?;
+        }
+    }
+    writeln!(text, "    to do: {}", advice::for_finding(finding.verdict, item))
+}
+
+/// What the number of an item is; a session's is its leader's.
+fn number_word(kind: Kind) -> Option<&'static str> {
+    match kind.resource() {
+        Resource::Descriptors => Some("descriptor"),
+        Resource::Processes | Resource::Sessions => Some("pid"),
+        Resource::Threads => Some("tid"),
+        _ => None,
+    }
+}
+
+fn few<T: AsRef<str>>(all: &[T]) -> String {
+    let shown: Vec<&str> = all.iter().take(MOST_NUMBERS).map(AsRef::as_ref).collect();
+    let rest = all.len() - shown.len();
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    shown.join(", ") + &more
+}
+
+fn write_memory(text: &mut String, before: Memory, after: Memory, private: Option<u64>) -> fmt::Result {
+    write!(text, "memory: {} resident ({})", bytes(after.resident), growth(before.resident, after.resident))?;
+    write!(text, ", {} at the peak of the process", bytes(after.peak))?;
+    if let Some(private) = private {
+        write!(text, ", {} of its own", bytes(private))?;
+    }
+    writeln!(text)
+}
+
+fn growth(before: u64, after: u64) -> String {
+    match after.checked_sub(before) {
+        Some(0) => "unchanged".into(),
+        Some(more) => format!("+{}", bytes(more)),
+        None => format!("-{}", bytes(before - after)),
+    }
+}
+
+/// A size to a tenth of a unit.
+pub(crate) fn bytes(count: u64) -> String {
+    bytesize::ByteSize(count).display().iec().to_string()
+}
+
+/// A duration to three digits, so that it can be read: `1.23s`.
+pub(crate) fn duration(duration: Duration) -> String {
+    format!("{duration:.3?}").replace(".000", "")
+}
+
+/// A word in the colour of its verdict.
+fn painted(word: &str, verdict: Verdict, color: Color) -> String {
+    if color == Color::Never {
+        return word.to_owned();
+    }
+    let code = match verdict {
+        Verdict::Clean | Verdict::SettledLate | Verdict::OneTimeInit => "32",
+        Verdict::Suspicious | Verdict::Inconclusive => "33",
+        Verdict::Leaked | Verdict::Interfered | Verdict::CouldNotCheck => "1;31",
+    };
+    format!("\x1b[{code}m{word}\x1b[0m")
+}
