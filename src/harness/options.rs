@@ -1,7 +1,7 @@
 //! The functions that a test calls, and what they can be told.
 
 use crate::error::{BoxError, Result};
-use crate::harness::frame::{Frame, runtime_or_panic};
+use crate::harness::frame::{Begin, Frame, runtime_or_panic};
 use crate::harness::name;
 use crate::harness::scope::Scope;
 use crate::leak::{Ignore, LeakCheck, Level};
@@ -86,13 +86,13 @@ pub fn options() -> TestOptions {
 #[must_use = "options do nothing until `run` or `run_blocking`"]
 pub struct TestOptions {
     name: Option<String>,
-    pub(crate) timeout: Option<Duration>,
+    timeout: Option<Duration>,
     flavor: Flavor,
     level: Option<Level>,
     settle_within: Option<Duration>,
     rules: Vec<Ignore>,
     is_exclusive: bool,
-    pub(crate) policy: KillPolicy,
+    policy: KillPolicy,
 }
 
 /// Which tokio runtime a body runs in.
@@ -170,7 +170,7 @@ impl TestOptions {
         F: AsyncFnOnce(&Scope) -> Result<(), BoxError>,
     {
         let name = self.name.clone().unwrap_or_else(name::of_test::<F>);
-        let frame = Frame::begin(&self, name.clone());
+        let frame = self.begin(name.clone());
         let made = match self.flavor {
             Flavor::CurrentThread => Runtime::new(),
             Flavor::MultiThread(workers) => Runtime::with_workers(workers),
@@ -189,10 +189,16 @@ impl TestOptions {
         F: FnOnce(&Scope) -> Result<(), BoxError>,
     {
         let name = self.name.clone().unwrap_or_else(name::of_test::<F>);
-        Frame::begin(&self, name).run_blocking(body);
+        self.begin(name).run_blocking(body);
     }
 
-    pub(crate) fn check(&self, name: &str) -> LeakCheck {
+    #[track_caller]
+    fn begin(&self, name: String) -> Frame {
+        let check = |name: &str| self.check(name);
+        Frame::begin(name, Begin { check: &check, policy: self.policy.clone(), timeout: self.timeout })
+    }
+
+    fn check(&self, name: &str) -> LeakCheck {
         let mut check = LeakCheck::new().named(name);
         if let Some(level) = self.level {
             check = check.level(level);

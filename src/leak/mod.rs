@@ -8,15 +8,19 @@
 //!
 //! [`LeakCheck`] is what a test uses; the steps are for those who need another loop.
 
-pub(crate) mod assert;
 pub(crate) mod check;
 pub(crate) mod diff;
 pub(crate) mod found;
+pub(crate) mod hunt;
 pub(crate) mod ignore;
 pub(crate) mod references;
 pub(crate) mod report;
+pub(crate) mod rounds;
+pub(crate) mod self_test;
+pub(crate) mod series;
 pub(crate) mod settle;
 pub(crate) mod snapshot;
+pub(crate) mod stats;
 pub(crate) mod verdict;
 
 #[doc(inline)]
@@ -29,12 +33,15 @@ pub use crate::probe::memory::Memory;
 pub use crate::probe::prime::prime;
 #[doc(inline)]
 pub use crate::settings::Level;
-pub use assert::IntoReport;
 pub use check::LeakCheck;
 pub use diff::Diff;
+pub use hunt::{HuntReport, LeakHunt, Series};
 pub use ignore::{Ignore, Ignored};
 pub use references::MustDrop;
 pub use report::{Finding, LeakReport};
+pub use rounds::Gauge;
+pub use self_test::SelfTest;
+pub(crate) use series::sparkline;
 pub use settle::{Settled, settle};
 pub use snapshot::{NotLookedAt, Snapshot};
 pub use verdict::Verdict;

@@ -2,7 +2,7 @@
 
 use crate::probe::children::Child;
 use crate::probe::descriptors::Descriptor;
-use crate::probe::item::{Item, Kind};
+use crate::probe::item::{Item, Kind, printable};
 use crate::probe::threads::Thread;
 use crate::probe::waiting;
 use crate::process::handle::{ProcessHandle, read_stat};
@@ -146,9 +146,4 @@ pub(crate) fn child(reader: &mut ProcReader, found: &Child) -> Item {
 /// How long ago something started: to 10 ms, which is what the kernel keeps.
 fn age(started: Ticks) -> Duration {
     Duration::from_millis(sys::now_ticks().saturating_sub(started) * 10)
-}
-
-/// A path or a name is chosen by a program: shown in a report it must not move the cursor.
-pub(crate) fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }

@@ -181,3 +181,8 @@ impl Item {
         }
     }
 }
+
+/// A path or a name is chosen by a program: shown in a report it must not move the cursor.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+}

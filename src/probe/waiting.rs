@@ -1,6 +1,6 @@
 //! What threads wait for: what a report says of a body that does not end.
 
-use crate::probe::describe::printable;
+use crate::probe::item::printable;
 use crate::process::stat::Stat;
 use crate::sys::ProcReader;
 use std::io;

@@ -7,8 +7,9 @@
 pub(crate) mod advice;
 pub(crate) mod assert;
 pub(crate) mod console;
+pub(crate) mod hunt;
 pub(crate) mod json;
 pub(crate) mod text;
 
-pub use assert::assert;
+pub use assert::{Findings, assert};
 pub use console::Color;

@@ -181,7 +181,7 @@ pub(crate) fn duration(duration: Duration) -> String {
 }
 
 /// A word in the colour of its verdict.
-fn painted(word: &str, verdict: Verdict, color: Color) -> String {
+pub(crate) fn painted(word: &str, verdict: Verdict, color: Color) -> String {
     if color == Color::Never {
         return word.to_owned();
     }

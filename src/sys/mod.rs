@@ -70,6 +70,15 @@ pub(crate) struct SocketNames {
     pub(crate) state: Option<&'static str>,
 }
 
+/// Something that is open, for a check that tries itself.
+pub(crate) struct Specimen {
+    /// What a check must call it, or the beginning of that.
+    pub(crate) kind: &'static str,
+    pub(crate) number: i32,
+    /// Closed when it is dropped.
+    pub(crate) _open: Box<dyn std::any::Any>,
+}
+
 /// Rows and columns in character cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cells {

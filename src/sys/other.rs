@@ -3,7 +3,7 @@
 //! The types that would stand for a descriptor are empty, so the code on top of them is compiled and cannot run.
 //! The poller still waits and can be interrupted, since deadlines are needed everywhere.
 
-use crate::sys::{Cells, FileStat, Interest, Ready, Signal, SocketNames, WaitStatus};
+use crate::sys::{Cells, FileStat, Interest, Ready, Signal, SocketNames, Specimen, WaitStatus};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::sync::{Condvar, Mutex};
@@ -65,6 +65,10 @@ pub(crate) fn list_descriptors() -> io::Result<Vec<i32>> {
 
 pub(crate) fn describe_socket(_number: i32) -> Option<SocketNames> {
     None
+}
+
+pub(crate) fn specimens() -> io::Result<Vec<Specimen>> {
+    unsupported()
 }
 
 pub(crate) fn has_children() -> io::Result<bool> {

@@ -9,6 +9,7 @@ mod procfs;
 mod pty;
 mod socket;
 mod spawn;
+mod specimen;
 
 pub(crate) use clock::now_ticks;
 pub(crate) use limit::{raise_descriptor_limit, restore_descriptor_limit};
@@ -22,6 +23,7 @@ pub(crate) use procfs::{ProcReader, boot_id, pid_in_proc};
 pub(crate) use pty::{Master, Peer};
 pub(crate) use socket::describe_socket;
 pub(crate) use spawn::{c_string, spawn_on_terminal};
+pub(crate) use specimen::specimens;
 /// What the poller can wait for.
 pub(crate) use std::os::fd::AsFd as Pollable;
 

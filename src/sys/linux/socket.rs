@@ -53,7 +53,7 @@ fn address(address: SocketAddrAny) -> Option<String> {
     if let Some(path) = unix.path_bytes() {
         return Some(String::from_utf8_lossy(path).into_owned());
     }
-    unix.abstract_name().map(|name| format!("@{}", String::from_utf8_lossy(name)))
+    unix.abstract_name().filter(|name| !name.is_empty()).map(|name| format!("@{}", String::from_utf8_lossy(name)))
 }
 
 fn tcp_state(fd: BorrowedFd<'_>) -> Option<&'static str> {
