@@ -6,7 +6,7 @@ use crate::leak::ignore::Ignore;
 use crate::leak::references::MustDrop;
 use crate::leak::report::LeakReport;
 use crate::leak::settle::settle;
-use crate::leak::snapshot::Snapshot;
+use crate::leak::snapshot::{EVERYTHING, Snapshot};
 use crate::probe::crowd::{Attribution, Reason};
 use crate::probe::item::{Item, Resource};
 use crate::probe::memory::{Memory, private_bytes};
@@ -71,7 +71,8 @@ pub struct LeakCheck {
     attribution: Attribution,
     scope: Option<ScopeId>,
     references: Arc<MustDrop>,
-    before: Mutex<Snapshot>,
+    resources: Vec<Resource>,
+    before: Mutex<Arc<Snapshot>>,
     settings: Result<Settings, String>,
 }
 
@@ -90,7 +91,8 @@ impl LeakCheck {
             attribution: Attribution::find(),
             scope: None,
             references: Arc::default(),
-            before: Mutex::new(Snapshot::capture(level)),
+            resources: EVERYTHING.to_vec(),
+            before: Mutex::new(Arc::new(Snapshot::capture(level))),
             settings,
         }
     }
@@ -105,7 +107,7 @@ impl LeakCheck {
     pub fn level(mut self, level: Level) -> Self {
         if level == Level::Paranoid && self.current_level() != Level::Paranoid {
             // The baseline must be as deep as the look.
-            *self.before.lock() = Snapshot::capture(level);
+            *self.before.lock() = Arc::new(Snapshot::of(&self.resources, level));
         }
         self.level = Some(level);
         self
@@ -114,6 +116,13 @@ impl LeakCheck {
     /// Does not count what a rule says.
     pub fn ignore(mut self, rule: Ignore) -> Self {
         self.rules.push(rule);
+        self
+    }
+
+    /// Looks at these resources only. Sessions that are tracked and what must be dropped are always looked at.
+    pub fn only(mut self, resources: impl IntoIterator<Item = Resource>) -> Self {
+        self.resources = resources.into_iter().collect();
+        *self.before.lock() = Arc::new(Snapshot::of(&self.resources, self.current_level()));
         self
     }
 
@@ -172,19 +181,18 @@ impl LeakCheck {
         if !self.attribution.is_exact() {
             within = within.min(SHARED_SETTLE);
         }
-        let before = self.before.lock().clone();
+        let before = Arc::clone(&self.before.lock());
         let mut after = None;
         let (mut diff, settled) = settle(within, || self.look(&before, level, &mut after)).await;
         diff.extend_registered(known);
         let mut report = report.judge(diff, settled, &required(settings));
-        let now = after.as_ref().map_or_else(|| Memory::capture().ok(), Snapshot::memory);
-        report.memory = before.memory().zip(now).map(|(then, now)| [then, now]);
-        if report.verdict.is_failure() {
-            report.private = private_bytes().ok();
+        report.memory = before.resident().and_then(|then| Memory::since(then).ok());
+        if let Some(memory) = report.memory.as_mut().filter(|_| report.verdict.is_failure()) {
+            memory.private = private_bytes().ok();
         }
         self.references.forget();
         if let Some(after) = after {
-            *self.before.lock() = after;
+            *self.before.lock() = Arc::new(after);
         }
         Ok(report)
     }
@@ -195,7 +203,7 @@ impl LeakCheck {
             *after = None;
             Diff::default()
         } else {
-            let now = Snapshot::capture(level);
+            let now = Snapshot::of(&self.resources, level);
             let diff = Diff::of_scope(before, &now, self.scope);
             *after = Some(now);
             diff

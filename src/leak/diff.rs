@@ -2,7 +2,7 @@
 
 use crate::leak::found::{Found, Raw};
 use crate::leak::ignore::{Ignore, Ignored};
-use crate::leak::snapshot::{Look, NotLookedAt, Snapshot, look};
+use crate::leak::snapshot::{Asked, NotLookedAt, Snapshot, look};
 use crate::probe::describe;
 use crate::probe::item::{Item, Kind, Resource};
 use crate::probe::origins::{self, Origin, ScopeId};
@@ -55,7 +55,7 @@ impl Diff {
                 diff.push(Raw::Child(child.clone()), item);
             }
         }
-        diff.both(&before.memory, &after.memory);
+        diff.both(&before.resident, &after.resident);
         diff.sessions(&origins::since(before.last_origin), scope);
         diff
     }
@@ -65,8 +65,8 @@ impl Diff {
     }
 
     /// Both looks, or a note that one of them could not be taken.
-    fn both<'a, T>(&mut self, before: &'a Look<T>, after: &'a Look<T>) -> Option<(&'a T, &'a T)> {
-        match (before, after) {
+    fn both<'a, T>(&mut self, before: &'a Asked<T>, after: &'a Asked<T>) -> Option<(&'a T, &'a T)> {
+        match (before.as_ref()?, after.as_ref()?) {
             (Ok(before), Ok(after)) => Some((before, after)),
             (Err(why), _) | (_, Err(why)) => {
                 self.not_looked_at.push(why.clone());

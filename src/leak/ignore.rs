@@ -1,7 +1,7 @@
 //! Step 3, ignore: what is known, and not to be counted.
 
 use crate::leak::found::{Found, Raw};
-use crate::leak::snapshot::Snapshot;
+use crate::leak::snapshot::{Snapshot, seen};
 use crate::probe::item::Kind;
 use crate::settings::Level;
 use serde::{Deserialize, Serialize};
@@ -76,10 +76,10 @@ fn has_path(kind: Kind) -> bool {
 fn is_in(found: &Found, snapshot: &Snapshot) -> bool {
     match &found.raw {
         Raw::Descriptor(descriptor) => {
-            snapshot.descriptors.as_ref().is_ok_and(|then| then.at(descriptor.number) == Some(descriptor))
+            seen(&snapshot.descriptors).is_some_and(|then| then.at(descriptor.number) == Some(descriptor))
         }
-        Raw::Thread(thread) => snapshot.threads.as_ref().is_ok_and(|then| then.contains(thread)),
-        Raw::Child(child) => snapshot.children.as_ref().is_ok_and(|then| then.contains(child)),
+        Raw::Thread(thread) => seen(&snapshot.threads).is_some_and(|then| then.contains(thread)),
+        Raw::Child(child) => seen(&snapshot.children).is_some_and(|then| then.contains(child)),
         Raw::Named => false,
     }
 }

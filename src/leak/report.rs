@@ -32,10 +32,8 @@ pub struct LeakReport {
     pub settled: Settled,
     /// How sure it is whose leaks these are.
     pub attribution: Attribution,
-    /// Before and after; `None` if it could not be measured.
-    pub memory: Option<[Memory; 2]>,
-    /// Memory that no other process shares, in bytes; measured for a check that fails only, since it is dear.
-    pub private: Option<u64>,
+    /// How it has grown; `None` if that could not be measured, or nobody asked.
+    pub memory: Option<Memory>,
 }
 
 /// One thing that was found, or several that are the same leak.
@@ -78,7 +76,6 @@ impl LeakReport {
             settled: Settled::default(),
             attribution,
             memory: None,
-            private: None,
         }
     }
 

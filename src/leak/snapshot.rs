@@ -3,7 +3,7 @@
 use crate::probe::children::Children;
 use crate::probe::descriptors::{Depth, Descriptors};
 use crate::probe::item::Resource;
-use crate::probe::memory::Memory;
+use crate::probe::memory::resident_bytes;
 use crate::probe::origins::{self, OriginId};
 use crate::probe::threads::Threads;
 use crate::settings::Level;
@@ -19,10 +19,11 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// What could not be read is in it as such, and counts as unknown, never as nothing.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    pub(crate) descriptors: Look<Descriptors>,
-    pub(crate) threads: Look<Threads>,
-    pub(crate) children: Look<Children>,
-    pub(crate) memory: Look<Memory>,
+    pub(crate) descriptors: Asked<Descriptors>,
+    pub(crate) threads: Asked<Threads>,
+    pub(crate) children: Asked<Children>,
+    /// Resident bytes.
+    pub(crate) resident: Asked<u64>,
     /// The session that was registered last.
     pub(crate) last_origin: OriginId,
 }
@@ -30,52 +31,79 @@ pub struct Snapshot {
 /// What a probe saw, or why it could not look.
 pub(crate) type Look<T> = Result<T, NotLookedAt>;
 
+/// `None` where nobody asked.
+pub(crate) type Asked<T> = Option<Look<T>>;
+
+/// What is looked at unless something else is said.
+pub(crate) const EVERYTHING: [Resource; 4] =
+    [Resource::Descriptors, Resource::Threads, Resource::Processes, Resource::Memory];
+
 impl Snapshot {
     /// Looks at everything. At level [`Paranoid`](Level::Paranoid) anonymous files are told apart, which takes an open and a
     /// read for each.
     pub fn capture(level: Level) -> Self {
+        Self::of(&EVERYTHING, level)
+    }
+
+    /// Looks at some resources only.
+    pub fn of(resources: &[Resource], level: Level) -> Self {
         let depth = if level == Level::Paranoid { Depth::Paranoid } else { Depth::Usual };
         let _alone = ONE_AT_A_TIME.lock();
         Self {
-            descriptors: look(Resource::Descriptors, Descriptors::capture(depth)),
-            threads: look(Resource::Threads, Threads::capture()),
-            children: look(Resource::Processes, Children::capture()),
-            memory: look(Resource::Memory, Memory::capture()),
+            descriptors: ask(resources, Resource::Descriptors, || Descriptors::capture(depth)),
+            threads: ask(resources, Resource::Threads, Threads::capture),
+            children: ask(resources, Resource::Processes, Children::capture),
+            resident: ask(resources, Resource::Memory, resident_bytes),
             last_origin: origins::last(),
         }
     }
 
-    /// True if everything that has an identity is as it was: the cheap look, which a clean check is done with.
+    /// True if everything that has an identity is as it was: the cheap look, which a clean check is done with. Threads and
+    /// children that have ended are no leak.
     pub(crate) fn is_unchanged(&self) -> bool {
         let _alone = ONE_AT_A_TIME.lock();
-        let same_descriptors = matches!(&self.descriptors, Ok(before) if before.is_unchanged().unwrap_or(false));
-        same_descriptors && self.same_threads() && self.same_children() && origins::since(self.last_origin).is_empty()
+        let is = |looked: &io::Result<bool>| matches!(looked, Ok(true));
+        let same_descriptors = self.descriptors.as_ref().is_none_or(|before| match before {
+            Ok(before) => is(&before.is_unchanged()),
+            Err(_) => false,
+        });
+        let same_threads = || {
+            self.threads.as_ref().is_none_or(|before| match (before, Threads::capture()) {
+                (Ok(before), Ok(now)) => now.new_since(before).next().is_none(),
+                _ => false,
+            })
+        };
+        let same_children = || {
+            self.children.as_ref().is_none_or(|before| match (before, Children::capture()) {
+                (Ok(before), Ok(now)) => now.new_since(before).next().is_none(),
+                _ => false,
+            })
+        };
+        same_descriptors && same_threads() && same_children() && origins::last() == self.last_origin
     }
 
-    /// Threads and children that have ended are no leak.
-    fn same_threads(&self) -> bool {
-        let (Ok(before), Ok(now)) = (&self.threads, Threads::capture()) else { return false };
-        now.new_since(before).next().is_none()
-    }
-
-    fn same_children(&self) -> bool {
-        let (Ok(before), Ok(now)) = (&self.children, Children::capture()) else { return false };
-        now.new_since(before).next().is_none()
-    }
-
-    /// How many descriptors, threads and child processes there were; `None` for what could not be looked at.
+    /// How many descriptors, threads and child processes there were; `None` for what was not, or could not be looked at.
     pub fn counts(&self) -> [(Resource, Option<usize>); 3] {
         [
-            (Resource::Descriptors, self.descriptors.as_ref().ok().map(Descriptors::len)),
-            (Resource::Threads, self.threads.as_ref().ok().map(Threads::len)),
-            (Resource::Processes, self.children.as_ref().ok().map(Children::len)),
+            (Resource::Descriptors, seen(&self.descriptors).map(Descriptors::len)),
+            (Resource::Threads, seen(&self.threads).map(Threads::len)),
+            (Resource::Processes, seen(&self.children).map(Children::len)),
         ]
     }
 
-    /// The memory that was measured, if it could be.
-    pub fn memory(&self) -> Option<Memory> {
-        self.memory.as_ref().ok().copied()
+    /// The resident bytes that were measured, if they could be.
+    pub fn resident(&self) -> Option<u64> {
+        seen(&self.resident).copied()
     }
+}
+
+/// What was looked at with success.
+pub(crate) fn seen<T>(asked: &Asked<T>) -> Option<&T> {
+    asked.as_ref()?.as_ref().ok()
+}
+
+fn ask<T>(resources: &[Resource], resource: Resource, probe: impl FnOnce() -> io::Result<T>) -> Asked<T> {
+    resources.contains(&resource).then(|| look(resource, probe()))
 }
 
 pub(crate) fn look<T>(resource: Resource, looked: io::Result<T>) -> Look<T> {

@@ -48,8 +48,8 @@ fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Re
             count => writeln!(text, "ignored: {count} by the rule {}", ignored.rule)?,
         }
     }
-    if let Some([before, after]) = report.memory {
-        write_memory(text, before, after, report.private)?;
+    if let Some(memory) = report.memory {
+        write_memory(text, memory)?;
     }
     let looks = match report.settled.looks {
         1 => "looked once".to_owned(),
@@ -153,9 +153,10 @@ fn few<T: AsRef<str>>(all: &[T]) -> String {
     shown.join(", ") + &more
 }
 
-fn write_memory(text: &mut String, before: Memory, after: Memory, private: Option<u64>) -> fmt::Result {
-    write!(text, "memory: {} resident ({})", bytes(after.resident), growth(before.resident, after.resident))?;
-    write!(text, ", {} at the peak of the process", bytes(after.peak))?;
+fn write_memory(text: &mut String, memory: Memory) -> fmt::Result {
+    let Memory { before, after, peak, private, .. } = memory;
+    write!(text, "memory: {} resident ({})", bytes(after), growth(before, after))?;
+    write!(text, ", {} at the peak of the process", bytes(peak))?;
     if let Some(private) = private {
         write!(text, ", {} of its own", bytes(private))?;
     }
