@@ -30,23 +30,32 @@ impl Ending {
     /// `#[should_panic]` sees what it expects.
     #[track_caller]
     pub(crate) fn tell(self) {
-        let beside = self.beside();
-        let name = &self.name;
-        let own = match self.body {
-            BodyEnd::Passed if beside.is_empty() => return,
-            BodyEnd::Passed => format!("test `{name}` passed, and did not end cleanly"),
-            BodyEnd::Failed(cause) => format!("test `{name}` failed: {}", with_causes(&cause)),
-            BodyEnd::TimedOut { after, alive } => {
-                format!("test `{name}` timed out after {}\n{}", duration(after), alive.trim_end())
-            }
-            BodyEnd::Panicked(payload) => {
-                if !beside.is_empty() {
-                    warn(format!("test `{name}` panicked, and did not end cleanly\n{beside}"));
-                }
+        match (self.text(), self.body) {
+            (None, BodyEnd::Panicked(payload)) => resume_unwind(payload),
+            (Some(text), BodyEnd::Panicked(payload)) => {
+                // The panic itself was told by the panic hook.
+                warn(text);
                 resume_unwind(payload)
             }
+            (Some(text), _) => panic!("{text}"),
+            (None, _) => {}
+        }
+    }
+
+    /// What there is to say; `None` if the test passed, or its panic has said it all.
+    fn text(&self) -> Option<String> {
+        let beside = self.beside();
+        let name = &self.name;
+        let own = match &self.body {
+            BodyEnd::Passed | BodyEnd::Panicked(_) if beside.is_empty() => return None,
+            BodyEnd::Passed => format!("test `{name}` passed, and did not end cleanly"),
+            BodyEnd::Panicked(_) => format!("test `{name}` panicked, and did not end cleanly"),
+            BodyEnd::Failed(cause) => format!("test `{name}` failed: {}", with_causes(cause)),
+            BodyEnd::TimedOut { after, alive } => {
+                format!("test `{name}` timed out after {}\n{}", duration(*after), alive.trim_end())
+            }
         };
-        panic!("{}", format!("{own}\n{beside}").trim_end());
+        Some(format!("{own}\n{beside}").trim_end().to_owned())
     }
 
     fn beside(&self) -> String {
@@ -68,4 +77,52 @@ fn with_causes(error: &BoxError) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+
+    fn text(body: BodyEnd, clean_up: &[&str], leaks: Option<&str>) -> String {
+        let clean_up = clean_up.iter().map(|line| (*line).to_owned()).collect();
+        let ending = Ending { name: "a_test".into(), body, clean_up, leaks: leaks.map(str::to_owned) };
+        ending.text().unwrap_or_default()
+    }
+
+    const LEAK: &str = "leak check of `a_test`: 1 leaked\nleaked: file `/x`, descriptor 9\n    to do: drop it\n";
+
+    #[test]
+    fn a_test_that_failed_and_leaked_says_first_why_it_failed() {
+        let deferred = "the clean-up deferred at tests/x.rs:3:5 failed: no route";
+        assert_snapshot!(text(BodyEnd::Failed("no such session".into()), &[deferred], Some(LEAK)), @r"
+        test `a_test` failed: no such session
+        the clean-up deferred at tests/x.rs:3:5 failed: no route
+        leak check of `a_test`: 1 leaked
+        leaked: file `/x`, descriptor 9
+            to do: drop it
+        ");
+    }
+
+    #[test]
+    fn a_timeout_names_what_was_alive() {
+        let alive = "still alive: session `pty-1` (`sh`), made at tests/x.rs:2:9\nthread `a_test` (tid 7): sleeping\n";
+        let body = BodyEnd::TimedOut { after: Duration::from_secs(30), alive: alive.into() };
+        assert_snapshot!(text(body, &[], None), @r"
+        test `a_test` timed out after 30s
+        still alive: session `pty-1` (`sh`), made at tests/x.rs:2:9
+        thread `a_test` (tid 7): sleeping
+        ");
+    }
+
+    #[test]
+    fn a_test_that_passed_and_leaked_has_not_passed_and_a_panic_alone_is_left_alone() {
+        assert!(
+            text(BodyEnd::Passed, &[], Some(LEAK)).starts_with("test `a_test` passed, and did not end cleanly\nleak")
+        );
+        let panicked = || BodyEnd::Panicked(Box::new("own"));
+        assert!(text(panicked(), &[], Some(LEAK)).starts_with("test `a_test` panicked, and did not end cleanly\nleak"));
+        assert_eq!(text(panicked(), &[], None), "");
+        assert_eq!(text(BodyEnd::Passed, &[], None), "");
+    }
 }

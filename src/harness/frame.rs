@@ -5,7 +5,7 @@ use crate::harness::catch::caught;
 use crate::harness::ending::{BodyEnd, Ending};
 use crate::harness::scope::Scope;
 use crate::harness::watchdog::Watchdog;
-use crate::leak::{Diff, Item, LeakCheck, Level, settle};
+use crate::leak::{Diff, Item, LeakCheck, settle};
 use crate::process::policy::KillPolicy;
 use crate::process::pump::Pump;
 use crate::report::Findings;
@@ -52,8 +52,7 @@ impl Frame {
         };
         let id = Scope::next_id();
         let check = (options.check)(&name).of_scope(id);
-        let keeps_stacks = check.current_level() == Level::Paranoid;
-        let scope = Scope::new(name, options.policy, keeps_stacks, check.references().clone(), id);
+        let scope = Scope::new(name, options.policy, check.references().clone(), id);
         Self { scope, check, timeout: options.timeout.unwrap_or(settings.timeout), settings }
     }
 

@@ -35,7 +35,6 @@ struct Inner {
     name: String,
     id: ScopeId,
     policy: KillPolicy,
-    keeps_stacks: bool,
     /// On the embedded pty backend; made by the first session.
     helper: OnceCell<SessionTestHelper>,
     /// On backends of the test's own.
@@ -47,19 +46,12 @@ struct Inner {
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 impl Scope {
-    pub(crate) fn new(
-        name: String,
-        policy: KillPolicy,
-        keeps_stacks: bool,
-        references: Arc<MustDrop>,
-        id: ScopeId,
-    ) -> Self {
+    pub(crate) fn new(name: String, policy: KillPolicy, references: Arc<MustDrop>, id: ScopeId) -> Self {
         Self {
             inner: Arc::new(Inner {
                 name,
                 id,
                 policy,
-                keeps_stacks,
                 helper: OnceCell::new(),
                 others: Mutex::default(),
                 deferred: Deferred::default(),
@@ -105,7 +97,7 @@ impl Scope {
     }
 
     fn made(&self, helper: SessionTestHelper) -> SessionTestHelper {
-        helper.with_policy(self.inner.policy.clone()).within_scope(self.inner.id, self.inner.keeps_stacks)
+        helper.with_policy(self.inner.policy.clone()).within_scope(self.inner.id)
     }
 
     /// The helper of [`session`](Self::session) for a body that is not async.

@@ -10,7 +10,7 @@ use crate::leak::snapshot::{EVERYTHING, Snapshot};
 use crate::probe::crowd::{Attribution, Reason};
 use crate::probe::item::{Item, Resource};
 use crate::probe::memory::{Memory, private_bytes};
-use crate::probe::origins::ScopeId;
+use crate::probe::origins::{KeepStacks, ScopeId};
 use crate::probe::prime::prime;
 use crate::runtime::{is_inside, park_on};
 use crate::settings::{Level, Settings};
@@ -74,6 +74,8 @@ pub struct LeakCheck {
     resources: Vec<Resource>,
     before: Mutex<Arc<Snapshot>>,
     settings: Result<Settings, String>,
+    /// At level paranoid.
+    stacks: Option<KeepStacks>,
 }
 
 impl LeakCheck {
@@ -94,6 +96,7 @@ impl LeakCheck {
             resources: EVERYTHING.to_vec(),
             before: Mutex::new(Arc::new(Snapshot::capture(level))),
             settings,
+            stacks: (level == Level::Paranoid).then(KeepStacks::new),
         }
     }
 
@@ -109,6 +112,7 @@ impl LeakCheck {
             // The baseline must be as deep as the look.
             *self.before.lock() = Arc::new(Snapshot::of(&self.resources, level));
         }
+        self.stacks = (level == Level::Paranoid).then(KeepStacks::new);
         self.level = Some(level);
         self
     }
@@ -154,7 +158,7 @@ impl LeakCheck {
         &self.references
     }
 
-    pub(crate) fn current_level(&self) -> Level {
+    fn current_level(&self) -> Level {
         self.level.unwrap_or_else(|| self.settings.as_ref().map_or(Level::Fail, |settings| settings.leaks))
     }
 

@@ -87,7 +87,10 @@ impl LeakReport {
         self.not_looked_at.dedup();
         self.ignored = diff.ignored;
         self.settled = settled;
-        let is_blind = self.not_looked_at.iter().any(|why| !why.is_unsupported || required.contains(&why.resource));
+        for why in &mut self.not_looked_at {
+            why.is_required = required.contains(&why.resource);
+        }
+        let is_blind = self.not_looked_at.iter().any(|why| !why.is_unsupported || why.is_required);
         let blind = is_blind.then_some(Verdict::CouldNotCheck);
         let clean = if settled.looks > 1 { Verdict::SettledLate } else { Verdict::Clean };
         self.verdict = self.findings.iter().map(|finding| finding.verdict).chain(blind).max().unwrap_or(clean);
@@ -158,7 +161,8 @@ mod tests {
     #[test]
     fn what_could_not_be_read_fails_and_what_no_system_has_fails_only_where_it_is_required() {
         let blind = |is_unsupported| {
-            let why = NotLookedAt { resource: Resource::Threads, cause: "x".into(), is_unsupported };
+            let why =
+                NotLookedAt { resource: Resource::Threads, cause: "x".into(), is_unsupported, is_required: false };
             Diff { not_looked_at: vec![why], ..Diff::default() }
         };
         assert_eq!(judged(blind(false), EXACT, &[], 10).verdict, Verdict::CouldNotCheck);

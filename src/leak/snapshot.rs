@@ -111,6 +111,7 @@ pub(crate) fn look<T>(resource: Resource, looked: io::Result<T>) -> Look<T> {
         resource,
         is_unsupported: cause.kind() == io::ErrorKind::Unsupported,
         cause: cause.to_string(),
+        is_required: false,
     })
 }
 
@@ -124,4 +125,6 @@ pub struct NotLookedAt {
     pub cause: String,
     /// True if this system has no such probe: then the check passes, unless `TERMLEASH_REQUIRE` names it.
     pub is_unsupported: bool,
+    /// True if `TERMLEASH_REQUIRE` names it.
+    pub is_required: bool,
 }

@@ -112,7 +112,7 @@ impl Kind {
             Self::File => ("file", "files"),
             Self::Directory => ("directory", "directories"),
             Self::Device => ("device", "devices"),
-            Self::Pipe => ("pipe end", "pipe ends"),
+            Self::Pipe => ("pipe", "pipes"),
             Self::Socket => ("socket", "sockets"),
             Self::PtyMaster => ("pty master", "pty masters"),
             Self::PtySlave => ("pty slave", "pty slaves"),

@@ -6,6 +6,7 @@ use std::backtrace::Backtrace;
 use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// A session that is tracked.
@@ -38,6 +39,32 @@ static BOOK: Mutex<Book> = Mutex::new(Book { next: 0, entries: BTreeMap::new() }
 struct Book {
     next: OriginId,
     entries: BTreeMap<OriginId, Arc<Origin>>,
+}
+
+/// How many checks look at level paranoid.
+static STACKS_WANTED: AtomicUsize = AtomicUsize::new(0);
+
+/// Has a stack of each session's creation kept for as long as it is held; of any session in the process, since a session may
+/// be made by any thread.
+#[derive(Debug)]
+pub(crate) struct KeepStacks(());
+
+impl KeepStacks {
+    pub(crate) fn new() -> Self {
+        STACKS_WANTED.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for KeepStacks {
+    fn drop(&mut self) {
+        STACKS_WANTED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The stack of the caller, if somebody wants it.
+pub(crate) fn stack() -> Option<Backtrace> {
+    (STACKS_WANTED.load(Ordering::Relaxed) > 0).then(Backtrace::force_capture)
 }
 
 /// Keeps an entry in the book for as long as it is held.

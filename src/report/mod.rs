@@ -9,6 +9,8 @@ pub(crate) mod assert;
 pub(crate) mod console;
 pub(crate) mod hunt;
 pub(crate) mod json;
+#[cfg(test)]
+mod tests;
 pub(crate) mod text;
 
 pub use assert::{Findings, assert};

@@ -38,9 +38,13 @@ fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Re
         write_finding(text, finding, color)?;
     }
     for why in &report.not_looked_at {
-        let word = if why.is_unsupported { "not looked at" } else { "COULD NOT LOOK AT" };
-        writeln!(text, "{} {}: {}", painted(word, Verdict::CouldNotCheck, color), why.resource, why.cause)?;
-        writeln!(text, "    to do: {}", if why.is_unsupported { UNSUPPORTED } else { blind_advice(why.resource) })?;
+        let (word, verdict, advice) = match (why.is_unsupported, why.is_required) {
+            (true, false) => ("not looked at", Verdict::Suspicious, UNSUPPORTED),
+            (true, true) => ("could not look at", Verdict::CouldNotCheck, REQUIRED),
+            (false, _) => ("could not look at", Verdict::CouldNotCheck, blind_advice(why.resource)),
+        };
+        writeln!(text, "{} {}: {}", painted(word, verdict, color), why.resource, why.cause)?;
+        writeln!(text, "    to do: {advice}")?;
     }
     for ignored in &report.ignored {
         match ignored.matched {
@@ -58,6 +62,7 @@ fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Re
     writeln!(text, "{looks}; {}", report.attribution)
 }
 
+const REQUIRED: &str = "run it on Linux with /proc, or take it out of `TERMLEASH_REQUIRE`";
 const UNSUPPORTED: &str = "nothing; this system has no such probe. `TERMLEASH_REQUIRE` makes that a failure";
 
 fn blind_advice(resource: Resource) -> &'static str {

@@ -1,7 +1,7 @@
 //! What a test holds: the sessions that it made, and no others.
 
 use crate::error::{Error, Result};
-use crate::probe::origins::ScopeId;
+use crate::probe::origins::{self, ScopeId};
 use crate::process::policy::KillPolicy;
 use crate::process::scan;
 use crate::process::summary::ProcessSummary;
@@ -16,7 +16,6 @@ use crate::tracker::creating;
 use crate::tracker::guard::{SessionGuard, close_one};
 use crate::tracker::outcome::{KillOutcome, KillReport};
 use crate::tracker::shared::Shared;
-use std::backtrace::Backtrace;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -91,8 +90,8 @@ impl SessionTestHelper {
     }
 
     /// Its sessions are those of a test's scope.
-    pub(crate) fn within_scope(self, scope: ScopeId, keeps_stacks: bool) -> Self {
-        *self.shared().scope.lock() = (Some(scope), keeps_stacks);
+    pub(crate) fn within_scope(self, scope: ScopeId) -> Self {
+        *self.shared().scope.lock() = Some(scope);
         self
     }
 
@@ -133,7 +132,7 @@ impl SessionTestHelper {
     ) -> impl Future<Output = Result<SessionGuard>> + Send + 'static {
         let (shared, spec, made_at) = (Arc::clone(self.shared()), spec.into(), Location::caller());
         // Here, where the caller is on the stack: in the future it is not.
-        let stack = shared.scope.lock().1.then(Backtrace::force_capture);
+        let stack = origins::stack();
         async move {
             let last_error = Arc::clone(&shared.last_error);
             noted(&last_error, creating::create(shared, spec, made_at, stack).await)

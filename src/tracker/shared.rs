@@ -10,7 +10,7 @@ use crate::session::backend::DynBackend;
 use crate::session::id::SessionId;
 use crate::session::life::Life;
 use crate::session::live::LastError;
-use crate::settings::{Level, Settings};
+use crate::settings::Settings;
 use crate::tracker::entry::{Entry, EntryState};
 use crate::watched::Watched;
 use parking_lot::Mutex;
@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Shared {
     pub(crate) backend: Arc<dyn DynBackend>,
     pub(crate) policy: Mutex<KillPolicy>,
-    /// The test's scope that it belongs to, and whether a stack of each creation is kept.
-    pub(crate) scope: Mutex<(Option<ScopeId>, bool)>,
+    /// The test's scope that it belongs to.
+    pub(crate) scope: Mutex<Option<ScopeId>>,
     /// Read once, when the helper is made; what was wrong with it is told by whatever is asked first.
     settings: Result<Settings, String>,
     pub(crate) ledger: Ledger,
@@ -56,13 +56,11 @@ pub(crate) struct Background {
 
 impl Shared {
     pub(crate) fn new(backend: Arc<dyn DynBackend>) -> Self {
-        let settings = Settings::from_env().map_err(|cause| cause.to_string());
-        let keeps_stacks = settings.as_ref().is_ok_and(|settings| settings.leaks == Level::Paranoid);
         Self {
             backend,
             policy: Mutex::default(),
-            scope: Mutex::new((None, keeps_stacks)),
-            settings,
+            scope: Mutex::default(),
+            settings: Settings::from_env().map_err(|cause| cause.to_string()),
             ledger: Ledger::default(),
             next: AtomicU64::new(1),
             entries: Mutex::default(),
@@ -162,7 +160,7 @@ impl Shared {
 
     /// Enters a session in the book that leak checks look at, until it is forgotten.
     pub(crate) fn register(&self, entry: &Entry, stack: Option<Backtrace>) {
-        let (scope, _) = *self.scope.lock();
+        let scope = *self.scope.lock();
         let origin = entry.state.peek(|state| {
             let session = state.session.as_ref()?;
             let device = session.terminal().and_then(|terminal| terminal.input().device());

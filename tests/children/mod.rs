@@ -1,0 +1,75 @@
+//! Tests whose bodies run in a child process of their own, because what they do ends a process, or is the process's.
+
+use std::process::{Command, ExitStatus, Stdio};
+
+/// Says that this process is the child in which a test's body runs.
+const CHILD: &str = "TEST_CHILD";
+
+/// What came of a child.
+pub(crate) struct Ran {
+    pub(crate) status: ExitStatus,
+    /// What it printed, on standard output and then on standard error.
+    pub(crate) text: String,
+}
+
+impl Ran {
+    /// The body ran to its end.
+    #[track_caller]
+    pub(crate) fn passed(&self) -> &Self {
+        assert!(self.status.success() && self.text.contains("1 passed"), "{}:\n{}", self.status, self.text);
+        self
+    }
+
+    /// The test failed by a panic, and not by anything else.
+    #[track_caller]
+    pub(crate) fn failed(&self) -> &Self {
+        assert_eq!(self.status.code(), Some(101), "{}:\n{}", self.status, self.text);
+        self
+    }
+
+    /// All of these are in what it printed, in this order.
+    #[track_caller]
+    pub(crate) fn says(&self, parts: &[&str]) -> &Self {
+        let mut rest = self.text.as_str();
+        for part in parts {
+            let Some((_, after)) = rest.split_once(part) else {
+                panic!("{part:?} is not in it, or not in this place:\n{}", self.text);
+            };
+            rest = after;
+        }
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn does_not_say(&self, part: &str) -> &Self {
+        assert!(!self.text.contains(part), "{part:?} is in it:\n{}", self.text);
+        self
+    }
+}
+
+/// Runs this very test again as the only one of a process, with these variables; `None` in that process, where the body is
+/// to run.
+pub(crate) fn alone(variables: &[(&str, &str)]) -> Option<Ran> {
+    with(&["--test-threads=1"], variables)
+}
+
+/// The same with other arguments for libtest.
+pub(crate) fn with(arguments: &[&str], variables: &[(&str, &str)]) -> Option<Ran> {
+    let name = std::thread::current().name().expect("libtest names its threads").to_owned();
+    if std::env::var_os(CHILD).is_some() {
+        return None;
+    }
+    let output = Command::new(std::env::current_exe().expect("this program has a path"))
+        .args(["--exact", &name, "--nocapture"])
+        .args(arguments)
+        .env(CHILD, "1")
+        .env("RUST_BACKTRACE", "0")
+        .env("NO_COLOR", "1")
+        .env_remove("NEXTEST_EXECUTION_MODE")
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .expect("run this program again");
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Some(Ran { status: output.status, text })
+}
