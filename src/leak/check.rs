@@ -196,7 +196,7 @@ impl LeakCheck {
         }
         self.references.forget();
         if let Some(after) = after {
-            *self.before.lock() = Arc::new(after);
+            *self.before.lock() = Arc::new(after.after(&before));
         }
         Ok(report)
     }

@@ -82,6 +82,17 @@ impl Snapshot {
         same_descriptors && same_threads() && same_children() && origins::last() == self.last_origin
     }
 
+    /// This one as the next baseline: what could not be looked at stays what it was `before`.
+    pub(crate) fn after(self, before: &Self) -> Self {
+        Self {
+            descriptors: newest(self.descriptors, &before.descriptors),
+            threads: newest(self.threads, &before.threads),
+            children: newest(self.children, &before.children),
+            resident: newest(self.resident, &before.resident),
+            last_origin: self.last_origin,
+        }
+    }
+
     /// How many descriptors, threads and child processes there were; `None` for what was not, or could not be looked at.
     pub fn counts(&self) -> [(Resource, Option<usize>); 3] {
         [
@@ -94,6 +105,13 @@ impl Snapshot {
     /// The resident bytes that were measured, if they could be.
     pub fn resident(&self) -> Option<u64> {
         seen(&self.resident).copied()
+    }
+}
+
+fn newest<T: Clone>(now: Asked<T>, before: &Asked<T>) -> Asked<T> {
+    match now {
+        Some(Err(_)) => before.clone(),
+        seen => seen,
     }
 }
 

@@ -31,6 +31,7 @@ impl Children {
             let mut reader = ProcReader::new()?;
             for pid in tree::children(&mut reader, sys::own_pid())? {
                 match read_stat(&mut reader, pid) {
+                    Ok(stat) if stat.is_reaped() => {}
                     Ok(stat) => all.push(Child { pid, started: stat.started, is_zombie: stat.is_dead() }),
                     Err(cause) if tree::is_gone(&cause) => {}
                     Err(cause) => return Err(cause),

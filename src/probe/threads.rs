@@ -38,6 +38,13 @@ impl Threads {
             // It may have ended since the listing.
             running.extend(read(&mut reader, id)?);
         }
+        // Something is mounted over it: an empty list would be taken for a clean process for ever.
+        if running.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "/proc/self/task does not show the thread that reads it",
+            ));
+        }
         running.sort_unstable_by_key(|thread: &Thread| thread.id);
         Ok(Self { running })
     }

@@ -30,7 +30,8 @@ impl Stat {
         let mut fields = rest.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
-        let session = fields.nth(1)?.parse().ok()?;
+        // One that is being reaped at this moment has -1.
+        let session = u32::try_from(fields.nth(1)?.parse::<i64>().ok()?).unwrap_or(0);
         // `session` is field 6, `flags` field 9, the start time field 22, `env_start` field 50 (Linux 3.5).
         let flags = fields.nth(2)?.parse().ok()?;
         let started = fields.nth(12)?.parse().ok()?;
@@ -46,9 +47,14 @@ impl Stat {
         self.flags & PF_KTHREAD != 0
     }
 
+    /// It has been reaped, and its id is about to go.
+    pub(crate) fn is_reaped(&self) -> bool {
+        matches!(self.state, b'X' | b'x')
+    }
+
     /// A zombie keeps its id and its files in /proc until its parent asks for its status, but it is dead.
     pub(crate) fn is_dead(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
+        self.state == b'Z' || self.is_reaped()
     }
 }
 
@@ -85,6 +91,16 @@ mod tests {
         assert_eq!((stat.started, stat.session, stat.environment_at), (24, 0, 0));
         assert!(stat.is_of_kernel());
         assert!(!Stat::parse(BASH).unwrap().is_of_kernel());
+    }
+
+    #[test]
+    fn a_process_that_is_being_reaped_is_read_as_such() {
+        let reaped =
+            b"26407 (true) X 0 -1 -1 0 -1 4227084 52 0 0 0 0 0 0 0 20 0 0 0 1430415 0 0 0 0 0 0 0 0 0 0 0 0 1 0 0 17 \
+            0 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
+        let stat = Stat::parse(reaped).unwrap();
+        assert_eq!((stat.session, stat.started), (0, 1430415));
+        assert!(stat.is_reaped() && stat.is_dead());
     }
 
     #[test]
