@@ -50,7 +50,7 @@ fn each(repeats: u32, mut act: impl FnMut()) -> Duration {
 /// Opens files until so many descriptors are open.
 fn open_up_to(count: usize) -> Vec<File> {
     termleash::process::raise_descriptor_limit(count as u64 + 100).expect("raise the limit");
-    let open = Reads::new().count() - 2;
+    let open = Reads::new().count() - 3;
     (open..count).map(|_| File::open("/dev/null").expect("open a file")).collect()
 }
 

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 pub(crate) struct Reads {
     root: i32,
     statm: i32,
+    status: i32,
     baseline: Vec<(i32, u64, u64)>,
     threads: Vec<u32>,
     buffer: Vec<u8>,
@@ -19,7 +20,9 @@ impl Reads {
     pub(crate) fn new() -> Self {
         let root = open(libc::AT_FDCWD, c"/proc", libc::O_DIRECTORY);
         let statm = open(root, c"self/statm", 0);
-        let mut reads = Self { root, statm, baseline: Vec::new(), threads: Vec::new(), buffer: vec![0; 32 << 10] };
+        let status = open(root, c"self/status", 0);
+        let mut reads =
+            Self { root, statm, status, baseline: Vec::new(), threads: Vec::new(), buffer: vec![0; 32 << 10] };
         reads.baseline = reads.full_scan();
         reads.threads = reads.list("self/task");
         reads
@@ -105,10 +108,9 @@ impl Reads {
         unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) };
     }
 
-    fn peak() {
-        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: the pointer is to a rusage of ours.
-        assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) }, 0, "getrusage");
+    fn peak(&mut self) {
+        // SAFETY: the buffer is as long as said.
+        assert!(unsafe { libc::pread(self.status, self.buffer.as_mut_ptr().cast(), 4096, 0) } > 0, "read status");
     }
 
     /// All that a clean check reads.
@@ -117,7 +119,7 @@ impl Reads {
         self.threads();
         Self::children();
         self.statm();
-        Self::peak();
+        self.peak();
     }
 
     /// All that a baseline and a clean check after it read.
@@ -135,6 +137,7 @@ impl Drop for Reads {
         // SAFETY: the descriptors are ours.
         unsafe {
             libc::close(self.statm);
+            libc::close(self.status);
             libc::close(self.root);
         }
     }

@@ -15,7 +15,7 @@ pub struct Memory {
     pub before: u64,
     /// Resident at the end.
     pub after: u64,
-    /// The most that was resident at any time of the process's life, getrusage(2). Never reset: that would hide it from
+    /// The most that was resident at any time of the program's life, `VmHWM`. Never reset: that would hide it from
     /// whoever measures the process from outside.
     pub peak: u64,
     /// What no other process shares; measured for a check that fails only, since it takes 12 ms at 500 MB.

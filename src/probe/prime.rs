@@ -32,7 +32,7 @@ fn use_once() {
     drop(Runtime::new());
     drop(Command::new("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status());
     drop(sys::Master::open(Cells { rows: 24, cols: 80 }));
-    let _ = sys::resident_bytes();
+    let _ = (sys::resident_bytes(), sys::peak_bytes());
     let _ = sys::heap_bytes();
     let _ = OurSelf::get();
 }

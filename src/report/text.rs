@@ -161,7 +161,7 @@ fn few<T: AsRef<str>>(all: &[T]) -> String {
 fn write_memory(text: &mut String, memory: Memory) -> fmt::Result {
     let Memory { before, after, peak, private, .. } = memory;
     write!(text, "memory: {} resident ({})", bytes(after), growth(before, after))?;
-    write!(text, ", {} at the peak of the process", bytes(peak))?;
+    write!(text, ", {} at its peak", bytes(peak))?;
     if let Some(private) = private {
         write!(text, ", {} of its own", bytes(private))?;
     }

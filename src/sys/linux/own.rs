@@ -1,6 +1,6 @@
 //! What this process has: descriptors, children, memory. Read so that a look that finds nothing costs next to nothing.
 
-#![expect(unsafe_code, reason = "descriptors by number, and what rustix lacks: waitid for all, getrusage, mallinfo2")]
+#![expect(unsafe_code, reason = "descriptors by number, and what rustix lacks: waitid for all, mallinfo2")]
 
 use super::procfs;
 use crate::sys::FileStat;
@@ -85,31 +85,34 @@ pub(crate) fn has_children() -> io::Result<bool> {
 }
 
 static STATM: OnceCell<OwnedFd> = OnceCell::new();
+static STATUS: OnceCell<OwnedFd> = OnceCell::new();
 
 /// Resident bytes of this process: the second field of /proc/self/statm, kept open, so one call and no path.
 pub(crate) fn resident_bytes() -> io::Result<u64> {
-    let file = STATM.get_or_try_init(|| {
-        rustix::fs::openat(procfs::root()?, "self/statm", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(io::Error::from)
-    })?;
     let mut buffer = [0; 128];
-    let length = rustix::io::pread(file, &mut buffer, 0)?;
-    let mut fields = buffer[..length].split(|byte| *byte == b' ');
-    let pages = fields.nth(1).and_then(|field| std::str::from_utf8(field).ok()?.parse::<u64>().ok());
+    let text = read_kept(&STATM, "self/statm", &mut buffer)?;
+    let pages = text.split(' ').nth(1).and_then(|field| field.parse::<u64>().ok());
     pages.map(|pages| pages * rustix::param::page_size() as u64).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// The most that was resident at any time, in bytes; of the whole process, and never reset by us.
+/// The most that was resident at any time, in bytes, of the whole process; never reset by us. `VmHWM` of /proc/self/status:
+/// getrusage(2) is cheaper, and counts what ran in this process before its exec, such as a big cargo.
 pub(crate) fn peak_bytes() -> io::Result<u64> {
-    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: the pointer is to a rusage of ours, which the call fills.
-    let usage = unsafe {
-        if libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        usage.assume_init()
-    };
-    Ok(u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024)
+    let mut buffer = [0; 4096];
+    let text = read_kept(&STATUS, "self/status", &mut buffer)?;
+    let field = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
+    let kibibytes = field.and_then(|field| field.trim().parse::<u64>().ok());
+    kibibytes.map(|kibibytes| kibibytes * 1024).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// One read of a file that stays open.
+fn read_kept<'a>(kept: &OnceCell<OwnedFd>, path: &str, buffer: &'a mut [u8]) -> io::Result<&'a str> {
+    let file = kept.get_or_try_init(|| {
+        rustix::fs::openat(procfs::root()?, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(io::Error::from)
+    })?;
+    let length = rustix::io::pread(file, &mut *buffer, 0)?;
+    std::str::from_utf8(&buffer[..length]).map_err(|cause| io::Error::new(io::ErrorKind::InvalidData, cause))
 }
 
 /// The part of `struct mallinfo2` (malloc.h of glibc 2.33) that is asked for, with all its fields for its size.
