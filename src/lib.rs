@@ -1,26 +1,24 @@
-//! Tests that create, track and kill *only their own* terminal sessions, and prove that they are dead.
+//! Tests that create, track and kill *only their own* terminal sessions, and prove that nothing is left.
 //!
 //! ```
-//! # #[cfg(target_os = "linux")] {
-//! use termleash::{PtyBackend, SessionTestHelper};
-//!
-//! # termleash::block_on(async {
-//! let helper = SessionTestHelper::new(PtyBackend::new());
-//! let shell = helper.create_tracked_session("bash").await?;
-//! assert_eq!(shell.run("echo $((6 * 7))").await?.stdout(), "42");
-//! shell.close().await?;                        // ended, reaped, nothing left: or an error that names what is
-//! # Ok::<(), termleash::Error>(())
-//! # })?;
+//! # #[cfg(all(target_os = "linux", feature = "tokio"))] {
+//! // In a #[test] function:
+//! termleash::test(async |t| {
+//!     let shell = t.session("bash").await?;
+//!     assert_eq!(shell.run("echo $((6 * 7))").await?.stdout(), "42");
+//!     Ok(())
+//! });                        // ended, reaped, and nothing left: no session, process, descriptor, thread; or it fails
 //! # }
-//! # Ok::<(), termleash::Error>(())
 //! ```
 //!
 //! A dev-dependency for projects that have a *terminal server*: whatever creates shells on pseudo-terminals. Three
 //! things to do with it:
 //!
+//! - **A test that finds its leaks**: [`test()`] runs a body, cleans up after it whatever happens, and compares with the
+//!   beginning; [`LeakCheck`] is that look alone, and [`leak::LeakHunt`] the same over many rounds.
 //! - **Sessions of one's own**: [`SessionTestHelper`] creates them on a [`PtyBackend`] or on the server under test, and
-//!   ends them all together with [`kill_tracked_sessions`](SessionTestHelper::kill_tracked_sessions).
-//! - **A session for one scope**: [`SessionGuard`] has what a test types, reads and waits for, and ends with its scope.
+//!   ends them all together with [`kill_tracked_sessions`](SessionTestHelper::kill_tracked_sessions); a
+//!   [`SessionGuard`](tracker::SessionGuard) has what a test types, reads and waits for.
 //! - **The server under test**: implement [`SessionBackend`], three methods; [`testing::check_backend`] tries whether
 //!   it keeps the contract.
 //!
@@ -77,6 +75,50 @@
 //! In `#[tokio::test]` of either flavour the methods are awaited; on other runtimes too, since one thread of this
 //! crate's waits for everything. A test that is not async uses [`SessionTestHelper::blocking`] or [`block_on`].
 //!
+//! # Finding what is left
+//!
+//! [`test()`] does for a body what a careful person would: whatever the body came to, an error, a panic or its deadline, it
+//! runs what was [deferred](Scope::defer), kills what is tracked, asks what [must be dropped](Scope::must_drop), ends the
+//! runtime, waits until everything has settled, and compares descriptors, threads and child processes with the
+//! beginning. The body's own failure is told first, and what is left beside it:
+//!
+//! ```
+//! # #[cfg(all(target_os = "linux", feature = "tokio"))] {
+//! use std::sync::Arc;
+//!
+//! termleash::test(async |t| {
+//!     let service = Arc::new(String::from("a server's state"));
+//!     t.must_drop(&service);                             // at the end: who still holds it?
+//!     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+//!     let running = tokio::spawn(async move {
+//!         let _ = stopped.await;
+//!         drop(service);
+//!     });
+//!     t.defer(async move || {
+//!         drop(stop);
+//!         running.await?;
+//!         Ok(())
+//!     });
+//!     Ok(())
+//! });
+//! # }
+//! ```
+//!
+//! In a test that has its frame already, the look alone:
+//!
+//! ```
+//! # #[cfg(target_os = "linux")] {
+//! use termleash::{LeakCheck, assert_no_leaks};
+//!
+//! let check = LeakCheck::new();
+//! // … the test …
+//! assert_no_leaks!(check);                               // in async code: `assert_no_leaks!(check.find().await)`
+//! # }
+//! ```
+//!
+//! What differs is *exact* where the process is known to run one test: under cargo-nextest, with `--test-threads=1`, or where the
+//! test says [`exclusive`](LeakCheck::exclusive). Elsewhere it is *suspicious*: told, and no failure.
+//!
 //! # Who may get a signal
 //!
 //! A process that is *pinned* (held by a pidfd, and still the one that we take it for), *marked* by one of our
@@ -98,7 +140,8 @@
 //! - A backend whose server passes neither environment nor command, and says no process id, proves deaths by its word.
 //! - Complete on Linux 5.4 and later with /proc. On macOS and Windows it compiles: sessions start by portable-pty, and
 //!   end by their leader's status; processes left behind are not found, and [`process`] answers "unsupported".
-//! - Descriptors, memory and threads are not looked at yet.
+//! - Leak checks look at the test's own process; what a child leaves behind when it ends is nobody's child any more. More
+//!   limits stand at [`LeakCheck`], [`leak::LeakHunt`] and [`test()`].
 //!
 //! # Environment variables
 //!
@@ -107,6 +150,10 @@
 //! | `TERMLEASH_GRACE` | from the hang-up to the KILL | `500ms` |
 //! | `TERMLEASH_WAIT` | deadline of every wait for a session or its server (but 5 s for a server to say that a killed session is dead) | `10s` |
 //! | `TERMLEASH_CREATE_TIMEOUT` | how long a backend may take to create a session | `5s` |
+//! | `TERMLEASH_TIMEOUT` | deadline of a test's body | `30s` |
+//! | `TERMLEASH_LEAKS` | what a leak check does: `off`, `warn`, `fail`, `paranoid` | `fail` |
+//! | `TERMLEASH_SETTLE` | how long it waits for what is on its way out | `2s`; `5s` where `CI` is set |
+//! | `TERMLEASH_REQUIRE` | what it must be able to look at: some of `fds,processes,threads,memory` | none |
 //! | `TERMLEASH_MAX_OUTPUT` | how much of a session's output is kept, 4 KiB to 1 GiB | `1MiB` |
 //!
 //! A value that cannot be read is an error that says so. Sessions get none of these, but `TERMLEASH_S_…`, their cookie.
@@ -115,8 +162,8 @@
 //!
 //! - `pty` (default): [`PtyBackend::with_system`] takes any pty system of portable-pty's; needed for sessions on other
 //!   systems than Linux.
-//! - `tokio` (default): [`block_on`], `blocking()` and the clean-up of what was dropped run in a tokio runtime, so that
-//!   a backend may use tokio's timers and sockets there.
+//! - `tokio` (default): [`test()`], [`block_on`], `blocking()` and the clean-up of what was dropped run in a tokio runtime, so
+//!   that a body and a backend may use tokio's timers and sockets there.
 //!
 //! # Related crates
 //!

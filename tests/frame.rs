@@ -10,8 +10,15 @@ use std::mem::forget;
 use std::sync::Arc;
 use std::time::Duration;
 use termleash::leak::{Ignore, Kind, Level};
+use termleash::session::BoxError;
 use termleash::testing::Flavor;
 use termleash::{SessionTestHelper, options};
+
+/// A clean-up that is seen to run.
+fn says(text: &str) -> Result<(), BoxError> {
+    println!("{text}");
+    Ok(())
+}
 
 #[test]
 fn a_body_that_leaves_its_session_to_the_end_passes_and_is_clean() {
@@ -127,7 +134,7 @@ fn two_panics_are_both_told_and_the_bodys_counts() {
     let Some(ran) = alone(&[]) else {
         return termleash::test(async |t| {
             t.defer(async || panic!("in the clean-up"));
-            t.defer(async || Ok(println!("and the others run")));
+            t.defer(async || says("and the others run"));
             panic!("in the body");
         });
     };
@@ -138,7 +145,7 @@ fn two_panics_are_both_told_and_the_bodys_counts() {
 fn a_clean_up_that_hangs_is_given_up() {
     let Some(ran) = alone(&[("TERMLEASH_WAIT", "100ms")]) else {
         return termleash::test(async |t| {
-            t.defer(async || Ok(println!("the others run")));
+            t.defer(async || says("the others run"));
             t.defer(async || {
                 std::future::pending::<()>().await;
                 Ok(())
@@ -154,7 +161,7 @@ fn a_deadline_drops_the_body_and_names_what_was_alive() {
     let Some(ran) = alone(&[]) else {
         return options().timeout(Duration::from_millis(200)).run(async |t| {
             let _session = t.session("sh").await?;
-            t.defer(async || Ok(println!("and it is cleaned up")));
+            t.defer(async || says("and it is cleaned up"));
             std::future::pending().await
         });
     };
@@ -247,7 +254,7 @@ fn time_spent_stopped_does_not_count() {
 fn a_blocking_body_has_sessions_and_a_deadline_too() {
     let Some(ran) = alone(&[]) else {
         return options().timeout(Duration::from_millis(300)).run_blocking(|t| {
-            t.defer(async || Ok(println!("and it is cleaned up")));
+            t.defer(async || says("and it is cleaned up"));
             let session = t.blocking().create_tracked_session("sh")?;
             assert_eq!(session.run("echo it")?.stdout(), "it");
             // It ends when the watchdog kills its session.

@@ -34,6 +34,7 @@ fn a_clean_check_costs_one_look() {
         let report = soon(&check);
         assert_eq!((report.verdict, report.settled.looks), (Verdict::Clean, 1), "{report}");
         assert!(report.memory.is_some_and(|memory| memory.after > 0 && memory.peak >= memory.after / 2));
+        assert!(report.memory.is_some_and(|memory| memory.private.is_none()), "it is dear");
         return;
     };
     ran.passed();
@@ -161,6 +162,33 @@ fn a_session_that_is_left_is_one_finding_with_its_place_and_what_belongs_to_it()
         assert!(item.made_at.as_ref().is_some_and(|place| place.starts_with("tests/leaks.rs:")), "{item:?}");
         assert!(item.notes.iter().any(|note| note.starts_with("it holds descriptors ")), "{item:?}");
         return;
+    };
+    ran.passed();
+}
+
+/// Which is how a forgotten copy of a master is told from a program that still runs.
+#[test]
+fn a_pty_that_is_left_says_who_holds_the_other_side() {
+    let Some(ran) = alone(&[]) else {
+        let check = check();
+        let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+        let master = rustix::pty::openpt(flags).unwrap();
+        rustix::pty::grantpt(&master).unwrap();
+        rustix::pty::unlockpt(&master).unwrap();
+        let slave = rustix::pty::ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let side = File::options().read(true).write(true).open(&slave).unwrap();
+        let mut child = Command::new("sleep").arg("1000").stdin(side).spawn().unwrap();
+        let report = soon(&check);
+        let text = report.to_string();
+        assert!(text.contains(&format!("leaked: pty master of {slave}")), "{text}");
+        assert!(text.contains(&format!("{slave} is open in pid {} `sleep 1000`", child.id())), "{text}");
+        assert!(report.memory.is_some_and(|memory| memory.private.is_some_and(|bytes| bytes > 0)), "{text}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let other = rustix::io::fcntl_dupfd_cloexec(&master, 3).unwrap();
+        let text = soon(&check).to_string();
+        assert!(text.contains(&format!("no other process has {slave} open")), "{text}");
+        return drop((master, other));
     };
     ran.passed();
 }

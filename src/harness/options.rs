@@ -56,7 +56,7 @@ where
 ///
 /// # Panics
 ///
-/// As [`test`].
+/// As [`test()`].
 #[track_caller]
 pub fn test_blocking<F>(body: F)
 where
@@ -159,11 +159,11 @@ impl TestOptions {
         self
     }
 
-    /// Runs an async body; see [`test`].
+    /// Runs an async body; see [`test()`].
     ///
     /// # Panics
     ///
-    /// As [`test`].
+    /// As [`test()`].
     #[track_caller]
     pub fn run<F>(self, body: F)
     where
@@ -182,7 +182,7 @@ impl TestOptions {
     ///
     /// # Panics
     ///
-    /// As [`test`].
+    /// As [`test()`].
     #[track_caller]
     pub fn run_blocking<F>(self, body: F)
     where

@@ -12,6 +12,7 @@ use crate::probe::item::{Item, Resource};
 use crate::probe::memory::{Memory, private_bytes};
 use crate::probe::origins::{KeepStacks, ScopeId};
 use crate::probe::prime::prime;
+use crate::probe::ptys;
 use crate::runtime::{is_inside, park_on};
 use crate::settings::{Level, Settings};
 use parking_lot::Mutex;
@@ -189,6 +190,8 @@ impl LeakCheck {
         let mut after = None;
         let (mut diff, settled) = settle(within, || self.look(&before, level, &mut after)).await;
         diff.extend_registered(known);
+        let mut left: Vec<&mut Item> = diff.found.iter_mut().map(|found| &mut found.item).collect();
+        ptys::name_holders(&mut left);
         let mut report = report.judge(diff, settled, &required(settings));
         report.memory = before.resident().and_then(|then| Memory::since(then).ok());
         if let Some(memory) = report.memory.as_mut().filter(|_| report.verdict.is_failure()) {

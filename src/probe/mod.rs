@@ -13,5 +13,6 @@ pub(crate) mod item;
 pub(crate) mod memory;
 pub(crate) mod origins;
 pub(crate) mod prime;
+pub(crate) mod ptys;
 pub(crate) mod threads;
 pub(crate) mod waiting;

@@ -1,5 +1,8 @@
 //! Tests whose bodies run in a child process of their own, because what they do ends a process, or is the process's.
 
+// Each binary uses a part of this.
+#![allow(dead_code, reason = "shared by binaries that each need another part")]
+
 use std::process::{Command, ExitStatus, Stdio};
 
 /// Says that this process is the child in which a test's body runs.
