@@ -193,6 +193,7 @@ impl LeakCheck {
         let mut left: Vec<&mut Item> = diff.found.iter_mut().map(|found| &mut found.item).collect();
         ptys::name_holders(&mut left);
         let mut report = report.judge(diff, settled, &required(settings));
+        report.lasted = before.taken.elapsed();
         report.memory = before.resident().and_then(|then| Memory::since(then).ok());
         if let Some(memory) = report.memory.as_mut().filter(|_| report.verdict.is_failure()) {
             memory.private = private_bytes().ok();

@@ -6,7 +6,26 @@
 //!  LeakHunt = the same over many rounds: series ─► stats ─► verdict        for what one test does not show
 //! ```
 //!
-//! [`LeakCheck`] is what a test uses; the steps are for those who need another loop.
+//! [`LeakCheck`] is what a test uses; the steps are for those who need another loop:
+//!
+//! ```
+//! # #[cfg(target_os = "linux")] {
+//! use std::time::Duration;
+//! use termleash::leak::{Diff, Ignore, Kind, Level, Snapshot, prime, settle};
+//!
+//! prime();
+//! let before = Snapshot::capture(Level::Fail);
+//! let log = std::fs::File::open("/dev/null")?;
+//!
+//! let look = || Diff::between(&before, &Snapshot::capture(Level::Fail)).ignoring(&[Ignore::path("/dev/null")]);
+//! let (left, settled) = termleash::block_on(settle(Duration::from_secs(2), look));
+//! // The runtime that `block_on` makes is there while it looks, and the file is ignored.
+//! assert!(left.items().all(|item| item.kind != Kind::Device));
+//! println!("{} looks", settled.looks);
+//! # drop(log);
+//! # }
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 pub(crate) mod check;
 pub(crate) mod diff;

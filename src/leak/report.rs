@@ -11,6 +11,7 @@ use crate::probe::item::{Item, Resource};
 use crate::probe::memory::Memory;
 use crate::settings::Level;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,8 @@ pub struct LeakReport {
     pub ignored: Vec<Ignored>,
     /// How long it was waited, and how often looked.
     pub settled: Settled,
+    /// How long the baseline was ago at the end: nothing that was found is older.
+    pub lasted: Duration,
     /// How sure it is whose leaks these are.
     pub attribution: Attribution,
     /// How it has grown; `None` if that could not be measured, or nobody asked.
@@ -74,6 +77,7 @@ impl LeakReport {
             not_looked_at: Vec::new(),
             ignored: Vec::new(),
             settled: Settled::default(),
+            lasted: Duration::ZERO,
             attribution,
             memory: None,
         }

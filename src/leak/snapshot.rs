@@ -10,6 +10,7 @@ use crate::settings::Level;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::time::Instant;
 
 /// A listing takes a descriptor while it is read, which would be in the listing of another thread.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -19,6 +20,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// What could not be read is in it as such, and counts as unknown, never as nothing.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
+    pub(crate) taken: Instant,
     pub(crate) descriptors: Asked<Descriptors>,
     pub(crate) threads: Asked<Threads>,
     pub(crate) children: Asked<Children>,
@@ -50,6 +52,7 @@ impl Snapshot {
         let depth = if level == Level::Paranoid { Depth::Paranoid } else { Depth::Usual };
         let _alone = ONE_AT_A_TIME.lock();
         Self {
+            taken: Instant::now(),
             descriptors: ask(resources, Resource::Descriptors, || Descriptors::capture(depth)),
             threads: ask(resources, Resource::Threads, Threads::capture),
             children: ask(resources, Resource::Processes, Children::capture),
@@ -85,6 +88,7 @@ impl Snapshot {
     /// This one as the next baseline: what could not be looked at stays what it was `before`.
     pub(crate) fn after(self, before: &Self) -> Self {
         Self {
+            taken: self.taken,
             descriptors: newest(self.descriptors, &before.descriptors),
             threads: newest(self.threads, &before.threads),
             children: newest(self.children, &before.children),

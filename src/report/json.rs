@@ -1,7 +1,8 @@
 //! A report for programs: JSON with a version.
 
 use crate::error::{Error, Result};
-use crate::leak::LeakReport;
+use crate::leak::{HuntReport, LeakReport};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Grows with every change that a reader must know of. New fields and new values do not count.
@@ -17,8 +18,7 @@ struct Versioned<T> {
 impl LeakReport {
     /// The report as JSON, with its format's `version`, which is 1.
     pub fn to_json(&self) -> String {
-        let versioned = Versioned { version: VERSION, content: self };
-        serde_json::to_string_pretty(&versioned).expect("plain data always has a JSON form")
+        write(self)
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote.
@@ -27,19 +27,44 @@ impl LeakReport {
     ///
     /// If it is no such JSON, or of a later version.
     pub fn from_json(text: &str) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
-        let malformed = |cause: serde_json::Error| Error::invalid(format!("this is no leak report in JSON: {cause}"));
-        let Version { version } = serde_json::from_str(text).map_err(malformed)?;
-        if version != VERSION {
-            return Err(Error::invalid(format!(
-                "this leak report has version {version}, and this version of termleash reads {VERSION}: use the termleash \
-                 that wrote it"
-            )));
-        }
-        let versioned: Versioned<Self> = serde_json::from_str(text).map_err(malformed)?;
-        Ok(versioned.content)
+        read(text, "leak report")
     }
+}
+
+impl HuntReport {
+    /// The report as JSON, with its format's `version`, which is 1.
+    pub fn to_json(&self) -> String {
+        write(self)
+    }
+
+    /// Reads what [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    ///
+    /// If it is no such JSON, or of a later version.
+    pub fn from_json(text: &str) -> Result<Self> {
+        read(text, "report of a leak hunt")
+    }
+}
+
+fn write<T: Serialize>(content: &T) -> String {
+    let versioned = Versioned { version: VERSION, content };
+    serde_json::to_string_pretty(&versioned).expect("plain data always has a JSON form")
+}
+
+fn read<T: DeserializeOwned>(text: &str, what: &str) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let malformed = |cause: serde_json::Error| Error::invalid(format!("this is no {what} in JSON: {cause}"));
+    let Version { version } = serde_json::from_str(text).map_err(malformed)?;
+    if version != VERSION {
+        return Err(Error::invalid(format!(
+            "this {what} has version {version}, and this version of termleash reads {VERSION}: use the termleash that \
+             wrote it"
+        )));
+    }
+    let versioned: Versioned<T> = serde_json::from_str(text).map_err(malformed)?;
+    Ok(versioned.content)
 }

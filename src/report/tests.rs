@@ -37,6 +37,7 @@ fn report(verdict: Verdict, findings: Vec<Finding>) -> LeakReport {
         verdict,
         findings,
         settled: settled(43),
+        lasted: Duration::from_millis(3260),
         memory: Some(Memory { before: 12 << 20, after: 13 << 20, peak: 20 << 20, private: None }),
         ..LeakReport::of_nothing(None, Level::Fail, Attribution::Exact(Reason::Nextest))
     }
@@ -221,4 +222,5 @@ fn a_hunt_shows_each_series_as_a_line() {
         left: Some(report(Verdict::Leaked, vec![one(Verdict::Leaked, item(Kind::PtyMaster))])),
     };
     assert_snapshot!(report);
+    assert_eq!(HuntReport::from_json(&report.to_json()).unwrap(), report);
 }

@@ -59,7 +59,7 @@ fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Re
         1 => "looked once".to_owned(),
         looks => format!("looked {looks} times in {}", duration(report.settled.took)),
     };
-    writeln!(text, "{looks}; {}", report.attribution)
+    writeln!(text, "{looks}, {} after the baseline; {}", duration(report.lasted), report.attribution)
 }
 
 const REQUIRED: &str = "run it on Linux with /proc, or take it out of `TERMLEASH_REQUIRE`";
