@@ -2,6 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod checked;
 mod support;
 
 mod bad_input;

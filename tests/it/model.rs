@@ -1,5 +1,6 @@
 //! A helper against the simplest model of one, for random sequences and from eight tasks at once.
 
+use crate::checked::checked_blocking;
 use crate::support::eventually;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -192,6 +193,10 @@ impl<B: World> Model<B> {
     }
 }
 
+fn config(cases: u32) -> Config {
+    Config { cases, failure_persistence: None, ..Config::default() }
+}
+
 fn play<B: World>(backend: B, steps: &[Step]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -204,22 +209,18 @@ fn play<B: World>(backend: B, steps: &[Step]) {
     });
 }
 
-proptest! {
-    #![proptest_config(Config { cases: 64, failure_persistence: None, ..Config::default() })]
-
-    #[test]
-    fn a_helper_does_what_the_model_does(steps in vec(step(), 1..30)) {
-        play(FakeBackend::new(), &steps);
-    }
+#[test]
+fn a_helper_does_what_the_model_does() {
+    checked_blocking(|| {
+        proptest!(config(64), |(steps in vec(step(), 1..30))| play(FakeBackend::new(), &steps));
+    });
 }
 
-proptest! {
-    #![proptest_config(Config { cases: 6, failure_persistence: None, ..Config::default() })]
-
-    #[test]
-    fn a_helper_does_what_the_model_does_on_real_ptys(steps in vec(step(), 1..20)) {
-        play(PtyBackend::new(), &steps);
-    }
+#[test]
+fn a_helper_does_what_the_model_does_on_real_ptys() {
+    checked_blocking(|| {
+        proptest!(config(6), |(steps in vec(step(), 1..20))| play(PtyBackend::new(), &steps));
+    });
 }
 
 /// Eight tasks at once, each with random steps of its own: whatever they do to each other, at the end nothing of ours
@@ -293,20 +294,16 @@ fn play_with_eight<B: World>(backend: B, steps: Vec<Vec<Step>>) {
     runtime.block_on(eight_tasks(backend, steps));
 }
 
-proptest! {
-    #![proptest_config(Config { cases: 48, failure_persistence: None, ..Config::default() })]
-
-    #[test]
-    fn eight_tasks_share_a_helper(steps in eight()) {
-        play_with_eight(FakeBackend::new(), steps);
-    }
+#[test]
+fn eight_tasks_share_a_helper() {
+    checked_blocking(|| {
+        proptest!(config(48), |(steps in eight())| play_with_eight(FakeBackend::new(), steps));
+    });
 }
 
-proptest! {
-    #![proptest_config(Config { cases: 4, failure_persistence: None, ..Config::default() })]
-
-    #[test]
-    fn eight_tasks_share_a_helper_on_real_ptys(steps in eight()) {
-        play_with_eight(PtyBackend::new(), steps);
-    }
+#[test]
+fn eight_tasks_share_a_helper_on_real_ptys() {
+    checked_blocking(|| {
+        proptest!(config(4), |(steps in eight())| play_with_eight(PtyBackend::new(), steps));
+    });
 }

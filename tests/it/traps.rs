@@ -1,5 +1,6 @@
 //! What makes clean-up of terminal sessions wrong, one test for each; the names say what must not happen.
 
+use crate::checked::{checked, checked_on};
 use crate::support::{Stranger, eventually, helper, lives, pid_in};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -18,139 +19,156 @@ fn sleeping() -> SessionSpec {
 }
 
 /// Opening a pty and setting close-on-exec afterwards lets whatever starts in between inherit it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn programs_that_others_start_meanwhile_inherit_no_terminal_of_ours() {
-    let is_over = Arc::new(AtomicBool::new(false));
-    let until = Arc::clone(&is_over);
-    // `ls` lists the descriptors that it was started with, by a process that closes none.
-    let listing = std::thread::spawn(move || {
-        let mut inherited = Vec::new();
-        let mut runs = 0;
-        while !until.load(Ordering::Relaxed) || runs < 50 {
-            let output = Command::new("ls").args(["-l", "/proc/self/fd"]).stdin(Stdio::null()).output().unwrap();
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            inherited.extend(
-                text.lines().filter(|line| line.contains("ptmx") || line.contains("/dev/pts")).map(str::to_owned),
-            );
-            runs += 1;
+#[test]
+fn programs_that_others_start_meanwhile_inherit_no_terminal_of_ours() {
+    checked_on(2, async || {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&is_over);
+        // `ls` lists the descriptors that it was started with, by a process that closes none.
+        let listing = std::thread::spawn(move || {
+            let mut inherited = Vec::new();
+            let mut runs = 0;
+            while !until.load(Ordering::Relaxed) || runs < 50 {
+                let output = Command::new("ls").args(["-l", "/proc/self/fd"]).stdin(Stdio::null()).output().unwrap();
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                inherited.extend(
+                    text.lines().filter(|line| line.contains("ptmx") || line.contains("/dev/pts")).map(str::to_owned),
+                );
+                runs += 1;
+            }
+            inherited
+        });
+        let helper = helper();
+        for _ in 0..60 {
+            helper.create_tracked_session(sleeping()).await.unwrap().keep();
         }
-        inherited
+        is_over.store(true, Ordering::Relaxed);
+        let inherited = listing.join().unwrap();
+        helper.kill_tracked_sessions().await.unwrap();
+        assert_eq!(inherited, Vec::<String>::new());
     });
-    let helper = helper();
-    for _ in 0..60 {
-        helper.create_tracked_session(sleeping()).await.unwrap().keep();
-    }
-    is_over.store(true, Ordering::Relaxed);
-    let inherited = listing.join().unwrap();
-    helper.kill_tracked_sessions().await.unwrap();
-    assert_eq!(inherited, Vec::<String>::new());
 }
 
 /// A master is closed although a process that survives on purpose still holds the other end: no thread and no
 /// descriptor waits for an end-of-file that never comes.
-#[tokio::test]
-async fn a_terminal_is_closed_although_a_stranger_holds_its_other_end() {
-    let helper = helper();
-    let session = helper.create_tracked_session("sh").await.unwrap();
-    let tty = session.run("tty").await.unwrap().stdout().to_owned();
-    let mut stranger = Stranger::new(Command::new("sh").args(["-c", &format!("exec sleep 1000 3<{tty}")]));
-    let holds = format!("/proc/{}/fd/3", stranger.pid());
-    eventually("the stranger's open", || std::fs::read_link(&holds).is_ok_and(|at| at.to_str() == Some(&tty))).await;
-    let ours = || {
-        let links = std::fs::read_dir("/proc/self/fdinfo")
-            .unwrap()
-            .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
-        let index = format!("tty-index:\t{}\n", tty.rsplit('/').next().unwrap());
-        links.filter(|info| info.contains(&index)).count()
-    };
-    assert_eq!(ours(), 1);
+#[test]
+fn a_terminal_is_closed_although_a_stranger_holds_its_other_end() {
+    checked(async || {
+        let helper = helper();
+        let session = helper.create_tracked_session("sh").await.unwrap();
+        let tty = session.run("tty").await.unwrap().stdout().to_owned();
+        let mut stranger = Stranger::new(Command::new("sh").args(["-c", &format!("exec sleep 1000 3<{tty}")]));
+        let holds = format!("/proc/{}/fd/3", stranger.pid());
+        eventually("the stranger's open", || std::fs::read_link(&holds).is_ok_and(|at| at.to_str() == Some(&tty)))
+            .await;
+        let ours = || {
+            let links = std::fs::read_dir("/proc/self/fdinfo")
+                .unwrap()
+                .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
+            let index = format!("tty-index:\t{}\n", tty.rsplit('/').next().unwrap());
+            links.filter(|info| info.contains(&index)).count()
+        };
+        assert_eq!(ours(), 1);
 
-    let outcome = session.close().await.unwrap();
-    assert_eq!(ours(), 0);
-    // Anybody may open a terminal: the holder is named, and lives.
-    let suspect = outcome.suspects().iter().find(|suspect| suspect.process.identity.pid() == stranger.pid());
-    assert_eq!(suspect.map(|suspect| suspect.why), Some(Refusal::HoldsTerminal), "{outcome}");
-    assert!(stranger.is_alive() && outcome.is_proven());
+        let outcome = session.close().await.unwrap();
+        assert_eq!(ours(), 0);
+        // Anybody may open a terminal: the holder is named, and lives.
+        let suspect = outcome.suspects().iter().find(|suspect| suspect.process.identity.pid() == stranger.pid());
+        assert_eq!(suspect.map(|suspect| suspect.why), Some(Refusal::HoldsTerminal), "{outcome}");
+        assert!(stranger.is_alive() && outcome.is_proven());
+    });
 }
 
 /// PDEATHSIG fires when the *thread* that spawned ends; test threads and blocking threads are short-lived.
-#[tokio::test]
-async fn a_session_outlives_the_thread_that_created_it() {
-    let helper = helper();
-    let of_thread = helper.clone();
-    let session =
-        std::thread::spawn(move || of_thread.blocking().create_tracked_session("sh").unwrap().keep()).join().unwrap();
-    assert_eq!(session.run("echo alive").await.unwrap().stdout(), "alive");
-    helper.kill_tracked_sessions().await.unwrap();
-    assert_eq!(session.wait_for_exit().await.unwrap().signal(), Some(1));
+#[test]
+fn a_session_outlives_the_thread_that_created_it() {
+    checked(async || {
+        let helper = helper();
+        let of_thread = helper.clone();
+        let session = std::thread::spawn(move || of_thread.blocking().create_tracked_session("sh").unwrap().keep())
+            .join()
+            .unwrap();
+        assert_eq!(session.run("echo alive").await.unwrap().stdout(), "alive");
+        helper.kill_tracked_sessions().await.unwrap();
+        assert_eq!(session.wait_for_exit().await.unwrap().signal(), Some(1));
+    });
 }
 
 /// The cookie alone is not enough to look for: `env -i` drops it, and the kernel session stays.
-#[tokio::test]
-async fn a_child_without_the_cookie_is_found_by_the_leaders_kernel_session() {
-    let helper = helper();
-    let session = helper.create_tracked_session("sh").await.unwrap();
-    let script = "trap '' HUP; env -i sleep 1000 >/dev/null </dev/null 2>&1 & echo $!";
-    let child = ProcessHandle::open(pid_in(session.run(script).await.unwrap().stdout())).unwrap();
-    let environ = format!("/proc/{}/environ", child.pid());
-    eventually("its exec", || std::fs::read(&environ).unwrap().is_empty()).await;
-    let outcome = session.close().await.unwrap();
-    assert!(!child.is_alive(), "{outcome}");
+#[test]
+fn a_child_without_the_cookie_is_found_by_the_leaders_kernel_session() {
+    checked(async || {
+        let helper = helper();
+        let session = helper.create_tracked_session("sh").await.unwrap();
+        let script = "trap '' HUP; env -i sleep 1000 >/dev/null </dev/null 2>&1 & echo $!";
+        let child = ProcessHandle::open(pid_in(session.run(script).await.unwrap().stdout())).unwrap();
+        let environ = format!("/proc/{}/environ", child.pid());
+        eventually("its exec", || std::fs::read(&environ).unwrap().is_empty()).await;
+        let outcome = session.close().await.unwrap();
+        assert!(!child.is_alive(), "{outcome}");
+    });
 }
 
 /// After SIGKILL a process on a busy machine waits for its turn to die: whoever looks at once sees it alive.
-#[tokio::test]
-async fn a_kill_waits_for_the_death_on_a_busy_machine_and_never_calls_it_survived() {
-    let is_over = Arc::new(AtomicBool::new(false));
-    let busy: Vec<_> = (0..4)
-        .map(|_| {
-            let is_over = Arc::clone(&is_over);
-            std::thread::spawn(move || {
-                while !is_over.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
+#[test]
+fn a_kill_waits_for_the_death_on_a_busy_machine_and_never_calls_it_survived() {
+    checked(async || {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let busy: Vec<_> = (0..4)
+            .map(|_| {
+                let is_over = Arc::clone(&is_over);
+                std::thread::spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                })
             })
-        })
-        .collect();
-    let helper = helper().with_policy(KillPolicy::default().grace(Duration::ZERO));
-    for _ in 0..5 {
-        for _ in 0..20 {
-            helper.create_tracked_session(sleeping()).await.unwrap().keep();
+            .collect();
+        let helper = helper().with_policy(KillPolicy::default().grace(Duration::ZERO));
+        for _ in 0..5 {
+            for _ in 0..20 {
+                helper.create_tracked_session(sleeping()).await.unwrap().keep();
+            }
+            let report = helper.kill_tracked_sessions().await.unwrap();
+            assert!(report.is_proven() && helper.survivors().unwrap().is_empty());
         }
-        let report = helper.kill_tracked_sessions().await.unwrap();
-        assert!(report.is_proven() && helper.survivors().unwrap().is_empty());
-    }
-    is_over.store(true, Ordering::Relaxed);
-    busy.into_iter().for_each(|thread| thread.join().unwrap());
+        is_over.store(true, Ordering::Relaxed);
+        busy.into_iter().for_each(|thread| thread.join().unwrap());
+    });
 }
 
 /// An interactive shell ignores TERM; the hang-up ends it at once.
-#[tokio::test]
-async fn an_interactive_shell_is_ended_by_the_hang_up_and_not_after_the_grace() {
-    let grace = Duration::from_secs(60);
-    let helper = helper().with_policy(KillPolicy::default().grace(grace));
-    let session = helper.create_tracked_session(SessionSpec::new("bash").args(["--norc", "-i"])).await.unwrap();
-    session.run("true").await.unwrap();
-    let outcome = session.close().await.unwrap();
-    assert_eq!(outcome.exit(), Some(ExitStatus::Signaled { signal: 1, core_dumped: false }));
-    assert!(outcome.steps().iter().all(|step| step.action == KillAction::HungUp), "{:?}", outcome.steps());
-    assert!(outcome.took() < grace / 2);
+#[test]
+fn an_interactive_shell_is_ended_by_the_hang_up_and_not_after_the_grace() {
+    checked(async || {
+        let grace = Duration::from_secs(60);
+        let helper = helper().with_policy(KillPolicy::default().grace(grace));
+        let session = helper.create_tracked_session(SessionSpec::new("bash").args(["--norc", "-i"])).await.unwrap();
+        session.run("true").await.unwrap();
+        let outcome = session.close().await.unwrap();
+        assert_eq!(outcome.exit(), Some(ExitStatus::Signaled { signal: 1, core_dumped: false }));
+        assert!(outcome.steps().iter().all(|step| step.action == KillAction::HungUp), "{:?}", outcome.steps());
+        assert!(outcome.took() < grace / 2);
+    });
 }
 
 /// A stopped process holds HUP and TERM back until it continues.
-#[tokio::test]
-async fn a_stopped_session_is_continued_so_that_the_hang_up_reaches_it() {
-    let grace = Duration::from_secs(60);
-    let helper = helper().with_policy(KillPolicy::default().grace(grace));
-    let session = helper.create_tracked_session(sleeping()).await.unwrap();
-    let pid = session.leader_pid().unwrap();
-    assert!(Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());
-    let state =
-        || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().rsplit(") ").next().unwrap().starts_with('T');
-    eventually("its stop", state).await;
-    let outcome = session.close().await.unwrap();
-    assert_eq!(outcome.exit().and_then(ExitStatus::signal), Some(1));
-    assert!(outcome.took() < grace / 2 && !lives(pid));
+#[test]
+fn a_stopped_session_is_continued_so_that_the_hang_up_reaches_it() {
+    checked(async || {
+        let grace = Duration::from_secs(60);
+        let helper = helper().with_policy(KillPolicy::default().grace(grace));
+        let session = helper.create_tracked_session(sleeping()).await.unwrap();
+        let pid = session.leader_pid().unwrap();
+        assert!(Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());
+        let state = || {
+            std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().rsplit(") ").next().unwrap().starts_with('T')
+        };
+        eventually("its stop", state).await;
+        let outcome = session.close().await.unwrap();
+        assert_eq!(outcome.exit().and_then(ExitStatus::signal), Some(1));
+        assert!(outcome.took() < grace / 2 && !lives(pid));
+    });
 }
 
 /// A server that does not call setsid: its session's processes are in the developer's own kernel session, together
@@ -181,14 +199,16 @@ impl SessionBackend for WithoutSetsid {
     }
 }
 
-#[tokio::test]
-async fn a_server_that_does_not_call_setsid_does_not_make_our_own_kernel_session_a_mark() {
-    let mut beside = Stranger::sleeping();
-    let helper = SessionTestHelper::new(WithoutSetsid(parking_lot::Mutex::default()));
-    let session = helper.create_tracked_session("sleep").await.unwrap();
-    let leader = session.leader().expect("it carries the cookie").clone();
-    let outcome = session.close().await.unwrap();
-    assert!(!leader.is_alive(), "{outcome}");
-    assert!(beside.is_alive(), "a process in our own kernel session was killed");
-    assert_eq!(outcome.suspects(), []);
+#[test]
+fn a_server_that_does_not_call_setsid_does_not_make_our_own_kernel_session_a_mark() {
+    checked(async || {
+        let mut beside = Stranger::sleeping();
+        let helper = SessionTestHelper::new(WithoutSetsid(parking_lot::Mutex::default()));
+        let session = helper.create_tracked_session("sleep").await.unwrap();
+        let leader = session.leader().expect("it carries the cookie").clone();
+        let outcome = session.close().await.unwrap();
+        assert!(!leader.is_alive(), "{outcome}");
+        assert!(beside.is_alive(), "a process in our own kernel session was killed");
+        assert_eq!(outcome.suspects(), []);
+    });
 }
