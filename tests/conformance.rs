@@ -1,5 +1,11 @@
 //! The conformance kit finds each way in which a backend can break the contract, and no fault in one that keeps it.
 
+#[path = "it/checked.rs"]
+mod checked;
+#[path = "conformance/odd.rs"]
+mod odd;
+
+use checked::checked_blocking;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use termleash::process::ExitStatus;
@@ -49,134 +55,150 @@ fn why<'a>(conformance: &'a Conformance, name: &str) -> &'a str {
 
 #[test]
 fn a_backend_without_faults_passes() {
-    let fake = FakeBackend::new();
-    let conformance = check(fake.clone());
-    conformance.assert_ok();
-    let skipped = conformance.checks().iter().filter(|check| matches!(check.outcome(), Outcome::Skipped { .. }));
-    assert_eq!(names(skipped), ["leader", "cookie", "slow death"], "{conformance}");
-    assert!(fake.sessions().is_empty());
+    checked_blocking(|| {
+        let fake = FakeBackend::new();
+        let conformance = check(fake.clone());
+        conformance.assert_ok();
+        let skipped = conformance.checks().iter().filter(|check| matches!(check.outcome(), Outcome::Skipped { .. }));
+        assert_eq!(names(skipped), ["leader", "cookie", "slow death"], "{conformance}");
+        assert!(fake.sessions().is_empty());
+    });
 }
 
 #[test]
 fn a_slow_backend_passes() {
-    let pause = Duration::from_millis(5);
-    let methods = [Method::Create, Method::Kill, Method::State, Method::Discard, Method::List];
-    let fake = methods.into_iter().fold(FakeBackend::new(), |fake, method| fake.fault(Fault::Slow(method, pause)));
-    let fake = fake.fault(Fault::DiesLate(Duration::from_millis(50)));
-    check(fake.clone()).assert_ok();
-    assert!(fake.sessions().is_empty());
+    checked_blocking(|| {
+        let pause = Duration::from_millis(5);
+        let methods = [Method::Create, Method::Kill, Method::State, Method::Discard, Method::List];
+        let fake = methods.into_iter().fold(FakeBackend::new(), |fake, method| fake.fault(Fault::Slow(method, pause)));
+        let fake = fake.fault(Fault::DiesLate(Duration::from_millis(50)));
+        check(fake.clone()).assert_ok();
+        assert!(fake.sessions().is_empty());
+    });
 }
 
 #[test]
 fn each_broken_rule_is_found_without_knowing_a_leader() {
-    let cases = [
-        (Fault::Fails(Method::Create), "create"),
-        (Fault::FailsFirst(Method::Create, 1), "create"),
-        (Fault::LosesAnswer, "create"),
-        (Fault::AnswersOtherId, "state of a live session"),
-        (Fault::Fails(Method::State), "state of a live session"),
-        (Fault::FailsFirst(Method::State, 1), "state of a live session"),
-        (Fault::ListsNothing, "list"),
-        (Fault::Fails(Method::List), "list"),
-        (Fault::Fails(Method::Kill), "kill"),
-        (Fault::FailsFirst(Method::Kill, 1), "kill"),
-        (Fault::IgnoresKill, "death"),
-        (Fault::StaysRunning, "natural exit"),
-        (Fault::KillsNewest, "kill twice"),
-        (Fault::KillsNewest, "unknown id"),
-        (Fault::KillsByPrefix, "prefix of another id"),
-        (Fault::KillsByPattern, "hostile ids"),
-        (Fault::ReusesLiveId, "distinct ids"),
-        (Fault::ReusesDeadId, "distinct ids"),
-        (Fault::Fails(Method::Discard), "discard_record"),
-        (Fault::DiscardsAll, "discard_record"),
-    ];
-    each(cases, |(fault, expected)| drop(fails(&FakeBackend::new().fault(fault), expected)));
+    checked_blocking(|| {
+        let cases = [
+            (Fault::Fails(Method::Create), "create"),
+            (Fault::FailsFirst(Method::Create, 1), "create"),
+            (Fault::LosesAnswer, "create"),
+            (Fault::AnswersOtherId, "state of a live session"),
+            (Fault::Fails(Method::State), "state of a live session"),
+            (Fault::FailsFirst(Method::State, 1), "state of a live session"),
+            (Fault::ListsNothing, "list"),
+            (Fault::Fails(Method::List), "list"),
+            (Fault::Fails(Method::Kill), "kill"),
+            (Fault::FailsFirst(Method::Kill, 1), "kill"),
+            (Fault::IgnoresKill, "death"),
+            (Fault::StaysRunning, "natural exit"),
+            (Fault::KillsNewest, "kill twice"),
+            (Fault::KillsNewest, "unknown id"),
+            (Fault::KillsByPrefix, "prefix of another id"),
+            (Fault::KillsByPattern, "hostile ids"),
+            (Fault::ReusesLiveId, "distinct ids"),
+            (Fault::ReusesDeadId, "distinct ids"),
+            (Fault::Fails(Method::Discard), "discard_record"),
+            (Fault::DiscardsAll, "discard_record"),
+        ];
+        each(cases, |(fault, expected)| drop(fails(&FakeBackend::new().fault(fault), expected)));
+    });
 }
 
 #[test]
 fn a_backend_that_hangs_is_a_failure_and_costs_one_deadline_for_each_method() {
-    let cases = [
-        (Fault::Hangs(Method::Create), "create"),
-        (Fault::Hangs(Method::State), "state of a live session"),
-        (Fault::Hangs(Method::List), "list"),
-        (Fault::Hangs(Method::Kill), "kill"),
-        (Fault::HangsOnDead, "kill twice"),
-        (Fault::Hangs(Method::Discard), "discard_record"),
-    ];
-    each(cases, |(fault, expected)| {
-        let start = Instant::now();
-        let conformance = fails(&FakeBackend::new().fault(fault), expected);
-        assert!(why(&conformance, expected).contains("not answered within 1s"), "{conformance}");
-        assert!(start.elapsed() < 5 * LIMIT, "{:?}\n{conformance}", start.elapsed());
+    checked_blocking(|| {
+        let cases = [
+            (Fault::Hangs(Method::Create), "create"),
+            (Fault::Hangs(Method::State), "state of a live session"),
+            (Fault::Hangs(Method::List), "list"),
+            (Fault::Hangs(Method::Kill), "kill"),
+            (Fault::HangsOnDead, "kill twice"),
+            (Fault::Hangs(Method::Discard), "discard_record"),
+        ];
+        each(cases, |(fault, expected)| {
+            let start = Instant::now();
+            let conformance = fails(&FakeBackend::new().fault(fault), expected);
+            assert!(why(&conformance, expected).contains("not answered within 1s"), "{conformance}");
+            assert!(start.elapsed() < 5 * LIMIT, "{:?}\n{conformance}", start.elapsed());
+        });
     });
 }
 
 #[test]
 fn what_cannot_be_ended_is_named() {
-    let cases = [
-        (Fault::IgnoresKill, "`fake-1` still runs"),
-        (Fault::Hangs(Method::Kill), "`fake-2` still runs"),
-        (Fault::AnswersOtherId, "`other-1` may still run: the backend did not know it"),
-        (Fault::Hangs(Method::State), "`fake-1` may still run: its state cannot be asked for"),
-    ];
-    each(cases, |(fault, expected)| {
-        let fake = FakeBackend::new().fault(fault);
-        let conformance = fails(&fake, "clean-up");
-        assert!(why(&conformance, "clean-up").contains(expected), "{conformance}");
+    checked_blocking(|| {
+        let cases = [
+            (Fault::IgnoresKill, "`fake-1` still runs"),
+            (Fault::Hangs(Method::Kill), "`fake-2` still runs"),
+            (Fault::AnswersOtherId, "`other-1` may still run: the backend did not know it"),
+            (Fault::Hangs(Method::State), "`fake-1` may still run: its state cannot be asked for"),
+        ];
+        each(cases, |(fault, expected)| {
+            let fake = FakeBackend::new().fault(fault);
+            let conformance = fails(&fake, "clean-up");
+            assert!(why(&conformance, "clean-up").contains(expected), "{conformance}");
+        });
     });
 }
 
 #[test]
 fn a_backend_that_panics_is_a_failure() {
-    struct Panics(FakeBackend, AtomicUsize);
+    checked_blocking(|| {
+        struct Panics(FakeBackend, AtomicUsize);
 
-    impl SessionBackend for Panics {
-        async fn create(&self, spec: &SessionSpec) -> Result<Created, BoxError> {
-            self.0.create(spec).await
+        impl SessionBackend for Panics {
+            async fn create(&self, spec: &SessionSpec) -> Result<Created, BoxError> {
+                self.0.create(spec).await
+            }
+
+            async fn kill(&self, id: &SessionId) -> Result<(), BoxError> {
+                assert!(self.1.fetch_add(1, Ordering::Relaxed) > 0, "no route to the server");
+                self.0.kill(id).await
+            }
+
+            async fn state(&self, id: &SessionId) -> Result<SessionState, BoxError> {
+                self.0.state(id).await
+            }
         }
 
-        async fn kill(&self, id: &SessionId) -> Result<(), BoxError> {
-            assert!(self.1.fetch_add(1, Ordering::Relaxed) > 0, "no route to the server");
-            self.0.kill(id).await
-        }
-
-        async fn state(&self, id: &SessionId) -> Result<SessionState, BoxError> {
-            self.0.state(id).await
-        }
-    }
-
-    let fake = FakeBackend::new();
-    let conformance = check(Panics(fake.clone(), AtomicUsize::new(0)));
-    assert_eq!(names(conformance.failures()), ["kill"], "{conformance}");
-    assert!(why(&conformance, "kill").contains("panicked: no route to the server"), "{conformance}");
-    assert!(why(&conformance, "list").contains("cannot list"));
-    assert!(fake.sessions().is_empty());
+        let fake = FakeBackend::new();
+        let conformance = check(Panics(fake.clone(), AtomicUsize::new(0)));
+        assert_eq!(names(conformance.failures()), ["kill"], "{conformance}");
+        assert!(why(&conformance, "kill").contains("panicked: no route to the server"), "{conformance}");
+        assert!(why(&conformance, "list").contains("cannot list"));
+        assert!(fake.sessions().is_empty());
+    });
 }
 
 #[test]
 fn a_check_that_is_given_up_cleans_up_behind_itself() {
-    let fake = FakeBackend::new().fault(Fault::Slow(Method::List, Duration::from_secs(5)));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(async {
-        let check = tokio::spawn(check_backend(fake.clone()));
-        while fake.sessions().len() < 2 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+    checked_blocking(|| {
+        let fake = FakeBackend::new().fault(Fault::Slow(Method::List, Duration::from_secs(5)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let check = tokio::spawn(check_backend(fake.clone()));
+            while fake.sessions().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            check.abort();
+            assert!(check.await.unwrap_err().is_cancelled());
+        });
+        let start = Instant::now();
+        while !fake.sessions().is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(10), "{:?} are left", fake.sessions());
+            std::thread::sleep(Duration::from_millis(1));
         }
-        check.abort();
-        assert!(check.await.unwrap_err().is_cancelled());
     });
-    let start = Instant::now();
-    while !fake.sessions().is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(10), "{:?} are left", fake.sessions());
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]
 #[should_panic(expected = "FAILED   kill  ")]
 fn the_asserting_form_shows_the_table() {
-    check(FakeBackend::new().fault(Fault::Fails(Method::Kill))).assert_ok();
+    checked_blocking(|| {
+        check(FakeBackend::new().fault(Fault::Fails(Method::Kill))).assert_ok();
+    });
 }
 
 #[cfg(target_os = "linux")]
@@ -191,279 +213,101 @@ mod with_processes {
 
     #[test]
     fn a_backend_without_faults_passes_every_check() {
-        let fake = fake();
-        let conformance = check(fake.clone());
-        let outcomes = conformance.checks().iter().map(Check::outcome);
-        assert!(outcomes.into_iter().all(|outcome| *outcome == Outcome::Passed), "{conformance}");
-        assert!(fake.sessions().is_empty());
+        checked_blocking(|| {
+            let fake = fake();
+            let conformance = check(fake.clone());
+            let outcomes = conformance.checks().iter().map(Check::outcome);
+            assert!(outcomes.into_iter().all(|outcome| *outcome == Outcome::Passed), "{conformance}");
+            assert!(fake.sessions().is_empty());
+        });
     }
 
     #[test]
     fn a_slow_death_passes() {
-        check(fake().fault(Fault::DiesLate(Duration::from_millis(100)))).assert_ok();
-        // Said to be dead a little before it is, as a server's record often is.
-        check(fake().fault(Fault::SaysKilled).fault(Fault::DiesLate(Duration::from_millis(50)))).assert_ok();
+        checked_blocking(|| {
+            check(fake().fault(Fault::DiesLate(Duration::from_millis(100)))).assert_ok();
+            // Said to be dead a little before it is, as a server's record often is.
+            check(fake().fault(Fault::SaysKilled).fault(Fault::DiesLate(Duration::from_millis(50)))).assert_ok();
+        });
     }
 
     #[test]
     fn a_word_is_compared_with_the_process() {
-        let cases = [
-            (Fault::SaysKilled, "death"),
-            (Fault::SaysKilled, "state after death"),
-            (Fault::SaysKilled, "slow death"),
-            (Fault::Forgets, "death"),
-            (Fault::Forgets, "state after death"),
-            (Fault::IgnoresKill, "death"),
-            (Fault::StaysRunning, "state after death"),
-            (Fault::NamesLeader(std::process::id()), "leader"),
-            (Fault::NamesLeader(1), "leader"),
-            (Fault::AnswersOtherId, "state of a live session"),
-            (Fault::ReusesLiveId, "distinct ids"),
-            (Fault::KillsByPrefix, "prefix of another id"),
-            (Fault::KillsByPattern, "hostile ids"),
-            (Fault::KillsNewest, "kill twice"),
-        ];
-        each(cases, |(fault, expected)| {
-            let fake = fake().fault(fault.clone());
-            drop(fails(&fake, expected));
-            // Whatever the backend says and does: by its process, and the cookie that this carries, each is ended.
-            assert!(fake.sessions().is_empty(), "{fault:?} left {:?}", fake.sessions());
+        checked_blocking(|| {
+            let cases = [
+                (Fault::SaysKilled, "death"),
+                (Fault::SaysKilled, "state after death"),
+                (Fault::SaysKilled, "slow death"),
+                (Fault::Forgets, "death"),
+                (Fault::Forgets, "state after death"),
+                (Fault::IgnoresKill, "death"),
+                (Fault::StaysRunning, "state after death"),
+                (Fault::NamesLeader(std::process::id()), "leader"),
+                (Fault::NamesLeader(1), "leader"),
+                (Fault::AnswersOtherId, "state of a live session"),
+                (Fault::ReusesLiveId, "distinct ids"),
+                (Fault::KillsByPrefix, "prefix of another id"),
+                (Fault::KillsByPattern, "hostile ids"),
+                (Fault::KillsNewest, "kill twice"),
+            ];
+            each(cases, |(fault, expected)| {
+                let fake = fake().fault(fault.clone());
+                drop(fails(&fake, expected));
+                // Whatever the backend says and does: by its process, and the cookie that this carries, each is ended.
+                assert!(fake.sessions().is_empty(), "{fault:?} left {:?}", fake.sessions());
+            });
         });
     }
 
     #[test]
     fn sessions_without_an_answer_are_ended_by_their_cookie() {
-        let late = Fault::BornLate(Duration::from_millis(50));
-        each([late, Fault::LosesAnswer, Fault::Hangs(Method::Kill), Fault::Hangs(Method::State)], |fault| {
-            let fake = fake().fault(fault.clone());
-            assert!(!check(fake.clone()).is_ok());
-            assert!(fake.sessions().is_empty(), "{fault:?} left {:?}", fake.sessions());
+        checked_blocking(|| {
+            let late = Fault::BornLate(Duration::from_millis(50));
+            each([late, Fault::LosesAnswer, Fault::Hangs(Method::Kill), Fault::Hangs(Method::State)], |fault| {
+                let fake = fake().fault(fault.clone());
+                assert!(!check(fake.clone()).is_ok());
+                assert!(fake.sessions().is_empty(), "{fault:?} left {:?}", fake.sessions());
+            });
         });
     }
 
     #[test]
     fn a_server_that_drops_the_environment_is_no_failure() {
-        let conformance = check(fake().fault(Fault::LosesCookie));
-        conformance.assert_ok();
-        assert!(why(&conformance, "cookie").contains("does not pass the environment on"), "{conformance}");
+        checked_blocking(|| {
+            let conformance = check(fake().fault(Fault::LosesCookie));
+            conformance.assert_ok();
+            assert!(why(&conformance, "cookie").contains("does not pass the environment on"), "{conformance}");
+        });
     }
 
     #[test]
     fn a_stranger_on_the_same_server_is_left_alone() {
-        let fake = fake();
-        let strangers = ["fake-", "fake-2x", "fake-20", "all", "*", "fake"].map(|id| fake.spawn_bystander(id).unwrap());
-        check(fake.clone()).assert_ok();
-        assert_eq!(fake.sessions(), strangers);
-        let leader = ProcessHandle::open(fake.leader(&strangers[0]).unwrap()).unwrap();
-        drop(fake);
-        assert!(!leader.is_alive());
+        checked_blocking(|| {
+            let fake = fake();
+            let strangers =
+                ["fake-", "fake-2x", "fake-20", "all", "*", "fake"].map(|id| fake.spawn_bystander(id).unwrap());
+            check(fake.clone()).assert_ok();
+            assert_eq!(fake.sessions(), strangers);
+            let leader = ProcessHandle::open(fake.leader(&strangers[0]).unwrap()).unwrap();
+            drop(fake);
+            assert!(!leader.is_alive());
+        });
     }
 
     #[test]
     fn our_own_backend_passes_every_check() {
-        let conformance = block_on(check_backend(PtyBackend::new())).unwrap();
-        assert!(conformance.checks().iter().all(|check| *check.outcome() == Outcome::Passed), "{conformance}");
+        checked_blocking(|| {
+            let conformance = block_on(check_backend(PtyBackend::new())).unwrap();
+            assert!(conformance.checks().iter().all(|check| *check.outcome() == Outcome::Passed), "{conformance}");
+        });
     }
 
     #[cfg(feature = "pty")]
     #[test]
     fn the_native_system_of_portable_pty_passes() {
-        let backend = PtyBackend::with_system(Box::new(portable_pty::NativePtySystem::default()));
-        block_on(check_backend(backend)).unwrap().assert_ok();
+        checked_blocking(|| {
+            let backend = PtyBackend::with_system(Box::new(portable_pty::NativePtySystem::default()));
+            block_on(check_backend(backend)).unwrap().assert_ok();
+        });
     }
-}
-
-/// What no [`Fault`] does: a backend that breaks one rule where only one look can see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Odd {
-    No,
-    NamesOtherLeader,
-    NamesOtherServer,
-    KillsAnotherToo,
-    KillsAnotherInSilence,
-    KillsForUnheardOf,
-    KillsForIdsOfItsForm,
-    KillsWhatTheIdBeginsWith,
-    KillsLate,
-    KnowsUnheardOf,
-    KnowsByPrefix,
-    RunsOnceDiscarded,
-    DiscardEndsAnother,
-    SecondDiscardEndsAnother,
-    SaysOtherStatus,
-}
-
-/// It cannot list.
-struct OddBackend {
-    fake: FakeBackend,
-    odd: Odd,
-    said_to_run: parking_lot::Mutex<Vec<SessionId>>,
-    discarded: parking_lot::Mutex<Vec<SessionId>>,
-}
-
-impl OddBackend {
-    fn new(fake: &FakeBackend, odd: Odd) -> Self {
-        Self {
-            fake: fake.clone(),
-            odd,
-            said_to_run: parking_lot::Mutex::default(),
-            discarded: parking_lot::Mutex::default(),
-        }
-    }
-
-    fn end_newest_but(&self, id: &SessionId) -> Option<SessionId> {
-        let newest = self.fake.sessions().into_iter().rev().find(|other| other != id)?;
-        self.fake.exit(&newest, 0);
-        Some(newest)
-    }
-}
-
-impl SessionBackend for OddBackend {
-    async fn create(&self, spec: &SessionSpec) -> Result<Created, BoxError> {
-        self.fake.create(spec).await
-    }
-
-    async fn kill(&self, id: &SessionId) -> Result<(), BoxError> {
-        let living = self.fake.sessions();
-        let (is_unheard_of, text) = (id.as_str().starts_with("unknown-"), id.as_str());
-        let is_of_its_form = text.strip_prefix("fake-").is_some_and(|number| number.parse::<u64>().is_ok());
-        let begins_with = living.iter().find(|other| text.starts_with(other.as_str()) && id != *other);
-        match self.odd {
-            Odd::KillsAnotherToo if living.contains(id) => drop(self.end_newest_but(id)),
-            Odd::KillsAnotherInSilence if is_unheard_of => self.said_to_run.lock().extend(self.end_newest_but(id)),
-            Odd::KillsForUnheardOf if is_unheard_of => drop(self.end_newest_but(id)),
-            Odd::KillsForIdsOfItsForm if is_of_its_form && !living.contains(id) => drop(self.end_newest_but(id)),
-            Odd::KillsWhatTheIdBeginsWith => begins_with.into_iter().for_each(|other| self.fake.exit(other, 0)),
-            // The last one that is tried. A queue that its server works off in a while.
-            Odd::KillsLate if text == "0" => {
-                let (fake, newest) = (self.fake.clone(), living.last().cloned());
-                std::thread::spawn(move || {
-                    std::thread::sleep(Duration::from_millis(20));
-                    newest.into_iter().for_each(|newest| fake.exit(&newest, 0));
-                });
-            }
-            _ => {}
-        }
-        self.fake.kill(id).await
-    }
-
-    async fn state(&self, id: &SessionId) -> Result<SessionState, BoxError> {
-        let state = self.fake.state(id).await?;
-        let newest = || self.fake.sessions().into_iter().rev().find(|other| other.as_str().starts_with(id.as_str()));
-        Ok(match (self.odd, state) {
-            _ if self.said_to_run.lock().contains(id) => SessionState::running(),
-            (Odd::NamesOtherLeader, SessionState::Running(_)) => Running::new().with_leader(std::process::id()).into(),
-            (Odd::NamesOtherServer, SessionState::Running(_)) => Running::new().with_server(1).into(),
-            (Odd::KnowsUnheardOf, SessionState::Unknown) if id.as_str().starts_with("unknown-") => {
-                SessionState::Exited(None)
-            }
-            (Odd::KnowsByPrefix, SessionState::Unknown) => match newest() {
-                Some(known) => self.fake.state(&known).await?,
-                None => SessionState::Unknown,
-            },
-            (Odd::RunsOnceDiscarded, _) if self.discarded.lock().contains(id) => SessionState::running(),
-            (Odd::SaysOtherStatus, SessionState::Exited(Some(ExitStatus::Exited(status)))) => {
-                SessionState::Exited(Some(ExitStatus::Exited(status + 1)))
-            }
-            (_, state) => state,
-        })
-    }
-
-    async fn discard_record(&self, id: &SessionId) -> Result<(), BoxError> {
-        let is_second = self.discarded.lock().contains(id);
-        match self.odd {
-            Odd::DiscardEndsAnother if !is_second => drop(self.end_newest_but(id)),
-            Odd::SecondDiscardEndsAnother if is_second => drop(self.end_newest_but(id)),
-            _ => {}
-        }
-        self.discarded.lock().push(id.clone());
-        self.fake.discard_record(id).await
-    }
-}
-
-/// Each with the check that finds it, and what this says: another check may see the damage later.
-#[test]
-fn each_look_of_a_check_is_needed() {
-    let cases = [
-        (Odd::KillsAnotherToo, "death", "hit another session"),
-        (Odd::KillsForUnheardOf, "unknown id", "the kill of `unknown-"),
-        (Odd::KillsForIdsOfItsForm, "unknown id", "87654321`, which no session has, hit another session"),
-        (Odd::KnowsUnheardOf, "unknown id", "is said to have exited"),
-        (Odd::KillsWhatTheIdBeginsWith, "prefix of another id", "hit another session"),
-        (Odd::KillsLate, "hostile ids", "hit another session"),
-        (Odd::RunsOnceDiscarded, "discard_record", "is said to run again"),
-        (Odd::DiscardEndsAnother, "discard_record", "` hit another session"),
-        (Odd::SecondDiscardEndsAnother, "discard_record", "` twice hit another session"),
-        (Odd::SaysOtherStatus, "natural exit", "exited with status 7"),
-    ];
-    each(cases, |(odd, expected, says)| {
-        let conformance = check(OddBackend::new(&FakeBackend::new(), odd));
-        assert!(names(conformance.failures()).contains(&expected), "{odd:?} should fail `{expected}`:\n{conformance}");
-        assert!(why(&conformance, expected).contains(says), "{odd:?}: {says}\n{conformance}");
-    });
-    #[cfg(target_os = "linux")]
-    each(
-        [
-            (Odd::NamesOtherLeader, "state of a live session", "was created with the leader"),
-            (Odd::NamesOtherServer, "state of a live session", "was created by the server"),
-            (Odd::KillsAnotherInSilence, "unknown id", "is dead"),
-            (Odd::KnowsByPrefix, "prefix of another id", "is taken for"),
-        ],
-        |(odd, expected, says)| {
-            let conformance = check(OddBackend::new(&FakeBackend::new().with_processes(), odd));
-            assert!(
-                names(conformance.failures()).contains(&expected),
-                "{odd:?} should fail `{expected}`:\n{conformance}"
-            );
-            assert!(why(&conformance, expected).contains(says), "{odd:?}: {says}\n{conformance}");
-        },
-    );
-}
-
-/// Ids that it would try are a stranger's: where there is no list, the state says so.
-#[test]
-fn a_stranger_on_a_server_that_cannot_list_is_left_alone() {
-    let fake = FakeBackend::new();
-    let strangers = ["fake-", "fake-2x", "fake-20", "all", "*", "fake"].map(|id| fake.spawn_bystander(id).unwrap());
-    check(OddBackend::new(&fake, Odd::No)).assert_ok();
-    assert_eq!(fake.sessions(), strangers);
-}
-
-/// Each id begins with all older ones, as those of a server that counts in strokes: none of its own is tried.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_server_whose_ids_are_prefixes_of_each_other_passes() {
-    #[derive(Default)]
-    struct Strokes(FakeBackend, parking_lot::Mutex<Vec<SessionId>>);
-
-    impl Strokes {
-        fn inner(&self, id: &SessionId) -> Result<SessionId, BoxError> {
-            let all_strokes = id.as_str().bytes().all(|byte| byte == b'i');
-            let inner = self.1.lock().get(id.as_str().len() - 1).cloned().filter(|_| all_strokes);
-            inner.ok_or_else(|| "no such session".into())
-        }
-    }
-
-    impl SessionBackend for Strokes {
-        async fn create(&self, spec: &SessionSpec) -> Result<Created, BoxError> {
-            let created = self.0.create(spec).await?;
-            let mut ids = self.1.lock();
-            ids.push(created.id().clone());
-            let leader = created.leader_pid().ok_or("no leader")?;
-            Ok(Created::new(SessionId::new("i".repeat(ids.len()))?).with_leader(leader).with_server(std::process::id()))
-        }
-
-        async fn kill(&self, id: &SessionId) -> Result<(), BoxError> {
-            self.0.kill(&self.inner(id)?).await
-        }
-
-        async fn state(&self, id: &SessionId) -> Result<SessionState, BoxError> {
-            match self.inner(id) {
-                Ok(inner) => self.0.state(&inner).await,
-                Err(_) => Ok(SessionState::Unknown),
-            }
-        }
-    }
-
-    check(Strokes(FakeBackend::new().with_processes(), parking_lot::Mutex::default())).assert_ok();
 }
