@@ -3,6 +3,7 @@
 //! Where tmux is missing these are listed as ignored, with the command that installs it. The standard harness decides
 //! that when it compiles, so this has another one. With `CI` set they run, and fail.
 
+use checked::run;
 use libtest_mimic::{Arguments, Failed, Trial};
 use own_backend::Tmux;
 use std::ffi::OsString;
@@ -11,8 +12,10 @@ use std::time::{Duration, Instant};
 use termleash::process::{KillAction, ProcessHandle};
 use termleash::session::{SessionBackend, SessionId, SessionSpec};
 use termleash::testing::{BackendCheck, Outcome};
-use termleash::{SessionTestHelper, process::KillPolicy, session::BoxError};
+use termleash::{SessionTestHelper, options, process::KillPolicy, session::BoxError};
 
+#[path = "it/checked.rs"]
+mod checked;
 #[path = "../examples/own_backend.rs"]
 #[expect(dead_code, reason = "its `main` is the example's")]
 mod own_backend;
@@ -40,16 +43,20 @@ fn main() -> ExitCode {
             trial("an_id_of_a_restarted_server_is_left_alone", an_id_of_a_restarted_server_is_left_alone),
         ]);
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    // One after the other, for a leak check that is exact.
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(1);
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// In a runtime of the test's own, as `#[tokio::test]` makes one.
-fn on_tmux(body: impl AsyncFnOnce(std::sync::Arc<Tmux>) -> Result<(), BoxError>) -> Tried {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let server = std::sync::Arc::new(Tmux::start().await?);
-        body(server).await
-    })?;
+/// In a runtime of the test's own, and under the leak check.
+fn on_tmux<F: AsyncFnOnce(std::sync::Arc<Tmux>) -> Result<(), BoxError>>(body: F) -> Tried {
+    // This harness names no thread after its test.
+    let name = std::any::type_name::<F>().trim_end_matches("::{{closure}}");
+    run(options().name(name), None, async || {
+        let server = std::sync::Arc::new(Tmux::start().await.unwrap());
+        body(server).await.unwrap();
+    });
     Ok(())
 }
 
