@@ -4,6 +4,10 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "it/checked.rs"]
+mod checked;
+
+use checked::{checked_alone, checked_blocking};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use termleash::process::KillAction;
@@ -15,24 +19,35 @@ const CHILD: &str = "SETTINGS_CHILD";
 
 /// In the test's process: runs this test again with the variables set. In that one: runs the body.
 fn with(test: &str, variables: &[(&str, &str)], body: impl FnOnce()) {
+    with_checked_by(checked_alone, test, variables, body);
+}
+
+/// Not under the leak check in that process: it reads the variables too, and refuses malformed ones.
+fn with_malformed<F: FnOnce()>(test: &str, variables: &[(&str, &str)], body: F) {
+    with_checked_by(|body: F| body(), test, variables, body);
+}
+
+fn with_checked_by<F: FnOnce()>(checked: fn(F), test: &str, variables: &[(&str, &str)], body: F) {
     let which = variables.iter().map(|(name, value)| format!("{name}={value};")).collect::<String>();
     if let Some(child) = std::env::var_os(CHILD) {
         if child == which.as_str() {
-            body();
+            checked(body);
             println!("the body has run to its end");
         }
         return;
     }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .envs(variables.iter().copied())
-        .env(CHILD, &which)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let has_run = text.contains("the body has run to its end") && text.contains("1 passed");
-    assert!(output.status.success() && has_run, "with {which} {}:\n{text}", output.status);
+    checked_blocking(|| {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .envs(variables.iter().copied())
+            .env(CHILD, &which)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let has_run = text.contains("the body has run to its end") && text.contains("1 passed");
+        assert!(output.status.success() && has_run, "with {which} {}:\n{text}", output.status);
+    });
 }
 
 fn helper() -> SessionTestHelper {
@@ -69,7 +84,7 @@ fn a_malformed_variable_is_an_error_that_names_it_its_value_and_a_good_one() {
     ];
     for (variable, value, good) in cases {
         let test = "a_malformed_variable_is_an_error_that_names_it_its_value_and_a_good_one";
-        with(test, &[(variable, value)], || {
+        with_malformed(test, &[(variable, value)], || {
             let helper = helper();
             let error = block_on(helper.create_tracked_session("sh")).unwrap_err();
             names(&error, variable, value, good);
@@ -86,7 +101,7 @@ fn a_malformed_variable_is_an_error_that_names_it_its_value_and_a_good_one() {
 fn a_malformed_variable_is_an_error_of_a_backend_that_is_used_without_a_helper() {
     let test = "a_malformed_variable_is_an_error_of_a_backend_that_is_used_without_a_helper";
     for variable in ["TERMLEASH_GRACE", "TERMLEASH_WAIT", "TERMLEASH_MAX_OUTPUT"] {
-        with(test, &[(variable, "soon")], || {
+        with_malformed(test, &[(variable, "soon")], || {
             let backend = PtyBackend::new().max_output(8192);
             let error = block_on(backend.create(&SessionSpec::new("sleep").arg("1000"))).expect_err("an error");
             names(error.downcast_ref().expect("one of ours"), variable, "soon", "such as");
