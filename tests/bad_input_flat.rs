@@ -4,6 +4,10 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "it/checked.rs"]
+mod checked;
+
+use checked::checked_without_frame;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -80,26 +84,28 @@ fn all_that_cannot_work(folder: &Path) -> Vec<SessionSpec> {
 
 #[test]
 fn failed_creations_cost_nothing_however_many() {
-    let folder = tempfile::tempdir().unwrap();
-    let specs = all_that_cannot_work(folder.path());
-    let helper = SessionTestHelper::new(PtyBackend::new());
-    let blocking = helper.blocking();
-    // What is opened once and stays: the pump, /proc, the runtime. A session that works opens all of it.
-    blocking.create_tracked_session("sh").unwrap().close().unwrap();
-    let before = Counts::now();
-    assert!(before.children.is_empty(), "{before:?}");
-    for round in 0..50 {
-        for spec in &specs {
-            blocking.create_tracked_session(spec).expect_err("it cannot work");
-            assert_eq!(helper.tracked_count(), 0);
+    checked_without_frame(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let specs = all_that_cannot_work(folder.path());
+        let helper = SessionTestHelper::new(PtyBackend::new());
+        let blocking = helper.blocking();
+        // What is opened once and stays: the pump, /proc, the runtime. A session that works opens all of it.
+        blocking.create_tracked_session("sh").unwrap().close().unwrap();
+        let before = Counts::now();
+        assert!(before.children.is_empty(), "{before:?}");
+        for round in 0..50 {
+            for spec in &specs {
+                blocking.create_tracked_session(spec).expect_err("it cannot work");
+                assert_eq!(helper.tracked_count(), 0);
+            }
+            before.assert_soon(&format!("after round {round}"));
         }
-        before.assert_soon(&format!("after round {round}"));
-    }
-    assert!(helper.survivors().unwrap().is_empty());
-    assert!(blocking.kill_tracked_sessions().unwrap().outcomes().is_empty());
-    // It still works, and what works leaves nothing either.
-    let session = blocking.create_tracked_session("sh").unwrap();
-    assert_eq!(session.run("echo $((6 * 7))").unwrap().stdout(), "42");
-    session.close().unwrap();
-    before.assert_soon("after a session");
+        assert!(helper.survivors().unwrap().is_empty());
+        assert!(blocking.kill_tracked_sessions().unwrap().outcomes().is_empty());
+        // It still works, and what works leaves nothing either.
+        let session = blocking.create_tracked_session("sh").unwrap();
+        assert_eq!(session.run("echo $((6 * 7))").unwrap().stdout(), "42");
+        session.close().unwrap();
+        before.assert_soon("after a session");
+    });
 }

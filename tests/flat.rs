@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeSet;
-use termleash::{PtyBackend, SessionTestHelper};
+use termleash::{LeakCheck, PtyBackend, SessionTestHelper, assert_no_leaks};
 
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
@@ -36,6 +36,7 @@ async fn round(helper: &SessionTestHelper, number: usize) {
 
 #[tokio::test]
 async fn two_hundred_rounds_leave_descriptors_threads_and_processes_as_they_were() {
+    let check = LeakCheck::new().exclusive();
     let helper = SessionTestHelper::new(PtyBackend::new());
     for number in 0..6 {
         round(&helper, number).await;
@@ -47,6 +48,8 @@ async fn two_hundred_rounds_leave_descriptors_threads_and_processes_as_they_were
     let after = settled(Some(&before)).await;
     assert_eq!(before, after);
     assert!(after.children.is_empty(), "{after:?}");
+    drop(helper);
+    assert_no_leaks!(check.find().await);
 }
 
 /// A thread is listed for some milliseconds after its end, so the counts get time to be what is expected: without an
