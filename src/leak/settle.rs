@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// However loaded the machine is, and however long one look takes, so many are taken before something counts as staying.
 const FEWEST_LOOKS: u32 = 10;
 
+/// Between two looks, however little time there is.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
 /// How long it took, and how often it was looked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -20,14 +23,14 @@ pub struct Settled {
 }
 
 /// Looks again and again until there is no difference, at most for so long, and at least ten times. The pauses begin with
-/// 1 ms and double up to 50 ms, so what is clean at once costs one look.
+/// 1 ms and double up to 50 ms, or to a tenth of the time, so what is clean at once costs one look.
 ///
 /// Threads are listed for milliseconds after their join, sockets close in the background, a killed process needs its turn
 /// to die: a single look would blame them.
 pub async fn settle(within: Duration, mut look: impl FnMut() -> Diff) -> (Diff, Settled) {
     let start = Instant::now();
     let mut looks = 0;
-    let mut pauses = Backoff::new();
+    let mut pauses = pauses(within);
     loop {
         let diff = look();
         looks += 1;
@@ -41,6 +44,12 @@ pub async fn settle(within: Duration, mut look: impl FnMut() -> Diff) -> (Diff, 
             pump.sleep(pause).await;
         }
     }
+}
+
+/// None is so long that the looks that there must be take longer than the time that there is.
+fn pauses(within: Duration) -> impl Iterator<Item = Duration> {
+    let longest = (within / FEWEST_LOOKS).max(SHORTEST_PAUSE);
+    Backoff::new().map(move |pause| pause.min(longest))
 }
 
 #[cfg(test)]
@@ -78,5 +87,17 @@ mod tests {
         let (diff, settled) = park_on(settle(Duration::ZERO, something));
         assert!(!diff.is_empty());
         assert_eq!(settled.looks, FEWEST_LOOKS);
+    }
+
+    /// What every test beside others pays, whose neighbours differ.
+    #[test]
+    fn ten_looks_fit_into_the_time_that_is_given() {
+        for within in [20, 100, 500].map(Duration::from_millis) {
+            assert!(pauses(within).take(FEWEST_LOOKS as usize).sum::<Duration>() <= within, "{within:?}");
+        }
+        assert!(
+            pauses(Duration::from_secs(2)).take(100).eq(Backoff::new().take(100)),
+            "of the usual time nothing changes"
+        );
     }
 }
