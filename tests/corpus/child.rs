@@ -69,7 +69,7 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    fn now() -> Self {
+    pub(super) fn now() -> Self {
         let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -193,7 +193,7 @@ fn counted(case: &Case) -> [Counted; 2] {
         Body::Once(body) => {
             let before = Counted::now();
             body(&mut scene);
-            [before, Counted::now()]
+            [scene.last_counted().unwrap_or(before), Counted::now()]
         }
         Body::Task(body) => super::scene::runtime().block_on(async {
             let before = Counted::now();

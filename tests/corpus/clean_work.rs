@@ -1,13 +1,14 @@
 //! Threads, tasks, processes, sessions and objects that end.
 
 use super::scene::{Sleeper, brief, helper, later, runtime, tokio_sleeper};
-use super::{Body, Case};
+use super::{Body, Case, Expected, Setting};
 use Body::{Once, Task};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
-use termleash::SessionSpec;
+use termleash::leak::Kind;
+use termleash::{SessionSpec, SessionTestHelper};
 
 pub(super) const CASES: &[Case] = &[
     Case::clean(
@@ -137,6 +138,17 @@ pub(super) const CASES: &[Case] = &[
             drop(helper().blocking().create_tracked_session("cat").unwrap());
         }),
     ),
+    Case::new(
+        "a_neighbour_has_a_session",
+        "T1: a check without a scope does not know whose it is",
+        Expected::Suspicious(Kind::Session),
+        Once(|scene| {
+            let helper = helper();
+            helper.blocking().create_tracked_session("cat").unwrap().keep();
+            scene.keep(EndsItsSessions(helper));
+        }),
+    )
+    .in_setting(Setting::Shared),
     Case::clean(
         "a_server_is_aborted_and_awaited",
         "T16: with its socket",
@@ -190,3 +202,12 @@ pub(super) const CASES: &[Case] = &[
         }),
     ),
 ];
+
+/// A helper that is dropped with sessions says so in a panic.
+struct EndsItsSessions(SessionTestHelper);
+
+impl Drop for EndsItsSessions {
+    fn drop(&mut self) {
+        self.0.blocking().kill_tracked_sessions().unwrap();
+    }
+}

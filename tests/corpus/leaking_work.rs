@@ -146,12 +146,13 @@ pub(super) const CASES: &[Case] = &[
         }),
     ),
     Case::leaks(
-        "a_session_is_kept_beside_other_tests",
+        "what_must_be_gone_stays_beside_other_tests",
         "T1: what a registry knows is exact wherever it runs",
-        Kind::Session,
-        Once(|_| {
-            let helper = helper();
-            std::mem::forget((helper.blocking().create_tracked_session("sh").unwrap(), helper));
+        Kind::Reference,
+        Once(|scene| {
+            let manager = Arc::new(Manager::default());
+            scene.must_drop(&manager);
+            scene.keep(manager);
         }),
     )
     .in_setting(Setting::Shared),

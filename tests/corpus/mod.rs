@@ -115,11 +115,11 @@ impl Case {
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Leaks(kind) => write!(f, "leaks a {kind}"),
-            Self::Replaced(kind) => write!(f, "replaced by a {kind}"),
-            Self::Grows(gauge) => write!(f, "{gauge} grow"),
+            Self::Leaks(kind) => write!(f, "leaks: {kind}"),
+            Self::Replaced(kind) => write!(f, "replaced by: {kind}"),
+            Self::Grows(gauge) => write!(f, "grows: {gauge}"),
             Self::Clean => f.write_str("clean"),
-            Self::Suspicious(kind) => write!(f, "suspicious {kind}"),
+            Self::Suspicious(kind) => write!(f, "suspicious: {kind}"),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What a body is given, what it keeps until it has been judged, and the props that several cases need.
 
+use super::child::Counted;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use std::any::Any;
+use std::cell::Cell;
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -16,6 +18,8 @@ use termleash::{LeakCheck, PtyBackend, SessionTestHelper};
 /// Where a body runs.
 pub(crate) struct Scene {
     check: Option<Arc<LeakCheck>>,
+    /// What a look found that only counts.
+    counted: Cell<Option<Counted>>,
     kept: Vec<Box<dyn Any>>,
     /// A file that is open before the first look.
     pub(super) victim: OwnedFd,
@@ -27,7 +31,7 @@ impl Scene {
     /// Without a check, as in a test that has none.
     pub(super) fn new() -> Self {
         let victim = File::open("/dev/null").unwrap().into();
-        Self { check: None, kept: Vec::new(), victim, counter: new_eventfd() }
+        Self { check: None, counted: Cell::new(None), kept: Vec::new(), victim, counter: new_eventfd() }
     }
 
     pub(super) fn is_watched_by(&mut self, check: &Arc<LeakCheck>) {
@@ -45,11 +49,17 @@ impl Scene {
         }
     }
 
-    /// A look in between, whose report is somebody else's business.
+    /// A look in between, whose report is somebody else's business: what is there now is where the next one begins.
     pub(super) fn look(&self) {
-        if let Some(check) = &self.check {
-            check.find_blocking().unwrap();
+        match &self.check {
+            Some(check) => drop(check.find_blocking().unwrap()),
+            None => self.counted.set(Some(Counted::now())),
         }
+    }
+
+    /// What was counted by the last look in between.
+    pub(super) fn last_counted(&self) -> Option<Counted> {
+        self.counted.get()
     }
 }
 
