@@ -96,7 +96,7 @@ pub(super) const CASES: &[Case] = &[
         "inotify and memfd",
         Once(|_| {
             let watch = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
-            inotify::add_watch(&watch, "/tmp", inotify::WatchFlags::CREATE).unwrap();
+            inotify::add_watch(&watch, std::env::temp_dir(), inotify::WatchFlags::CREATE).unwrap();
             drop(memfd_create("screen", MemfdFlags::CLOEXEC).unwrap());
         }),
     ),

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 use termleash::leak::Kind;
 
+#[expect(clippy::zombie_processes, reason = "that is what they are for")]
 pub(super) const CASES: &[Case] = &[
     Case::leaks(
         "a_reader_waits_for_the_end_of_a_terminal",
