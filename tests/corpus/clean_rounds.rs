@@ -91,6 +91,18 @@ pub(super) const CASES: &[Case] = &[
         }),
     ),
     Case::clean(
+        "a_cache_fills_more_and_more_slowly",
+        "T17: as the caches of malloc do, for each thread and size: a tenth less in each round",
+        Rounds(|| {
+            let mut cache = Vec::with_capacity(100);
+            let mut bytes = 16 << 10;
+            rounds(move |_| {
+                cache.push(vec![1_u8; bytes]);
+                bytes -= bytes / 10;
+            })
+        }),
+    ),
+    Case::clean(
         "a_buffer_grows_to_its_capacity",
         "a Vec that is cleared and not shrunk",
         Rounds(|| {
