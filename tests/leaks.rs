@@ -453,7 +453,7 @@ fn bytes_in_every_round_are_found_and_a_cache_that_fills_is_not() {
             Ok(())
         }));
         let report = report.unwrap();
-        assert_eq!((report.rounds, report.verdict), (18, Verdict::Leaked), "{report}");
+        assert_eq!((report.rounds, report.verdict), (30, Verdict::Leaked), "{report}");
         let mut cache = Vec::with_capacity(100);
         let report = block_on(hunt().run(async |round| {
             if round < 8 {
