@@ -303,15 +303,16 @@ impl<B: SessionBackend> Kit<B> {
         left
     }
 
-    /// Those whose leader is alive, and those of creations that were never answered, which the cookie finds.
+    /// Those whose leader is alive, and those whose leader nobody knows, be it that a creation was never answered or that the
+    /// leader could not be proven in time: those the cookie finds.
     async fn end_processes(&mut self) -> Vec<String> {
-        let leader_is_alive = |made: &Made| made.leader().is_some_and(ProcessHandle::is_alive);
-        let is_open = |attempt: &&Attempt| attempt.is_lost || attempt.made.as_ref().is_none_or(leader_is_alive);
+        let leader = |attempt: &Attempt| attempt.made.as_ref().and_then(Made::leader).cloned();
+        let is_open = |attempt: &&Attempt| attempt.is_lost || leader(attempt).is_none_or(|leader| leader.is_alive());
         let open: Vec<&Attempt> = self.attempts.iter().filter(is_open).collect();
         let mut targets: Vec<Target> = open
             .iter()
             .map(|attempt| {
-                let leader = attempt.made.as_ref().and_then(Made::leader).cloned();
+                let leader = leader(attempt);
                 let mark = Mark {
                     cookie: Some(attempt.cookie),
                     leader: leader.as_ref().map(ProcessHandle::identity),

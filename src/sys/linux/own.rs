@@ -130,7 +130,8 @@ struct Mallinfo2 {
     keepcost: usize,
 }
 
-/// Bytes that the C allocator has handed out and not got back; `None` where it cannot say: musl, glibc before 2.33.
+/// Bytes that the C allocator has handed out and not got back, with what its threads have put aside to hand out again, which
+/// grows by tens of KiB over some dozens of rounds of the same work; `None` where it cannot say: musl, glibc before 2.33.
 /// A global allocator that does not use malloc(3) is not seen.
 pub(crate) fn heap_bytes() -> Option<u64> {
     static FUNCTION: OnceCell<Option<extern "C" fn() -> Mallinfo2>> = OnceCell::new();
