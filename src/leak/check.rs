@@ -58,6 +58,8 @@ const SHARED_SETTLE: Duration = Duration::from_millis(100);
 ///   and does not fail. cargo-nextest, `--test-threads=1` or [`exclusive`](Self::exclusive) make it exact.
 /// - A descriptor is known by number, device and inode. Two epolls or eventfds have one inode, so one that was closed and
 ///   replaced by its like at its own number is seen at level [`Paranoid`](Level::Paranoid) only.
+/// - Without the feature `tokio`, the first tokio runtime of a process leaves two sockets that look like a leak: make one
+///   before the check.
 /// - What children leave behind when they end is not seen: it is nobody's child any more.
 /// - Inside of a tokio runtime that was there before, its idle blocking threads stay for 10 s; use
 ///   [`termleash::test`](crate::test), whose runtime ends before the look, or [`Ignore::named`].

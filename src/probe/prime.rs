@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 static PRIMED: OnceCell<()> = OnceCell::new();
 
 /// Uses once what opens something at its first use and keeps it: a tokio runtime (two sockets stay after the first one of a
-/// process), a child process, a pseudo-terminal, this crate's own thread with its epoll and eventfd, its descriptor for
+/// process; with the feature `tokio`), a child process, a pseudo-terminal, this crate's own thread with its epoll and eventfd, its descriptor for
 /// /proc. Called by every check before its baseline; once in a process it takes some milliseconds, and nothing after.
 ///
 /// What your own code opens at first use, such as a static connection pool, is best opened before the check, too.
