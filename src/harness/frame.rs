@@ -109,7 +109,7 @@ impl Frame {
         // a server is never.
         let look = || {
             let mut diff = Diff::default();
-            diff.extend_registered(self.scope.references().alive());
+            diff.extend_booked(self.scope.references().alive());
             diff
         };
         let (held, _) = settle(self.settings.settle, look).await;

@@ -10,6 +10,7 @@
 
 use crate::harness::alive;
 use crate::harness::scope::Scope;
+use crate::probe::own_threads::OwnThread;
 use crate::process::pump::{Pump, Sleep};
 use crate::report::console::uncaptured;
 use crate::report::text::duration;
@@ -28,7 +29,7 @@ const TICK: Duration = Duration::from_millis(100);
 const BLOCKED_AFTER: Duration = Duration::from_secs(1);
 /// How long a blocked body may take to end once its sessions are dead: a read from one of them has ended then.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
-/// How long all clean-up together may take, beside what each part is allowed.
+/// How long all clean-up together may take, beside what each part is allowed. It stands in the docs of `Scope::defer`.
 const CLEAN_UP: Duration = Duration::from_secs(60);
 
 pub(crate) struct Watchdog {
@@ -153,6 +154,7 @@ fn start_thread(shared: &Arc<Shared>) {
 }
 
 fn watch(shared: &Shared) {
+    let _own = OwnThread::here();
     if wait(shared, Phase::Running, shared.timeout) {
         let alive = alive::describe(&shared.scope);
         shared.expired.update(|expired| *expired = Some(alive));

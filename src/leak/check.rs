@@ -7,7 +7,7 @@ use crate::leak::references::MustDrop;
 use crate::leak::report::LeakReport;
 use crate::leak::settle::settle;
 use crate::leak::snapshot::{EVERYTHING, Snapshot};
-use crate::probe::crowd::{Attribution, Reason};
+use crate::probe::attribution::{Attribution, Reason};
 use crate::probe::item::{Item, Resource};
 use crate::probe::memory::{Memory, private_bytes};
 use crate::probe::origins::{KeepStacks, ScopeId};
@@ -191,7 +191,7 @@ impl LeakCheck {
         let before = Arc::clone(&self.before.lock());
         let mut after = None;
         let (mut diff, settled) = settle(within, || self.look(&before, level, &mut after)).await;
-        diff.extend_registered(known);
+        diff.extend_booked(known);
         let mut left: Vec<&mut Item> = diff.found.iter_mut().map(|found| &mut found.item).collect();
         ptys::name_holders(&mut left);
         let mut report = report.judge(diff, settled, &required(settings));
@@ -202,7 +202,7 @@ impl LeakCheck {
         }
         self.references.forget();
         if let Some(after) = after {
-            *self.before.lock() = Arc::new(after.after(&before));
+            *self.before.lock() = Arc::new(after.as_next_baseline(&before));
         }
         Ok(report)
     }
@@ -218,7 +218,7 @@ impl LeakCheck {
             *after = Some(now);
             diff
         };
-        diff.extend_registered(self.references.alive());
+        diff.extend_booked(self.references.alive());
         diff.ignoring(&self.rules)
     }
 

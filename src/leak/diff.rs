@@ -1,6 +1,6 @@
 //! Step 2, diff: what is there now and was not there before, each with what a person reads of it.
 
-use crate::leak::found::{Found, Raw};
+use crate::leak::difference::{Difference, Identity};
 use crate::leak::ignore::{Ignore, Ignored};
 use crate::leak::snapshot::{Asked, NotLookedAt, Snapshot, look};
 use crate::probe::describe;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// What is there after and was not before.
 #[derive(Debug, Clone, Default)]
 pub struct Diff {
-    pub(crate) found: Vec<Found>,
+    pub(crate) found: Vec<Difference>,
     pub(crate) not_looked_at: Vec<NotLookedAt>,
     pub(crate) ignored: Vec<Ignored>,
 }
@@ -30,9 +30,10 @@ impl Diff {
         let mut diff = Self::default();
         let mut reader = match ProcReader::new() {
             Ok(reader) => reader,
-            // Without /proc, or without a descriptor for it, there is nothing to compare.
+            // Without /proc, or without a descriptor for it, there is nothing to compare but our own books.
             Err(cause) => {
                 diff.not_looked_at.extend(look::<()>(Resource::Descriptors, Err(cause)).err());
+                diff.sessions(&origins::since(before.last_origin), scope);
                 return diff;
             }
         };
@@ -40,19 +41,19 @@ impl Diff {
             for descriptor in after.new_since(before) {
                 let mut item = describe::descriptor(&mut reader, descriptor);
                 item.replaces = before.at(descriptor.number).map(|old| describe::closed_descriptor(&old.stat));
-                diff.push(Raw::Descriptor(descriptor.clone()), item);
+                diff.push(Identity::Descriptor(descriptor.clone()), item);
             }
         }
         if let Some((before, after)) = diff.both(&before.threads, &after.threads) {
             for thread in after.new_since(before) {
                 let item = describe::thread(&mut reader, thread);
-                diff.push(Raw::Thread(thread.clone()), item);
+                diff.push(Identity::Thread(thread.clone()), item);
             }
         }
         if let Some((before, after)) = diff.both(&before.children, &after.children) {
             for child in after.new_since(before) {
                 let item = describe::child(&mut reader, child);
-                diff.push(Raw::Child(child.clone()), item);
+                diff.push(Identity::Child(child.clone()), item);
             }
         }
         diff.both(&before.resident, &after.resident);
@@ -60,8 +61,8 @@ impl Diff {
         diff
     }
 
-    fn push(&mut self, raw: Raw, item: Item) {
-        self.found.push(Found { raw, item, is_registered: false });
+    fn push(&mut self, identity: Identity, item: Item) {
+        self.found.push(Difference { identity, item, is_booked: false });
     }
 
     /// Both looks, or a note that one of them could not be taken.
@@ -79,7 +80,7 @@ impl Diff {
     fn sessions(&mut self, new: &[Arc<Origin>], scope: Option<ScopeId>) {
         let mut sessions = Vec::new();
         for origin in new {
-            let is_anothers = origin.scope.is_some() && origin.scope != scope;
+            let is_anothers = scope.is_some() && origin.scope.is_some() && origin.scope != scope;
             let (own, rest) = std::mem::take(&mut self.found).into_iter().partition(|found| belongs(found, origin));
             self.found = rest;
             if !is_anothers {
@@ -111,28 +112,28 @@ impl Diff {
     }
 
     /// Adds what our own books know to be there still.
-    pub(crate) fn extend_registered(&mut self, items: impl IntoIterator<Item = Item>) {
-        let found = items.into_iter().map(|item| Found { raw: Raw::Named, item, is_registered: true });
+    pub(crate) fn extend_booked(&mut self, items: impl IntoIterator<Item = Item>) {
+        let found = items.into_iter().map(|item| Difference { identity: Identity::Booked, item, is_booked: true });
         self.found.extend(found);
     }
 }
 
 /// True for a session's terminal, its leader, and our reference to that.
-fn belongs(found: &Found, origin: &Origin) -> bool {
+fn belongs(found: &Difference, origin: &Origin) -> bool {
     let leader = origin.leader.map(|leader| leader.pid);
-    match &found.raw {
-        Raw::Descriptor(descriptor) if descriptor.stat.terminal.is_some() => {
+    match &found.identity {
+        Identity::Descriptor(descriptor) if descriptor.stat.terminal.is_some() => {
             descriptor.stat.terminal == origin.terminal
         }
-        Raw::Descriptor(_) if found.item.kind == Kind::Pidfd => {
+        Identity::Descriptor(_) if found.item.kind == Kind::Pidfd => {
             leader.is_some_and(|pid| found.item.which == Some(format!("of pid {pid}")))
         }
-        Raw::Child(child) => leader == Some(child.pid),
+        Identity::Child(child) => leader == Some(child.pid),
         _ => false,
     }
 }
 
-fn session(origin: &Origin, own: &[Found], is_registered: bool) -> Found {
+fn session(origin: &Origin, own: &[Difference], is_booked: bool) -> Difference {
     let mut item = Item::new(Kind::Session, origin.command.clone(), origin.leader.map(|leader| leader.pid));
     item.which = Some(format!("`{}`", origin.id));
     item.age = Some(origin.since.elapsed());
@@ -146,5 +147,5 @@ fn session(origin: &Origin, own: &[Found], is_registered: bool) -> Found {
     if !descriptors.is_empty() {
         item.notes.push(format!("it holds descriptors {}", descriptors.join(", ")));
     }
-    Found { raw: Raw::Named, item, is_registered }
+    Difference { identity: Identity::Booked, item, is_booked }
 }

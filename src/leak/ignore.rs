@@ -1,6 +1,6 @@
 //! Step 3, ignore: what is known, and not to be counted.
 
-use crate::leak::found::{Found, Raw};
+use crate::leak::difference::{Difference, Identity};
 use crate::leak::snapshot::{Snapshot, seen};
 use crate::probe::item::Kind;
 use crate::settings::Level;
@@ -29,7 +29,7 @@ impl Ignore {
     /// What there is at this moment: for what was opened between the check's start and now, and is to stay, such as a
     /// server that all tests of the run share.
     pub fn current() -> Self {
-        Self { rule: Rule::Current(Box::new(Snapshot::capture(Level::Fail))) }
+        Self { rule: Rule::Current(Box::new(Snapshot::capture(Level::Paranoid))) }
     }
 
     /// Files, directories, devices and pipes at this path; with a `*` at its end, below it.
@@ -49,7 +49,7 @@ impl Ignore {
     }
 
     /// Takes out what the rule matches.
-    pub(crate) fn apply(&self, found: &mut Vec<Found>) {
+    pub(crate) fn apply(&self, found: &mut Vec<Difference>) {
         match &self.rule {
             Rule::Current(snapshot) => found.retain(|found| !is_in(found, snapshot)),
             Rule::Path(path) => found.retain(|found| !(has_path(found.item.kind) && matches(path, &found.item.name))),
@@ -73,14 +73,12 @@ fn has_path(kind: Kind) -> bool {
 }
 
 /// Whether the very same thing was there already.
-fn is_in(found: &Found, snapshot: &Snapshot) -> bool {
-    match &found.raw {
-        Raw::Descriptor(descriptor) => {
-            seen(&snapshot.descriptors).is_some_and(|then| then.at(descriptor.number) == Some(descriptor))
-        }
-        Raw::Thread(thread) => seen(&snapshot.threads).is_some_and(|then| then.contains(thread)),
-        Raw::Child(child) => seen(&snapshot.children).is_some_and(|then| then.contains(child)),
-        Raw::Named => false,
+fn is_in(found: &Difference, snapshot: &Snapshot) -> bool {
+    match &found.identity {
+        Identity::Descriptor(descriptor) => seen(&snapshot.descriptors).is_some_and(|then| then.contains(descriptor)),
+        Identity::Thread(thread) => seen(&snapshot.threads).is_some_and(|then| then.contains(thread)),
+        Identity::Child(child) => seen(&snapshot.children).is_some_and(|then| then.contains(child)),
+        Identity::Booked => false,
     }
 }
 
@@ -116,8 +114,8 @@ mod tests {
     use crate::leak::diff::Diff;
     use crate::probe::item::Item;
 
-    fn found(kind: Kind, name: &str) -> Found {
-        Found { raw: Raw::Named, item: Item::new(kind, name, None), is_registered: false }
+    fn found(kind: Kind, name: &str) -> Difference {
+        Difference { identity: Identity::Booked, item: Item::new(kind, name, None), is_booked: false }
     }
 
     fn left(rules: &[Ignore]) -> (Vec<String>, Vec<usize>) {

@@ -29,7 +29,7 @@
 
 pub(crate) mod check;
 pub(crate) mod diff;
-pub(crate) mod found;
+pub(crate) mod difference;
 pub(crate) mod hunt;
 pub(crate) mod ignore;
 pub(crate) mod references;
@@ -43,7 +43,7 @@ pub(crate) mod stats;
 pub(crate) mod verdict;
 
 #[doc(inline)]
-pub use crate::probe::crowd::{Attribution, Reason};
+pub use crate::probe::attribution::{Attribution, Reason};
 #[doc(inline)]
 pub use crate::probe::item::{Item, Kind, Resource};
 #[doc(inline)]

@@ -1,12 +1,12 @@
 //! What a check found, as data.
 
 use crate::leak::diff::Diff;
-use crate::leak::found::Found;
+use crate::leak::difference::Difference;
 use crate::leak::ignore::Ignored;
 use crate::leak::settle::Settled;
 use crate::leak::snapshot::NotLookedAt;
 use crate::leak::verdict::Verdict;
-use crate::probe::crowd::Attribution;
+use crate::probe::attribution::Attribution;
 use crate::probe::item::{Item, Resource};
 use crate::probe::memory::Memory;
 use crate::settings::Level;
@@ -102,8 +102,8 @@ impl LeakReport {
     }
 }
 
-fn verdict(found: &Found, attribution: Attribution) -> Verdict {
-    if !(found.is_registered || attribution.is_exact()) {
+fn verdict(found: &Difference, attribution: Attribution) -> Verdict {
+    if !(found.is_booked || attribution.is_exact()) {
         return Verdict::Suspicious;
     }
     if found.item.replaces.is_some() { Verdict::Interfered } else { Verdict::Leaked }
@@ -130,12 +130,12 @@ fn grouped(found: impl Iterator<Item = (Verdict, Item)>) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::leak::found::Raw;
-    use crate::probe::crowd::Reason;
+    use crate::leak::difference::Identity;
+    use crate::probe::attribution::Reason;
     use crate::probe::item::Kind;
 
-    fn found(kind: Kind, name: &str, is_registered: bool) -> Found {
-        Found { raw: Raw::Named, item: Item::new(kind, name, None), is_registered }
+    fn found(kind: Kind, name: &str, is_booked: bool) -> Difference {
+        Difference { identity: Identity::Booked, item: Item::new(kind, name, None), is_booked }
     }
 
     fn judged(diff: Diff, attribution: Attribution, required: &[Resource], looks: u32) -> LeakReport {
@@ -183,8 +183,12 @@ mod tests {
 
     #[test]
     fn the_same_leak_many_times_is_one_finding_and_the_worst_comes_first() {
-        let mut found: Vec<Found> = (0..50).map(|_| found(Kind::File, "/x", false)).collect();
-        found.push(Found { raw: Raw::Named, item: Item::new(Kind::Thread, "w", None), is_registered: true });
+        let mut found: Vec<Difference> = (0..50).map(|_| found(Kind::File, "/x", false)).collect();
+        found.push(Difference {
+            identity: Identity::Booked,
+            item: Item::new(Kind::Thread, "w", None),
+            is_booked: true,
+        });
         let report = judged(Diff { found, ..Diff::default() }, Attribution::Shared, &[], 10);
         let shape: Vec<_> = report.findings.iter().map(|finding| (finding.verdict, finding.items.len())).collect();
         assert_eq!(shape, [(Verdict::Leaked, 1), (Verdict::Suspicious, 50)]);

@@ -5,7 +5,9 @@ use crate::leak::series::{ByteVerdict, IntegerVerdict, judge_bytes, judge_intege
 use crate::leak::stats::theil_sen;
 use crate::leak::verdict::Verdict;
 use crate::probe::children::Children;
+use crate::probe::descriptors::Descriptors;
 use crate::probe::origins;
+use crate::probe::own_threads;
 use crate::sys::{self, ProcReader};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -65,14 +67,10 @@ impl Sample {
     }
 
     fn read() -> io::Result<Self> {
-        let descriptors = match sys::count_descriptors()? {
-            Some(count) => count,
-            None => sys::list_descriptors()?.len(),
-        };
         Ok(Self {
             sessions: origins::since(0).len() as u64,
-            descriptors: descriptors as u64,
-            threads: ProcReader::new()?.thread_count(sys::own_pid())? as u64,
+            descriptors: Descriptors::count()? as u64,
+            threads: (ProcReader::new()?.thread_count(sys::own_pid())?).saturating_sub(own_threads::count()) as u64,
             processes: Children::capture()?.len() as u64,
             heap: sys::heap_bytes(),
             resident: sys::resident_bytes()?,

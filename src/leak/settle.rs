@@ -55,12 +55,13 @@ fn pauses(within: Duration) -> impl Iterator<Item = Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::leak::found::{Found, Raw};
+    use crate::leak::difference::{Difference, Identity};
     use crate::probe::item::{Item, Kind};
     use crate::runtime::park_on;
 
     fn something() -> Diff {
-        let found = Found { raw: Raw::Named, item: Item::new(Kind::File, "/x", None), is_registered: false };
+        let found =
+            Difference { identity: Identity::Booked, item: Item::new(Kind::File, "/x", None), is_booked: false };
         Diff { found: vec![found], ..Diff::default() }
     }
 

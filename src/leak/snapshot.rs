@@ -3,10 +3,10 @@
 use crate::probe::children::Children;
 use crate::probe::descriptors::{Depth, Descriptors};
 use crate::probe::item::Resource;
-use crate::probe::memory::resident_bytes;
 use crate::probe::origins::{self, OriginId};
 use crate::probe::threads::Threads;
 use crate::settings::Level;
+use crate::sys;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -56,7 +56,7 @@ impl Snapshot {
             descriptors: ask(resources, Resource::Descriptors, || Descriptors::capture(depth)),
             threads: ask(resources, Resource::Threads, Threads::capture),
             children: ask(resources, Resource::Processes, Children::capture),
-            resident: ask(resources, Resource::Memory, resident_bytes),
+            resident: ask(resources, Resource::Memory, sys::resident_bytes),
             last_origin: origins::last(),
         }
     }
@@ -86,7 +86,7 @@ impl Snapshot {
     }
 
     /// This one as the next baseline: what could not be looked at stays what it was `before`.
-    pub(crate) fn after(self, before: &Self) -> Self {
+    pub(crate) fn as_next_baseline(self, before: &Self) -> Self {
         Self {
             taken: self.taken,
             descriptors: newest(self.descriptors, &before.descriptors),

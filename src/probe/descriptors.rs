@@ -11,12 +11,20 @@ use crate::sys::{self, FileStat, ProcReader};
 use std::io;
 
 /// One open descriptor.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Descriptor {
     pub(crate) number: i32,
     pub(crate) stat: FileStat,
     /// What tells anonymous files apart, where that was asked for.
     detail: Option<String>,
+}
+
+impl Descriptor {
+    /// What tells anonymous files apart counts where both looks have asked for it.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let differ = matches!((&self.detail, &other.detail), (Some(one), Some(other)) if one != other);
+        (self.number, self.stat) == (other.number, other.stat) && !differ
+    }
 }
 
 /// How closely to look.
@@ -60,6 +68,14 @@ impl Descriptors {
         Ok(descriptors)
     }
 
+    /// How many are open, without a listing from Linux 6.2 on.
+    pub(crate) fn count() -> io::Result<usize> {
+        match sys::count_descriptors()? {
+            Some(count) => Ok(count),
+            None => Ok(sys::list_descriptors()?.len()),
+        }
+    }
+
     fn look_closer(&mut self) -> io::Result<()> {
         let mut reader = ProcReader::new()?;
         for descriptor in self.open.iter_mut().filter(|descriptor| is_anonymous(&descriptor.stat)) {
@@ -70,11 +86,7 @@ impl Descriptors {
 
     /// True if the very same descriptors are open, and no others: one fstat for each, and no listing.
     pub(crate) fn is_unchanged(&self) -> io::Result<bool> {
-        let count = match sys::count_descriptors()? {
-            Some(count) => count,
-            None => sys::list_descriptors()?.len(),
-        };
-        if count != self.open.len() {
+        if Self::count()? != self.open.len() {
             return Ok(false);
         }
         for descriptor in &self.open {
@@ -102,7 +114,12 @@ impl Descriptors {
 
     /// Those that are open now and were not `before`.
     pub(crate) fn new_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Descriptor> {
-        self.open.iter().filter(|descriptor| before.at(descriptor.number) != Some(*descriptor))
+        self.open.iter().filter(|descriptor| !before.contains(descriptor))
+    }
+
+    /// True if the very same one is among them.
+    pub(crate) fn contains(&self, descriptor: &Descriptor) -> bool {
+        self.at(descriptor.number).is_some_and(|known| known.is_same(descriptor))
     }
 }
 

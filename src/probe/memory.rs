@@ -29,11 +29,6 @@ impl Memory {
     }
 }
 
-/// Resident memory: one call, however much there is.
-pub(crate) fn resident_bytes() -> io::Result<u64> {
-    sys::resident_bytes()
-}
-
 /// Memory that no other process shares, in bytes: `Private_Clean` and `Private_Dirty` of smaps_rollup. It takes 12 ms at
 /// 500 MB, so it is for reports of a failure.
 pub(crate) fn private_bytes() -> io::Result<u64> {
@@ -64,7 +59,7 @@ mod tests {
     #[cfg(all(test, target_os = "linux"))]
     #[test]
     fn what_is_written_to_becomes_resident_and_the_peak_stays() {
-        let before = resident_bytes().unwrap();
+        let before = sys::resident_bytes().unwrap();
         let block = vec![1u8; 64 << 20];
         let during = Memory::since(before).unwrap();
         assert!(during.after > before + (48 << 20), "{during:?}");

@@ -5,13 +5,14 @@
 //!          └─► describe: what a person reads of an item, asked only for what differs
 //! ```
 
+pub(crate) mod attribution;
 pub(crate) mod children;
-pub(crate) mod crowd;
 pub(crate) mod describe;
 pub(crate) mod descriptors;
 pub(crate) mod item;
 pub(crate) mod memory;
 pub(crate) mod origins;
+pub(crate) mod own_threads;
 pub(crate) mod prime;
 pub(crate) mod ptys;
 pub(crate) mod threads;

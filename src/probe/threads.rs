@@ -3,6 +3,7 @@
 //! A joined thread is listed for up to some milliseconds after its join (147 of 20,000, at worst 3.5 ms), so whoever
 //! compares gives them time.
 
+use crate::probe::own_threads;
 use crate::process::identity::Ticks;
 use crate::process::stat::Stat;
 use crate::sys::ProcReader;
@@ -58,8 +59,9 @@ impl Threads {
         index.is_ok_and(|index| self.running[index].is_same(thread))
     }
 
+    /// Those that were not there before, but for what this crate runs beside a test.
     pub(crate) fn new_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Thread> {
-        self.running.iter().filter(|thread| !before.contains(thread))
+        self.running.iter().filter(|thread| !before.contains(thread) && !own_threads::contains(thread.id))
     }
 }
 

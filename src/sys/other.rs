@@ -91,6 +91,10 @@ pub(crate) fn trim_heap() -> bool {
     false
 }
 
+pub(crate) fn own_thread() -> u32 {
+    0
+}
+
 pub(crate) fn is_main_thread() -> bool {
     false
 }

@@ -14,8 +14,8 @@ mod specimen;
 pub(crate) use clock::now_ticks;
 pub(crate) use limit::{raise_descriptor_limit, restore_descriptor_limit};
 pub(crate) use own::{
-    count_descriptors, has_children, heap_bytes, is_main_thread, list_descriptors, peak_bytes, resident_bytes,
-    stat_descriptor, trim_heap,
+    count_descriptors, has_children, heap_bytes, is_main_thread, list_descriptors, own_thread, peak_bytes,
+    resident_bytes, stat_descriptor, trim_heap,
 };
 pub(crate) use poller::Poller;
 pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, session_of};

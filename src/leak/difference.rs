@@ -7,19 +7,19 @@ use crate::probe::threads::Thread;
 
 /// One difference: what it is for a program, and what it is for a person.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
-    pub(crate) raw: Raw,
+pub(crate) struct Difference {
+    pub(crate) identity: Identity,
     pub(crate) item: Item,
-    /// True for what our own registry knows, whoever else runs in this process.
-    pub(crate) is_registered: bool,
+    /// True for what our own books know, whoever else runs in this process.
+    pub(crate) is_booked: bool,
 }
 
 /// What it is known again by.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Raw {
+#[derive(Debug, Clone)]
+pub(crate) enum Identity {
     Descriptor(Descriptor),
     Thread(Thread),
     Child(Child),
-    /// Known by what it is called.
-    Named,
+    /// Of our own books, which say when it is gone.
+    Booked,
 }
