@@ -7,10 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 use termleash::session::{Created, Running, SessionState};
-use termleash::{
-    SessionBackend, SessionSpec, SessionTestHelper,
-    session::{BoxError, SessionId},
-};
+use termleash::{BoxError, SessionBackend, SessionSpec, SessionTestHelper, session::SessionId};
 
 /// A tmux server of our own (3.2 or later, for `new-session -e`): its socket lies in a directory of its own, which goes with this value.
 pub(crate) struct Tmux {

@@ -213,6 +213,20 @@ impl fmt::Display for Error {
     }
 }
 
+/// An error and what caused it, where that says something that it does not say itself.
+pub(crate) fn with_causes(error: &BoxError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text += &format!(": {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// The same text as `Display`: `unwrap` and `fn main() -> Result<()>` show it to a person.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -184,7 +184,7 @@ pub mod leak;
 mod ledger;
 mod probe;
 pub mod process;
-pub mod report;
+mod report;
 mod runtime;
 pub mod session;
 mod settings;
@@ -193,7 +193,7 @@ pub mod testing;
 pub mod tracker;
 mod watched;
 
-pub use error::{Error, Result};
+pub use error::{BoxError, Error, Result};
 pub use harness::{Scope, options, test, test_blocking};
 #[doc(inline)]
 pub use leak::LeakCheck;

@@ -9,8 +9,8 @@ use std::fs::File;
 use std::mem::forget;
 use std::sync::Arc;
 use std::time::Duration;
+use termleash::BoxError;
 use termleash::leak::{Ignore, Kind, Level};
-use termleash::session::BoxError;
 use termleash::testing::Flavor;
 use termleash::{SessionTestHelper, options};
 
@@ -62,7 +62,12 @@ fn beside_other_tests_a_difference_is_suspicious_told_and_no_failure() {
             Ok(())
         });
     };
-    ran.passed().says(&["1 suspicious", "suspicious: file `/etc/hostname`", "run it alone", "other tests may run"]);
+    ran.passed().says(&[
+        "1 suspicious",
+        "suspicious: file `/etc/hostname`",
+        "run the test alone",
+        "other tests may run",
+    ]);
 }
 
 #[test]

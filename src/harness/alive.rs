@@ -17,12 +17,13 @@ pub(crate) fn describe(scope: &Scope) -> String {
         }
     }
     match waiting::of_all_threads() {
-        Ok(threads) => {
-            for thread in threads.iter().filter(|thread| !thread.name.starts_with("termleash-")).take(MOST_THREADS) {
+        Ok(mut threads) => {
+            threads.retain(|thread| !thread.name.starts_with("termleash-"));
+            for thread in threads.iter().take(MOST_THREADS) {
                 let _ = writeln!(text, "thread `{}` (tid {}): {}", thread.name, thread.id, thread.what);
             }
-            if threads.len() > MOST_THREADS {
-                let _ = writeln!(text, "and {} threads more", threads.len() - MOST_THREADS);
+            if let Some(more) = threads.len().checked_sub(MOST_THREADS).filter(|more| *more > 0) {
+                let _ = writeln!(text, "and {more} more threads");
             }
         }
         Err(cause) => {

@@ -1,6 +1,6 @@
 //! A test's own clean-ups: registered when something is started, run at the end whatever happens between.
 
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, with_causes};
 use crate::harness::catch::{caught, message};
 use crate::process::pump::Pump;
 use parking_lot::Mutex;
@@ -39,7 +39,7 @@ impl Deferred {
             };
             let why = match ended {
                 Some(Ok(Ok(()))) => continue,
-                Some(Ok(Err(cause))) => cause.to_string(),
+                Some(Ok(Err(cause))) => with_causes(&cause),
                 Some(Err(payload)) => format!("it panicked: {}", message(&payload)),
                 None => Error::timeout("it was still running, and was given up", limit).to_string(),
             };

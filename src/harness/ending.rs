@@ -1,6 +1,6 @@
 //! How a test ends: its own failure first, the rest beside it.
 
-use crate::error::BoxError;
+use crate::error::{BoxError, with_causes};
 use crate::event::warn;
 use crate::harness::catch::Payload;
 use crate::report::text::duration;
@@ -12,7 +12,12 @@ pub(crate) enum BodyEnd {
     Passed,
     Failed(BoxError),
     Panicked(Payload),
-    TimedOut { after: Duration, alive: String },
+    /// With what was alive then, and with its own error if it came to that too late.
+    TimedOut {
+        after: Duration,
+        alive: String,
+        error: Option<BoxError>,
+    },
 }
 
 /// Everything that is known at the end.
@@ -51,8 +56,10 @@ impl Ending {
             BodyEnd::Passed => format!("test `{name}` passed, and did not end cleanly"),
             BodyEnd::Panicked(_) => format!("test `{name}` panicked, and did not end cleanly"),
             BodyEnd::Failed(cause) => format!("test `{name}` failed: {}", with_causes(cause)),
-            BodyEnd::TimedOut { after, alive } => {
-                format!("test `{name}` timed out after {}\n{}", duration(*after), alive.trim_end())
+            BodyEnd::TimedOut { after, alive, error } => {
+                let own = error.as_ref().map(|cause| format!("\nand failed then: {}", with_causes(cause)));
+                let own = own.unwrap_or_default();
+                format!("test `{name}` timed out after {}{own}\n{}", duration(*after), alive.trim_end())
             }
         };
         Some(format!("{own}\n{beside}").trim_end().to_owned())
@@ -63,20 +70,6 @@ impl Ending {
         lines.extend(self.leaks.as_deref());
         lines.join("\n")
     }
-}
-
-/// An error and what caused it, where that says something that it does not say itself.
-fn with_causes(error: &BoxError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text += &format!(": {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -107,9 +100,11 @@ mod tests {
     #[test]
     fn a_timeout_names_what_was_alive() {
         let alive = "still alive: session `pty-1` (`sh`), made at tests/x.rs:2:9\nthread `a_test` (tid 7): sleeping\n";
-        let body = BodyEnd::TimedOut { after: Duration::from_secs(30), alive: alive.into() };
+        let body =
+            BodyEnd::TimedOut { after: Duration::from_secs(30), alive: alive.into(), error: Some("no route".into()) };
         assert_snapshot!(text(body, &[], None), @r"
         test `a_test` timed out after 30s
+        and failed then: no route
         still alive: session `pty-1` (`sh`), made at tests/x.rs:2:9
         thread `a_test` (tid 7): sleeping
         ");

@@ -5,10 +5,10 @@ use crate::harness::catch::caught;
 use crate::harness::ending::{BodyEnd, Ending};
 use crate::harness::scope::Scope;
 use crate::harness::watchdog::Watchdog;
-use crate::leak::{Diff, Item, LeakCheck, settle};
+use crate::leak::{Diff, Item, LeakCheck, Settled, settle};
 use crate::process::policy::KillPolicy;
 use crate::process::pump::Pump;
-use crate::report::Findings;
+use crate::report::AssertNoLeaks;
 use crate::runtime::{Runtime, is_inside, park_on};
 use crate::settings::Settings;
 use std::cell::Cell;
@@ -22,48 +22,53 @@ thread_local! {
     static IS_IN_A_TEST: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What a frame is told.
-pub(crate) struct Begin<'a> {
-    /// Takes the baseline.
-    pub(crate) check: &'a dyn Fn(&str) -> LeakCheck,
-    pub(crate) policy: KillPolicy,
-    pub(crate) timeout: Option<Duration>,
-}
-
 /// One test, from its baseline to its check.
 pub(crate) struct Frame {
     scope: Scope,
     check: LeakCheck,
     timeout: Duration,
     settings: Settings,
+    pump: &'static Pump,
 }
 
 impl Frame {
+    /// The baseline is taken last, so that nothing of the frame's own is in the difference.
     #[track_caller]
-    pub(crate) fn begin(name: String, options: Begin) -> Self {
+    pub(crate) fn begin(
+        name: String,
+        policy: KillPolicy,
+        timeout: Option<Duration>,
+        check: impl FnOnce(&str) -> LeakCheck,
+    ) -> Self {
         assert!(
             !IS_IN_A_TEST.get() && !is_inside(),
             "termleash::test was called inside of a test or of a runtime (`{name}`): call it from a plain `#[test]` \
              function, once; in a test that has a runtime use `SessionTestHelper` and `LeakCheck`"
         );
-        let settings = match Settings::from_env() {
-            Ok(settings) => settings,
+        // Without a pump there is neither deadline nor session.
+        let settings = Settings::from_env().and_then(|settings| Ok((settings, Pump::get()?)));
+        let (settings, pump) = match settings {
+            Ok(both) => both,
             Err(cause) => panic!("test `{name}` was not run: {cause}"),
         };
         let id = Scope::next_id();
-        let check = (options.check)(&name).of_scope(id);
-        let scope = Scope::new(name, options.policy, check.references().clone(), id);
-        Self { scope, check, timeout: options.timeout.unwrap_or(settings.timeout), settings }
+        let check = check(&name).of_scope(id);
+        let scope = Scope::new(name, policy, check.references().clone(), id);
+        Self { scope, check, timeout: timeout.unwrap_or(settings.timeout), settings, pump }
     }
 
     /// Runs an async body in a runtime of its own.
     #[track_caller]
-    pub(crate) fn run_async<F>(self, runtime: Runtime, body: F)
+    pub(crate) fn run_async<F>(self, runtime: std::io::Result<Runtime>, body: F)
     where
         F: AsyncFnOnce(&Scope) -> Result<(), BoxError>,
     {
+        let runtime = match runtime.map_err(|cause| Error::os("start a runtime", "raise `ulimit -n`", cause)) {
+            Ok(runtime) => runtime,
+            Err(cause) => panic!("test `{}` was not run: {cause}", self.scope.name()),
+        };
         let _inside = Inside::enter();
-        let watchdog = Watchdog::start(&self.scope, self.timeout);
+        let watchdog = Watchdog::start(self.pump, &self.scope, self.timeout);
         let scope = &self.scope;
         let (body, clean_up, held) = runtime.run(async {
             let ended = until_expired(&watchdog, body, scope).await;
@@ -72,7 +77,7 @@ impl Frame {
             (body, clean_up, held)
         });
         // Blocking tasks that never end are not waited for for ever; they are found as threads.
-        runtime.shutdown(self.settings.settle);
+        runtime.shutdown(self.check.settle_limit());
         self.end(watchdog, body, clean_up, held);
     }
 
@@ -83,22 +88,22 @@ impl Frame {
         F: FnOnce(&Scope) -> Result<(), BoxError>,
     {
         let _inside = Inside::enter();
-        let watchdog = Watchdog::start(&self.scope, self.timeout);
+        let watchdog = Watchdog::start(self.pump, &self.scope, self.timeout);
         let ended = catch_unwind(AssertUnwindSafe(|| body(&self.scope)));
         let body = ending_of(Some(ended), watchdog.body_ended(), self.timeout);
         let (clean_up, held) = match Runtime::new() {
             Ok(runtime) => {
                 let cleaned = runtime.run(self.clean_up());
-                runtime.shutdown(self.settings.settle);
+                runtime.shutdown(self.check.settle_limit());
                 cleaned
             }
-            Err(cause) => (vec![format!("nothing was cleaned up, for want of a runtime: {cause}")], Vec::new()),
+            Err(cause) => (vec![format!("nothing was cleaned up, for want of a runtime: {cause}")], Held::default()),
         };
         self.end(watchdog, body, clean_up, held);
     }
 
     /// What the test deferred, its sessions, and what must be gone by then: what went wrong, and what is still held.
-    async fn clean_up(&self) -> (Vec<String>, Vec<Item>) {
+    async fn clean_up(&self) -> (Vec<String>, Held) {
         let mut failures = self.scope.deferred().run(self.settings.wait).await;
         for helper in self.scope.helpers() {
             if let Err(cause) = helper.kill_tracked_sessions().await {
@@ -112,15 +117,15 @@ impl Frame {
             diff.extend_booked(self.scope.references().alive());
             diff
         };
-        let (held, _) = settle(self.settings.settle, look).await;
-        (failures, held.items().cloned().collect())
+        let (held, settled) = settle(self.check.settle_limit(), look).await;
+        (failures, Held { items: held.items().cloned().collect(), settled })
     }
 
     #[track_caller]
-    fn end(self, watchdog: Watchdog, body: BodyEnd, clean_up: Vec<String>, mut held: Vec<Item>) {
+    fn end(self, watchdog: Watchdog, body: BodyEnd, clean_up: Vec<String>, mut held: Held) {
         let name = self.scope.name().to_owned();
         let alive = self.scope.references().alive();
-        for item in &mut held {
+        for item in &mut held.items {
             if !alive.iter().any(|still| (&still.name, &still.made_at) == (&item.name, &item.made_at)) {
                 item.notes
                     .push("it was dropped only when the runtime was shut down: a task that was spawned held it".into());
@@ -130,9 +135,16 @@ impl Frame {
         watchdog.stop();
         let Self { scope, check, .. } = self;
         drop(scope);
-        let leaks = park_on(check.find_with(held)).passing().err();
+        let leaks = park_on(check.find_with(held.items, held.settled)).passing().err();
         Ending { name, body, clean_up, leaks }.tell();
     }
+}
+
+/// What must have been dropped and was not, and how long it was waited for.
+#[derive(Default)]
+struct Held {
+    items: Vec<Item>,
+    settled: Settled,
 }
 
 /// What the body came to, or `None` if its deadline went by first; then it is dropped where it waits.
@@ -155,7 +167,7 @@ where
     .await
 }
 
-/// A body's own failure counts more than its lateness; its late success counts nothing.
+/// A panic counts more than lateness, a late error is told beside it, and a late success counts nothing.
 fn ending_of(
     ended: Option<std::thread::Result<Result<(), BoxError>>>,
     late: Option<String>,
@@ -165,8 +177,8 @@ fn ending_of(
         (Some(Err(payload)), _) => BodyEnd::Panicked(payload),
         (Some(Ok(Err(cause))), None) => BodyEnd::Failed(cause),
         (Some(Ok(Ok(()))), None) => BodyEnd::Passed,
-        (_, Some(alive)) => BodyEnd::TimedOut { after: timeout, alive },
-        (None, None) => BodyEnd::TimedOut { after: timeout, alive: String::new() },
+        (Some(Ok(Err(cause))), Some(alive)) => BodyEnd::TimedOut { after: timeout, alive, error: Some(cause) },
+        (_, alive) => BodyEnd::TimedOut { after: timeout, alive: alive.unwrap_or_default(), error: None },
     }
 }
 
@@ -183,18 +195,5 @@ impl Inside {
 impl Drop for Inside {
     fn drop(&mut self) {
         IS_IN_A_TEST.set(false);
-    }
-}
-
-/// Without a pump there is neither deadline nor session.
-pub(crate) fn runtime_or_panic(made: std::io::Result<Runtime>, name: &str) -> Runtime {
-    match made.map_err(|cause| Error::os("start a runtime", "raise `ulimit -n`", cause)) {
-        Ok(runtime) => {
-            if let Err(cause) = Pump::get() {
-                panic!("test `{name}` was not run: {cause}");
-            }
-            runtime
-        }
-        Err(cause) => panic!("test `{name}` was not run: {cause}"),
     }
 }

@@ -1,7 +1,7 @@
 //! The functions that a test calls, and what they can be told.
 
 use crate::error::{BoxError, Result};
-use crate::harness::frame::{Begin, Frame, runtime_or_panic};
+use crate::harness::frame::Frame;
 use crate::harness::name;
 use crate::harness::scope::Scope;
 use crate::leak::{Ignore, LeakCheck, Level};
@@ -136,7 +136,8 @@ impl TestOptions {
         self
     }
 
-    /// How long the leak check waits for what is on its way out; default 2 s, 5 s where `CI` is set (`TERMLEASH_SETTLE`).
+    /// How long to wait for what is on its way out; default 2 s, 5 s where `CI` is set (`TERMLEASH_SETTLE`). It is allowed to
+    /// what must be dropped, to the runtime's blocking threads, and to the leak check, each by itself.
     pub fn settle_within(mut self, limit: Duration) -> Self {
         self.settle_within = Some(limit);
         self
@@ -170,12 +171,12 @@ impl TestOptions {
         F: AsyncFnOnce(&Scope) -> Result<(), BoxError>,
     {
         let name = self.name.clone().unwrap_or_else(name::of_test::<F>);
-        let frame = self.begin(name.clone());
+        let frame = self.begin(name);
         let made = match self.flavor {
             Flavor::CurrentThread => Runtime::new(),
             Flavor::MultiThread(workers) => Runtime::with_workers(workers),
         };
-        frame.run_async(runtime_or_panic(made, &name), body);
+        frame.run_async(made, body);
     }
 
     /// Runs a body that is not async; see [`test_blocking`].
@@ -194,8 +195,7 @@ impl TestOptions {
 
     #[track_caller]
     fn begin(&self, name: String) -> Frame {
-        let check = |name: &str| self.check(name);
-        Frame::begin(name, Begin { check: &check, policy: self.policy.clone(), timeout: self.timeout })
+        Frame::begin(name, self.policy.clone(), self.timeout, |name| self.check(name))
     }
 
     fn check(&self, name: &str) -> LeakCheck {

@@ -106,7 +106,8 @@ impl Scope {
     }
 
     /// Runs at the end of the test, whatever happens before; the last one first. Each may take 10 s (`TERMLEASH_WAIT`).
-    /// Its error or panic fails the test, beside the test's own.
+    /// Its error or panic fails the test, beside the test's own. All clean-up together may take 60 s: after that the process
+    /// aborts with a report, as for a body that blocks.
     ///
     /// What it captures lives until then, so give it what it must end, not what must be gone.
     #[track_caller]

@@ -78,7 +78,7 @@ impl State {
 }
 
 impl Watchdog {
-    pub(crate) fn start(scope: &Scope, timeout: Duration) -> Self {
+    pub(crate) fn start(pump: &'static Pump, scope: &Scope, timeout: Duration) -> Self {
         let state = State { phase: Phase::Running, used: Duration::ZERO, last_tick: Instant::now(), thread: None };
         let shared = Arc::new(Shared {
             scope: scope.clone(),
@@ -87,20 +87,12 @@ impl Watchdog {
             state: Mutex::new(state),
             changed: Condvar::new(),
         });
-        let mut watchdog = Self { shared, timer: None };
-        match Pump::get() {
-            Ok(pump) => {
-                let mut timer = pump.sleep(TICK.min(timeout));
-                let waker = Waker::from(Arc::new(StartThread(Arc::clone(&watchdog.shared))));
-                if Pin::new(&mut timer).poll(&mut Context::from_waker(&waker)).is_ready() {
-                    waker.wake();
-                }
-                watchdog.timer = Some(timer);
-            }
-            // No descriptor for a timer: the thread can do without.
-            Err(_) => start_thread(&watchdog.shared),
+        let mut timer = pump.sleep(TICK.min(timeout));
+        let waker = Waker::from(Arc::new(StartThread(Arc::clone(&shared))));
+        if Pin::new(&mut timer).poll(&mut Context::from_waker(&waker)).is_ready() {
+            waker.wake();
         }
-        watchdog
+        Self { shared, timer: Some(timer) }
     }
 
     /// Waits for the deadline; answers with what was alive then.

@@ -5,7 +5,7 @@ use crate::leak::diff::Diff;
 use crate::leak::ignore::Ignore;
 use crate::leak::references::MustDrop;
 use crate::leak::report::LeakReport;
-use crate::leak::settle::settle;
+use crate::leak::settle::{Settled, settle};
 use crate::leak::snapshot::{EVERYTHING, Snapshot};
 use crate::probe::attribution::{Attribution, Reason};
 use crate::probe::item::{Item, Resource};
@@ -55,7 +55,7 @@ const SHARED_SETTLE: Duration = Duration::from_millis(100);
 /// # Limits
 ///
 /// - Where other tests may run in the process (libtest's threads), what differs may be theirs: it is *suspicious*, reported,
-///   and does not fail. cargo-nextest, `--test-threads=1` or [`exclusive`](Self::exclusive) make it exact.
+///   does not fail, and is waited for 100 ms only. cargo-nextest, `--test-threads=1` or [`exclusive`](Self::exclusive) make it exact.
 /// - A descriptor is known by number, device and inode. Two epolls or eventfds have one inode, so one that was closed and
 ///   replaced by its like at its own number is seen at level [`Paranoid`](Level::Paranoid) only.
 /// - Without the feature `tokio`, the first tokio runtime of a process leaves two sockets that look like a leak: make one
@@ -109,7 +109,7 @@ impl LeakCheck {
         self
     }
 
-    /// What to do with what is found; default `TERMLEASH_LEAKS`, else [`Level::Fail`].
+    /// What to do with what is found; default `TERMLEASH_LEAKS`, else [`Level::Fail`]. Level paranoid takes the baseline anew.
     pub fn level(mut self, level: Level) -> Self {
         if level == Level::Paranoid && self.current_level() != Level::Paranoid {
             // The baseline must be as deep as the look.
@@ -126,7 +126,8 @@ impl LeakCheck {
         self
     }
 
-    /// Looks at these resources only. Sessions that are tracked and what must be dropped are always looked at.
+    /// Looks at these resources only. Sessions that are tracked and what must be dropped are always looked at. It takes the baseline
+    /// anew.
     pub fn only(mut self, resources: impl IntoIterator<Item = Resource>) -> Self {
         self.resources = resources.into_iter().collect();
         *self.before.lock() = Arc::new(Snapshot::of(&self.resources, self.current_level()));
@@ -173,24 +174,23 @@ impl LeakCheck {
     /// If a `TERMLEASH_…` variable is malformed. What could not be looked at is no error but the verdict
     /// [`CouldNotCheck`](crate::leak::Verdict::CouldNotCheck).
     pub async fn find(&self) -> Result<LeakReport> {
-        self.find_with(Vec::new()).await
+        self.find_with(Vec::new(), Settled::default()).await
     }
 
-    /// The same, with what is known to be left from elsewhere.
-    pub(crate) async fn find_with(&self, known: Vec<Item>) -> Result<LeakReport> {
+    /// The same, with what is known to be left from elsewhere, and how long that was waited for.
+    pub(crate) async fn find_with(&self, known: Vec<Item>, waited: Settled) -> Result<LeakReport> {
         let settings = self.settings.as_ref().map_err(|text| Error::invalid(text.clone()))?;
         let level = self.current_level();
         let report = LeakReport::of_nothing(self.name.clone(), level, self.attribution);
         if level == Level::Off {
             return Ok(report);
         }
-        let mut within = self.settle_within.unwrap_or(settings.settle);
-        if !self.attribution.is_exact() {
-            within = within.min(SHARED_SETTLE);
-        }
         let before = Arc::clone(&self.before.lock());
         let mut after = None;
-        let (mut diff, settled) = settle(within, || self.look(&before, level, &mut after)).await;
+        let (mut diff, mut settled) = self.settle(|| self.look(&before, level, &mut after)).await;
+        if !known.is_empty() {
+            settled = Settled::both(waited, settled);
+        }
         diff.extend_booked(known);
         let mut left: Vec<&mut Item> = diff.found.iter_mut().map(|found| &mut found.item).collect();
         ptys::name_holders(&mut left);
@@ -202,9 +202,38 @@ impl LeakCheck {
         }
         self.references.forget();
         if let Some(after) = after {
-            *self.before.lock() = Arc::new(after.as_next_baseline(&before));
+            *self.before.lock() = Arc::new(after.into_baseline(&before));
         }
         Ok(report)
+    }
+
+    /// Beside other tests what differs is suspicious at most, and waited for only shortly; but what our own books know of is this
+    /// test's, and has all the time that there is.
+    async fn settle(&self, mut look: impl FnMut() -> Diff) -> (Diff, Settled) {
+        let limit = self.settle_limit();
+        if self.attribution.is_exact() || limit <= SHARED_SETTLE {
+            return settle(limit, look).await;
+        }
+        let (diff, settled) = settle(SHARED_SETTLE, &mut look).await;
+        if !diff.has_booked() {
+            return (diff, settled);
+        }
+        let mut last = diff;
+        let only_booked = || {
+            last = look();
+            last.only_booked()
+        };
+        let (_, more) = settle(limit - SHARED_SETTLE, only_booked).await;
+        (last, Settled::both(settled, more))
+    }
+
+    /// How long to wait; not at all where nobody looks.
+    pub(crate) fn settle_limit(&self) -> Duration {
+        if self.current_level() == Level::Off {
+            return Duration::ZERO;
+        }
+        let usual = || self.settings.as_ref().map_or(SHARED_SETTLE, |settings| settings.settle);
+        self.settle_within.unwrap_or_else(usual)
     }
 
     /// One look: the baseline is verified, and only if that fails everything is captured.

@@ -106,6 +106,16 @@ impl Diff {
         self.found.is_empty() && self.not_looked_at.iter().all(|why| why.is_unsupported)
     }
 
+    /// True if something differs that our own books know of.
+    pub(crate) fn has_booked(&self) -> bool {
+        self.found.iter().any(|found| found.is_booked)
+    }
+
+    /// What our own books know of.
+    pub(crate) fn only_booked(&self) -> Self {
+        Self { found: self.found.iter().filter(|found| found.is_booked).cloned().collect(), ..Self::default() }
+    }
+
     /// The differences.
     pub fn items(&self) -> impl Iterator<Item = &Item> {
         self.found.iter().map(|found| &found.item)

@@ -2,10 +2,11 @@
 
 use crate::error::{BoxError, Error, Result};
 use crate::leak::check::LeakCheck;
+use crate::leak::report::LeakReport;
 use crate::leak::rounds::{Gauge, Rounds, Sample};
 use crate::leak::series::{LOOKS, P_PER_LOOK, P_SINGLE};
 use crate::leak::verdict::Verdict;
-use crate::leak::{report::LeakReport, rounds};
+use crate::probe::attribution::Attribution;
 use crate::process::pump::Pump;
 use crate::settings::Level;
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,8 @@ pub struct HuntReport {
     pub verdict: Verdict,
     /// What is done with it.
     pub level: Level,
+    /// How sure it is whose growth this is.
+    pub attribution: Attribution,
     /// How many rounds were measured.
     pub rounds: usize,
     /// Each count and gauge, round by round.
@@ -104,7 +107,7 @@ pub struct Series {
 impl HuntReport {
     /// True if it fails at its level.
     pub fn is_failure(&self) -> bool {
-        matches!(self.level, Level::Fail | Level::Paranoid) && self.verdict.is_failure()
+        self.level.fails(self.verdict)
     }
 }
 
@@ -178,7 +181,8 @@ impl LeakHunt {
         let most = *self.rounds.end();
         if self.rounds.is_empty() || most == 0 {
             return Err(Error::invalid(format!(
-                "a leak hunt of {}..={most} rounds: give at least one, and no more at least than at most",
+                "`rounds({}..={most})` of a leak hunt is empty: the first number is the fewest rounds, the last the most, and \
+                 at least one",
                 self.rounds.start()
             )));
         }
@@ -215,7 +219,7 @@ impl LeakHunt {
         if done < *self.rounds.start() {
             return false;
         }
-        if rounds::Gauge::COUNTS.iter().any(|gauge| samples.judge_count(*gauge).0 == Verdict::Leaked) {
+        if Gauge::COUNTS.iter().any(|gauge| samples.judge_count(*gauge).0 == Verdict::Leaked) {
             return true;
         }
         if !self.judges_memory {
@@ -271,6 +275,7 @@ impl LeakHunt {
             name: self.name,
             verdict,
             level: found.level,
+            attribution: found.attribution,
             rounds: samples.len() - 1,
             series,
             left: counts_leak.then_some(found),

@@ -56,7 +56,7 @@ pub use check::LeakCheck;
 pub use diff::Diff;
 pub use hunt::{HuntReport, LeakHunt, Series};
 pub use ignore::{Ignore, Ignored};
-pub use references::MustDrop;
+pub(crate) use references::MustDrop;
 pub use report::{Finding, LeakReport};
 pub use rounds::Gauge;
 pub use self_test::SelfTest;

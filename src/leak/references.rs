@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 /// Objects that must be dropped by the end of a check; only weak references are kept, so it keeps nothing alive itself.
 #[derive(Default)]
-pub struct MustDrop {
+pub(crate) struct MustDrop {
     watched: Mutex<Vec<Watch>>,
 }
 

@@ -64,7 +64,7 @@ impl LeakReport {
 
     /// True if the check fails with it, at its level.
     pub fn is_failure(&self) -> bool {
-        matches!(self.level, Level::Fail | Level::Paranoid) && self.verdict.is_failure()
+        self.level.fails(self.verdict)
     }
 
     /// The report of a look that was not taken.

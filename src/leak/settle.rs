@@ -22,6 +22,13 @@ pub struct Settled {
     pub looks: u32,
 }
 
+impl Settled {
+    /// One after the other.
+    pub(crate) fn both(one: Self, other: Self) -> Self {
+        Self { took: one.took + other.took, looks: one.looks + other.looks }
+    }
+}
+
 /// Looks again and again until there is no difference, at most for so long, and at least ten times. The pauses begin with
 /// 1 ms and double up to 50 ms, or to a tenth of the time, so what is clean at once costs one look.
 ///

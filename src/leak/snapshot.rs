@@ -86,7 +86,7 @@ impl Snapshot {
     }
 
     /// This one as the next baseline: what could not be looked at stays what it was `before`.
-    pub(crate) fn as_next_baseline(self, before: &Self) -> Self {
+    pub(crate) fn into_baseline(self, before: &Self) -> Self {
         Self {
             taken: self.taken,
             descriptors: newest(self.descriptors, &before.descriptors),

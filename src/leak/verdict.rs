@@ -1,5 +1,6 @@
 //! What came of a check.
 
+use crate::settings::Level;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -30,6 +31,14 @@ impl Verdict {
     /// True if a check at level [`Fail`](crate::leak::Level::Fail) fails with it.
     pub fn is_failure(self) -> bool {
         self >= Self::Leaked
+    }
+}
+
+/// What a check does with a verdict.
+impl Level {
+    /// True if a check at this level fails with that verdict.
+    pub fn fails(self, verdict: Verdict) -> bool {
+        matches!(self, Self::Fail | Self::Paranoid) && verdict.is_failure()
     }
 }
 

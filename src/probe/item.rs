@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// What a check looks at. Names a probe, in `TERMLEASH_REQUIRE` too.
+/// What a check looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Resource {
     /// Sessions that helpers of this process track.
     Sessions,
-    /// Open descriptors, pseudo-terminals among them: `fds`.
+    /// Open descriptors, pseudo-terminals among them; `fds` in `TERMLEASH_REQUIRE`.
     Descriptors,
     /// Child processes of this process, dead ones that nobody reaped among them.
     Processes,
@@ -120,7 +120,7 @@ impl Kind {
             Self::Eventfd => ("eventfd", "eventfds"),
             Self::Timerfd => ("timerfd", "timerfds"),
             Self::Signalfd => ("signalfd", "signalfds"),
-            Self::Inotify => ("inotify", "inotifys"),
+            Self::Inotify => ("inotify", "inotify descriptors"),
             Self::Pidfd => ("pidfd", "pidfds"),
             Self::Memfd => ("memfd", "memfds"),
             Self::Descriptor => ("descriptor", "descriptors"),

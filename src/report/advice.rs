@@ -5,10 +5,6 @@ use crate::leak::{Item, Kind, Verdict};
 /// What to do about a finding.
 pub(crate) fn for_finding(verdict: Verdict, item: &Item) -> &'static str {
     match verdict {
-        Verdict::Suspicious => {
-            "another test of this process may have made it: to be sure run it alone, by `cargo nextest run` or with \
-             `--test-threads=1`"
-        }
         Verdict::Interfered => {
             "the number was closed by one owner and is used by another: look for a close of a number that was not its own \
              (`from_raw_fd` of a borrowed number), or end the old owner before the test"
@@ -16,6 +12,9 @@ pub(crate) fn for_finding(verdict: Verdict, item: &Item) -> &'static str {
         _ => for_kind(item),
     }
 }
+
+/// What to do first about what may be another test's.
+pub(crate) const SUSPICIOUS: &str = "run the test alone, by `cargo nextest run` or with `--test-threads=1`: another test of this process may have made it";
 
 fn for_kind(item: &Item) -> &'static str {
     match item.kind {

@@ -1,9 +1,9 @@
 //! The assertion, and what a level makes of a report.
 
 use crate::error::Result;
-use crate::event::warn;
+use crate::event::{Event, emit, emit_to_listener, warn};
 use crate::leak::{HuntReport, LeakCheck, LeakReport, Level, Verdict};
-use crate::report::console::Color;
+use crate::report::console::{Color, uncaptured};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Panics with the report of a [`LeakCheck`](crate::LeakCheck) or a [`LeakHunt`](crate::leak::LeakHunt) that found a leak; answers with
@@ -25,12 +25,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[macro_export]
 macro_rules! assert_no_leaks {
     ($found:expr $(,)?) => {
-        $crate::report::assert($found)
+        $crate::testing::assert($found)
     };
 }
 
 /// What [`assert_no_leaks!`](crate::assert_no_leaks) takes: a check, or what a check or a hunt has found.
-pub trait Findings {
+pub trait AssertNoLeaks {
     /// What is answered if nothing is wrong.
     type Report;
 
@@ -42,53 +42,54 @@ pub trait Findings {
     fn passing(self) -> Result<Self::Report, String>;
 }
 
-impl Findings for LeakReport {
+impl AssertNoLeaks for LeakReport {
     type Report = Self;
 
     fn passing(self) -> Result<Self, String> {
-        enforce(self)
-    }
-}
-
-impl Findings for Result<LeakReport> {
-    type Report = LeakReport;
-
-    fn passing(self) -> Result<LeakReport, String> {
-        enforce(self.map_err(|cause| cause.to_string())?)
-    }
-}
-
-impl Findings for LeakCheck {
-    type Report = LeakReport;
-
-    fn passing(self) -> Result<LeakReport, String> {
-        self.find_blocking().passing()
-    }
-}
-
-impl Findings for &LeakCheck {
-    type Report = LeakReport;
-
-    fn passing(self) -> Result<LeakReport, String> {
-        self.find_blocking().passing()
-    }
-}
-
-impl Findings for HuntReport {
-    type Report = Self;
-
-    fn passing(self) -> Result<Self, String> {
-        if self.is_failure() {
-            return Err(self.render(Color::of_stderr()));
-        }
-        if !matches!(self.verdict, Verdict::Clean | Verdict::SettledLate) {
-            warn(self.to_string());
+        let is_telling = !self.findings.is_empty() || self.verdict.is_failure();
+        enforce(self.level, self.verdict, is_telling, |color| self.render(color))?;
+        if self.level != Level::Off && !is_telling {
+            say_unseen_once(&self);
         }
         Ok(self)
     }
 }
 
-impl Findings for Result<HuntReport> {
+impl AssertNoLeaks for Result<LeakReport> {
+    type Report = LeakReport;
+
+    fn passing(self) -> Result<LeakReport, String> {
+        self.map_err(|cause| cause.to_string())?.passing()
+    }
+}
+
+impl AssertNoLeaks for LeakCheck {
+    type Report = LeakReport;
+
+    fn passing(self) -> Result<LeakReport, String> {
+        self.find_blocking().passing()
+    }
+}
+
+impl AssertNoLeaks for &LeakCheck {
+    type Report = LeakReport;
+
+    fn passing(self) -> Result<LeakReport, String> {
+        self.find_blocking().passing()
+    }
+}
+
+impl AssertNoLeaks for HuntReport {
+    type Report = Self;
+
+    fn passing(self) -> Result<Self, String> {
+        let is_telling = !matches!(self.verdict, Verdict::Clean | Verdict::SettledLate);
+        enforce(self.level, self.verdict, is_telling, |color| self.render(color))?;
+        Ok(self)
+    }
+}
+
+impl AssertNoLeaks for Result<HuntReport> {
     type Report = HuntReport;
 
     fn passing(self) -> Result<HuntReport, String> {
@@ -102,27 +103,33 @@ impl Findings for Result<HuntReport> {
 ///
 /// With the report, if that is a failure at its level, or with the error if there is none.
 #[track_caller]
-pub fn assert<F: Findings>(found: F) -> F::Report {
+pub fn assert<F: AssertNoLeaks>(found: F) -> F::Report {
     match found.passing() {
         Ok(report) => report,
         Err(text) => panic!("{text}"),
     }
 }
 
-/// The report if it passes; else the text to fail with. What passes and is worth knowing is told as an event.
-fn enforce(report: LeakReport) -> Result<LeakReport, String> {
-    if report.is_failure() {
-        return Err(report.render(Color::of_stderr()));
+/// What a level makes of a verdict: the text to fail with, or a warning if there is something to tell.
+///
+/// At level warn somebody wants to see what an old suite leaves, and libtest throws away what a passing test prints; so that goes
+/// to standard error itself. What is suspicious, which beside other tests is nearly everything, is printed as usual.
+fn enforce(level: Level, verdict: Verdict, is_telling: bool, text: impl Fn(Color) -> String) -> Result<(), String> {
+    if level == Level::Off || !is_telling {
+        return Ok(());
     }
-    if report.level == Level::Off {
-        return Ok(report);
+    if level.fails(verdict) {
+        return Err(text(Color::of_stderr()));
     }
-    if !report.findings.is_empty() || report.verdict.is_failure() {
-        warn(report.to_string());
+    let event = Event::Warning { text: text(Color::Never) };
+    if level == Level::Warn && verdict.is_failure() {
+        if !emit_to_listener(&event) {
+            uncaptured(&format!("termleash: {}", text(Color::of_stderr())));
+        }
     } else {
-        say_unseen_once(&report);
+        emit(event);
     }
-    Ok(report)
+    Ok(())
 }
 
 /// What a system has no probe for is said once in a process.

@@ -22,8 +22,9 @@ impl HuntReport {
         let verdict = painted(&self.verdict.to_string(), self.verdict, color);
         writeln!(text, ": {verdict} after {} round{}", self.rounds, if self.rounds == 1 { "" } else { "s" })?;
         for series in &self.series {
-            write_series(text, series, color)?;
+            write_series(text, series, self.verdict, color)?;
         }
+        writeln!(text, "  {}", self.attribution)?;
         if let Some(left) = &self.left {
             writeln!(text, "what the rounds have left:")?;
             for line in left.render(color).lines() {
@@ -40,7 +41,7 @@ impl fmt::Display for HuntReport {
     }
 }
 
-fn write_series(text: &mut String, series: &Series, color: Color) -> fmt::Result {
+fn write_series(text: &mut String, series: &Series, worst: Verdict, color: Color) -> fmt::Result {
     let values: Vec<f64> = series.values.iter().map(|value| *value as f64).collect();
     let is_bytes = matches!(series.gauge, Gauge::Heap | Gauge::Resident);
     let amount = |value: u64| if is_bytes { bytes(value) } else { value.to_string() };
@@ -56,9 +57,11 @@ fn write_series(text: &mut String, series: &Series, color: Color) -> fmt::Result
                 write!(text, ", clean: more than {} a round would have been seen", bytes(resolution.max(1.0) as u64))?;
             }
         }
+        // Where something has leaked the advice is to mend that.
+        Verdict::Inconclusive if worst.is_failure() => write!(text, ", inconclusive")?,
         Verdict::Inconclusive => {
             let needed = series.rounds_needed.map_or_else(
-                || "at least 18 rounds".to_owned(),
+                || "at least 18 rounds: `.rounds(7..=18)`".to_owned(),
                 |rounds| format!("about {rounds} rounds: `.rounds(7..={rounds})`"),
             );
             write!(text, ", {}: it would take {needed}", painted("inconclusive", series.verdict, color))?;

@@ -13,5 +13,5 @@ pub(crate) mod json;
 mod tests;
 pub(crate) mod text;
 
-pub use assert::{Findings, assert};
+pub use assert::{AssertNoLeaks, assert};
 pub use console::Color;

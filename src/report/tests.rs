@@ -212,6 +212,7 @@ fn a_hunt_shows_each_series_as_a_line() {
         name: Some("a session is created and closed".into()),
         verdict: Verdict::Leaked,
         level: Level::Fail,
+        attribution: Attribution::Exact(Reason::Nextest),
         rounds: 18,
         series: vec![
             series(Gauge::Descriptors, Verdict::Leaked, (7..26).collect(), 1.0),
@@ -223,4 +224,23 @@ fn a_hunt_shows_each_series_as_a_line() {
     };
     assert_snapshot!(report);
     assert_eq!(HuntReport::from_json(&report.to_json()).unwrap(), report);
+}
+
+#[test]
+fn a_hunt_that_does_not_tell_says_how_many_rounds_would() {
+    let inconclusive = Series {
+        rounds_needed: Some(34),
+        ..series(Gauge::Heap, Verdict::Inconclusive, (0..19).map(|round| (5 << 20) + round * 900).collect(), 900.0)
+    };
+    let too_few = series(Gauge::Resident, Verdict::Inconclusive, vec![5 << 20; 4], 0.0);
+    let report = HuntReport {
+        name: None,
+        verdict: Verdict::Inconclusive,
+        level: Level::Fail,
+        attribution: Attribution::Shared,
+        rounds: 18,
+        series: vec![inconclusive, too_few],
+        left: None,
+    };
+    assert_snapshot!(report);
 }

@@ -138,6 +138,10 @@ fn write_finding(text: &mut String, finding: &Finding, color: Color) -> fmt::Res
             writeln!(text, "      {}", line.trim_end())?;
         }
     }
+    if finding.verdict == Verdict::Suspicious {
+        writeln!(text, "    to do: {}", advice::SUSPICIOUS)?;
+        return writeln!(text, "    if it is this test's: {}", advice::for_finding(finding.verdict, item));
+    }
     writeln!(text, "    to do: {}", advice::for_finding(finding.verdict, item))
 }
 

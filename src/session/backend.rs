@@ -215,10 +215,6 @@ impl<B: SessionBackend> DynBackend for B {
 
 /// Several tests may share one backend.
 impl<B: SessionBackend> SessionBackend for std::sync::Arc<B> {
-    ///
-    /// # Errors
-    ///
-    /// Then the creation has failed for the test, and what carries the cookie all the same is ended.
     fn create(&self, spec: &SessionSpec) -> impl Future<Output = Result<Created, BoxError>> + Send {
         (**self).create(spec)
     }

@@ -26,8 +26,6 @@ pub(crate) mod spec;
 pub(crate) mod terminal;
 pub(crate) mod text;
 
-#[doc(inline)]
-pub use crate::error::BoxError;
 pub use backend::{Created, Running, SessionBackend, SessionState};
 pub use command::CommandOutput;
 pub use fake::FakeBackend;

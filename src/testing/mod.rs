@@ -1,6 +1,7 @@
-//! What a test is told, and the kit for those who write a backend.
+//! What a test is told and asserts, and the kit for those who write a backend.
 //!
-//! [`TestOptions`] is what [`termleash::options`](crate::options) gives.
+//! [`TestOptions`] is what [`termleash::options`](crate::options) gives; [`assert()`] is what
+//! [`assert_no_leaks!`](crate::assert_no_leaks) calls.
 //!
 //! Does a backend keep the contract that the helper relies on?
 //! [`check_backend`] tries a [`SessionBackend`](crate::SessionBackend) on its real server, one rule after the other,
@@ -17,5 +18,7 @@ pub(crate) mod rules;
 
 #[doc(inline)]
 pub use crate::harness::{Flavor, TestOptions};
+#[doc(inline)]
+pub use crate::report::{AssertNoLeaks, Color, assert};
 pub use conformance::{BackendCheck, check_backend};
 pub use report::{Check, Conformance, Outcome};

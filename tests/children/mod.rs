@@ -56,14 +56,23 @@ pub(crate) fn alone(variables: &[(&str, &str)]) -> Option<Ran> {
     with(&["--test-threads=1"], variables)
 }
 
+/// The same as a user sees it, without what libtest captures.
+pub(crate) fn captured(variables: &[(&str, &str)]) -> Option<Ran> {
+    run(&["--test-threads=1"], variables)
+}
+
 /// The same with other arguments for libtest.
 pub(crate) fn with(arguments: &[&str], variables: &[(&str, &str)]) -> Option<Ran> {
+    run(&[&["--nocapture"], arguments].concat(), variables)
+}
+
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Option<Ran> {
     let name = std::thread::current().name().expect("libtest names its threads").to_owned();
     if std::env::var_os(CHILD).is_some() {
         return None;
     }
     let output = Command::new(std::env::current_exe().expect("this program has a path"))
-        .args(["--exact", &name, "--nocapture"])
+        .args(["--exact", &name])
         .args(arguments)
         .env(CHILD, "1")
         .env("RUST_BACKTRACE", "0")

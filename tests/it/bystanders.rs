@@ -6,10 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use termleash::process::ProcessHandle;
 use termleash::session::{Created, SessionState};
-use termleash::{
-    Error, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper,
-    session::{BoxError, SessionId},
-};
+use termleash::{BoxError, Error, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, session::SessionId};
 
 /// A server whose sessions have the ids that the test wants.
 struct Named {

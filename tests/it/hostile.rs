@@ -10,9 +10,7 @@ use std::time::Duration;
 use termleash::process::ProcessHandle;
 use termleash::session::{Created, Running, SessionState};
 use termleash::{
-    PtyBackend, SessionBackend, SessionSpec, SessionTestHelper,
-    process::KillPolicy,
-    session::{BoxError, SessionId},
+    BoxError, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, process::KillPolicy, session::SessionId,
 };
 
 /// Names any process as a session's leader, and any as its server.

@@ -11,10 +11,7 @@ use termleash::session::{
     BoxFuture, Created, FakeBackend, Fault, Method, Running, SessionState, Terminal, TerminalInput, TerminalOutput,
     WindowSize,
 };
-use termleash::{
-    PtyBackend, SessionBackend, SessionSpec, SessionTestHelper,
-    session::{BoxError, SessionId},
-};
+use termleash::{BoxError, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, session::SessionId};
 
 fn calls(fake: &FakeBackend, method: Method) -> usize {
     fake.calls().iter().filter(|call| call.method == method).count()
