@@ -67,6 +67,8 @@ where
 
 /// What to tell a test, before [`run`](TestOptions::run).
 ///
+/// [`TestOptions`] and [`Flavor`] stand in [`termleash::testing`](crate::testing).
+///
 /// ```
 /// use std::time::Duration;
 /// use termleash::leak::{Ignore, Kind};

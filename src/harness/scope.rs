@@ -90,6 +90,20 @@ impl Scope {
     }
 
     /// A helper for sessions on another backend, such as the server under test; they end with the test, too.
+    ///
+    /// A backend that says its sessions' leaders and passes their cookie on has their deaths proven; see
+    /// [`SessionBackend`].
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", feature = "tokio"))]
+    /// termleash::test(async |t| {
+    ///     let helper = t.helper_on(termleash::session::FakeBackend::new());    // yours: create, kill, state
+    ///     let session = helper.create_tracked_session("sh").await?;
+    ///     assert!(helper.is_tracked(session.id()));
+    ///     session.keep();                                                      // ends with the test
+    ///     Ok(())
+    /// });
+    /// ```
     pub fn helper_on(&self, backend: impl SessionBackend) -> SessionTestHelper {
         let helper = self.made(SessionTestHelper::new(backend));
         self.inner.others.lock().push(helper.clone());
