@@ -38,8 +38,8 @@ pub enum Level {
     Warn,
     /// It fails. The default.
     Fail,
-    /// It fails, and looks closer: a stack of each session's creation is kept, and an anonymous file (eventfd, epoll)
-    /// that was closed and replaced by another of its kind at its own number is seen. Slower.
+    /// It fails, and looks closer: a stack of each session's creation is kept, and an eventfd, timerfd or signalfd that was
+    /// replaced by another of its kind at its own number is seen, if the kernel tells the two apart. Slower.
     Paranoid,
 }
 

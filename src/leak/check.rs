@@ -27,7 +27,7 @@ const SHARED_SETTLE: Duration = Duration::from_millis(100);
 /// Finds what is there at its end and was not there at its beginning: descriptors, threads, child processes, and sessions
 /// that are still tracked.
 ///
-/// The baseline is taken when it is made. [`find`](Self::find) waits until nothing differs, for at most 2 s (5 s where `CI` is set;
+/// The baseline is taken when it is made, by listing what is open. [`find`](Self::find) waits until nothing differs, for at most 2 s (5 s where `CI` is set;
 /// `TERMLEASH_SETTLE`), and answers with a report; [`assert_no_leaks!`](crate::assert_no_leaks) panics with it. A clean check costs one
 /// look: an fstat(2) for each descriptor of the baseline, a listing of the threads, one call for children.
 ///
@@ -57,7 +57,8 @@ const SHARED_SETTLE: Duration = Duration::from_millis(100);
 /// - Where other tests may run in the process (libtest's threads), what differs may be theirs: it is *suspicious*, reported,
 ///   does not fail, and is waited for 100 ms only. cargo-nextest, `--test-threads=1` or [`exclusive`](Self::exclusive) make it exact.
 /// - A descriptor is known by number, device and inode. Two epolls or eventfds have one inode, so one that was closed and
-///   replaced by its like at its own number is seen at level [`Paranoid`](Level::Paranoid) only.
+///   replaced by its like at its own number is not seen; at level [`Paranoid`](Level::Paranoid) it is where the kernel tells the two
+///   apart (an eventfd's id, a timerfd's clock, a signalfd's mask), which it does not for an epoll.
 /// - Without the feature `tokio`, the first tokio runtime of a process leaves two sockets that look like a leak: make one
 ///   before the check.
 /// - What children leave behind when they end is not seen: it is nobody's child any more.
@@ -97,7 +98,7 @@ impl LeakCheck {
             scope: None,
             references: Arc::default(),
             resources: EVERYTHING.to_vec(),
-            before: Mutex::new(Arc::new(Snapshot::capture(level))),
+            before: Mutex::new(Arc::new(Snapshot::listed(&EVERYTHING, level))),
             settings,
             stacks: (level == Level::Paranoid).then(KeepStacks::new),
         }
@@ -113,7 +114,7 @@ impl LeakCheck {
     pub fn level(mut self, level: Level) -> Self {
         if level == Level::Paranoid && self.current_level() != Level::Paranoid {
             // The baseline must be as deep as the look.
-            *self.before.lock() = Arc::new(Snapshot::of(&self.resources, level));
+            *self.before.lock() = Arc::new(Snapshot::listed(&self.resources, level));
         }
         self.stacks = (level == Level::Paranoid).then(KeepStacks::new);
         self.level = Some(level);
@@ -130,7 +131,7 @@ impl LeakCheck {
     /// anew.
     pub fn only(mut self, resources: impl IntoIterator<Item = Resource>) -> Self {
         self.resources = resources.into_iter().collect();
-        *self.before.lock() = Arc::new(Snapshot::of(&self.resources, self.current_level()));
+        *self.before.lock() = Arc::new(Snapshot::listed(&self.resources, self.current_level()));
         self
     }
 
@@ -191,7 +192,7 @@ impl LeakCheck {
         if !known.is_empty() {
             settled = Settled::both(waited, settled);
         }
-        diff.extend_booked(known);
+        diff.extend_booked_by_rules(known, &self.rules);
         let mut left: Vec<&mut Item> = diff.found.iter_mut().map(|found| &mut found.item).collect();
         ptys::name_holders(&mut left);
         let mut report = report.judge(diff, settled, &required(settings));
@@ -236,13 +237,13 @@ impl LeakCheck {
         self.settle_within.unwrap_or_else(usual)
     }
 
-    /// One look: the baseline is verified, and only if that fails everything is captured.
+    /// One look: the baseline is verified, and only if that fails everything is listed; from then on always. While other
+    /// threads open and close descriptors the short look can be wrong, once in some hundreds: not again and again.
     fn look(&self, before: &Snapshot, level: Level, after: &mut Option<Snapshot>) -> Diff {
-        let mut diff = if before.is_unchanged() {
-            *after = None;
+        let mut diff = if after.is_none() && before.is_unchanged() {
             Diff::default()
         } else {
-            let now = Snapshot::of(&self.resources, level);
+            let now = Snapshot::listed(&self.resources, level);
             let diff = Diff::of_scope(before, &now, self.scope);
             *after = Some(now);
             diff

@@ -5,7 +5,7 @@ use crate::leak::ignore::{Ignore, Ignored};
 use crate::leak::snapshot::{Asked, NotLookedAt, Snapshot, look};
 use crate::probe::describe;
 use crate::probe::item::{Item, Kind, Resource};
-use crate::probe::origins::{self, Origin, ScopeId};
+use crate::probe::origins::{self, Origin, OriginId, ScopeId};
 use crate::sys::ProcReader;
 use std::sync::Arc;
 
@@ -77,14 +77,14 @@ impl Diff {
     }
 
     /// Adds the new sessions, each with what belongs to it; of another scope's sessions nothing is shown.
-    fn sessions(&mut self, new: &[Arc<Origin>], scope: Option<ScopeId>) {
+    fn sessions(&mut self, new: &[(OriginId, Arc<Origin>)], scope: Option<ScopeId>) {
         let mut sessions = Vec::new();
-        for origin in new {
+        for (id, origin) in new {
             let is_anothers = scope.is_some() && origin.scope.is_some() && origin.scope != scope;
             let (own, rest) = std::mem::take(&mut self.found).into_iter().partition(|found| belongs(found, origin));
             self.found = rest;
             if !is_anothers {
-                sessions.push(session(origin, &own, scope.is_some() && origin.scope == scope));
+                sessions.push(session(*id, origin, &own, scope.is_some() && origin.scope == scope));
             }
         }
         self.found.splice(0..0, sessions);
@@ -121,6 +121,17 @@ impl Diff {
         self.found.iter().map(|found| &found.item)
     }
 
+    /// Adds what is known from elsewhere to be left, but for what the rules take out.
+    pub(crate) fn extend_booked_by_rules(&mut self, items: Vec<Item>, rules: &[Ignore]) {
+        let mut known = Self::default();
+        known.extend_booked(items);
+        let known = known.ignoring(rules);
+        for (all, more) in self.ignored.iter_mut().zip(known.ignored) {
+            all.matched += more.matched;
+        }
+        self.found.extend(known.found);
+    }
+
     /// Adds what our own books know to be there still.
     pub(crate) fn extend_booked(&mut self, items: impl IntoIterator<Item = Item>) {
         let found = items.into_iter().map(|item| Difference { identity: Identity::Booked, item, is_booked: true });
@@ -143,7 +154,7 @@ fn belongs(found: &Difference, origin: &Origin) -> bool {
     }
 }
 
-fn session(origin: &Origin, own: &[Difference], is_booked: bool) -> Difference {
+fn session(id: OriginId, origin: &Origin, own: &[Difference], is_booked: bool) -> Difference {
     let mut item = Item::new(Kind::Session, origin.command.clone(), origin.leader.map(|leader| leader.pid));
     item.which = Some(format!("`{}`", origin.id));
     item.age = Some(origin.since.elapsed());
@@ -157,5 +168,5 @@ fn session(origin: &Origin, own: &[Difference], is_booked: bool) -> Difference {
     if !descriptors.is_empty() {
         item.notes.push(format!("it holds descriptors {}", descriptors.join(", ")));
     }
-    Difference { identity: Identity::Booked, item, is_booked }
+    Difference { identity: Identity::Session(id), item, is_booked }
 }

@@ -3,6 +3,7 @@
 use crate::probe::children::Child;
 use crate::probe::descriptors::Descriptor;
 use crate::probe::item::Item;
+use crate::probe::origins::OriginId;
 use crate::probe::threads::Thread;
 
 /// One difference: what it is for a program, and what it is for a person.
@@ -20,6 +21,8 @@ pub(crate) enum Identity {
     Descriptor(Descriptor),
     Thread(Thread),
     Child(Child),
+    /// A session, by its number in our own book.
+    Session(OriginId),
     /// Of our own books, which say when it is gone.
     Booked,
 }

@@ -66,6 +66,9 @@ const ROUND_SETTLES: Duration = Duration::from_millis(20);
 /// What nobody cares about in a round: less than the smallest buffer that a session could leave.
 const GATE: u64 = 1024;
 
+/// Room for so many rounds is made beforehand.
+const MOST_ROOM: usize = 4096;
+
 /// What came of a hunt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -191,7 +194,7 @@ impl LeakHunt {
             Err(cause) => Err(Error::backend(format!("round {number} of a leak hunt failed"), cause)),
         };
         // First uses of the measurement itself, and of the buffers that it needs.
-        let mut samples = Rounds::with_capacity(most + 1);
+        let mut samples = Rounds::with_capacity(most.min(MOST_ROOM).saturating_add(1));
         for number in 0..self.warmup {
             run(number).await?;
             Sample::take()?;

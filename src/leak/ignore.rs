@@ -78,6 +78,8 @@ fn is_in(found: &Difference, snapshot: &Snapshot) -> bool {
         Identity::Descriptor(descriptor) => seen(&snapshot.descriptors).is_some_and(|then| then.contains(descriptor)),
         Identity::Thread(thread) => seen(&snapshot.threads).is_some_and(|then| then.contains(thread)),
         Identity::Child(child) => seen(&snapshot.children).is_some_and(|then| then.contains(child)),
+        // It is alive now, so one that was registered by then was there.
+        Identity::Session(id) => *id <= snapshot.last_origin,
         Identity::Booked => false,
     }
 }

@@ -44,6 +44,7 @@ pub(crate) mod verdict;
 
 #[doc(inline)]
 pub use crate::probe::attribution::{Attribution, Reason};
+pub(crate) use crate::probe::describe::GONE;
 #[doc(inline)]
 pub use crate::probe::item::{Item, Kind, Resource};
 #[doc(inline)]

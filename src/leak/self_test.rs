@@ -77,7 +77,13 @@ impl LeakCheck {
         if is_inside() {
             return Err(Error::invalid("`LeakCheck::self_test` blocks: call it outside of the runtime"));
         }
-        let failed = |cause| Error::os("plant a leak for the check to find", "raise `ulimit -n`", cause);
+        let failed = |cause| {
+            Error::os(
+                "plant a leak for the check to find",
+                "raise `ulimit -n`; it needs `sleep` and `true` in the PATH",
+                cause,
+            )
+        };
         let check = Self::new().level(Level::Fail).exclusive().settle_within(Duration::ZERO);
 
         let specimens = sys::specimens().map_err(failed)?;

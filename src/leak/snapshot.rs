@@ -47,13 +47,23 @@ impl Snapshot {
         Self::of(&EVERYTHING, level)
     }
 
-    /// Looks at some resources only.
+    /// Looks at some resources only. While other threads open and close descriptors, one that comes and goes can stand in for one
+    /// that stays: whoever compares looks again.
     pub fn of(resources: &[Resource], level: Level) -> Self {
+        Self::by(Descriptors::capture, resources, level)
+    }
+
+    /// The same by listing: slower, and right also while other threads open and close descriptors.
+    pub(crate) fn listed(resources: &[Resource], level: Level) -> Self {
+        Self::by(Descriptors::list, resources, level)
+    }
+
+    fn by(descriptors: fn(Depth) -> io::Result<Descriptors>, resources: &[Resource], level: Level) -> Self {
         let depth = if level == Level::Paranoid { Depth::Paranoid } else { Depth::Usual };
         let _alone = ONE_AT_A_TIME.lock();
         Self {
             taken: Instant::now(),
-            descriptors: ask(resources, Resource::Descriptors, || Descriptors::capture(depth)),
+            descriptors: ask(resources, Resource::Descriptors, || descriptors(depth)),
             threads: ask(resources, Resource::Threads, Threads::capture),
             children: ask(resources, Resource::Processes, Children::capture),
             resident: ask(resources, Resource::Memory, sys::resident_bytes),

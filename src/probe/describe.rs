@@ -20,6 +20,9 @@ const DIRECTORY: u32 = 0o040_000;
 const CHARACTER: u32 = 0o020_000;
 const FIFO: u32 = 0o010_000;
 
+/// The name of a pidfd whose process has ended and is reaped.
+pub(crate) const GONE: &str = "of a process that is gone";
+
 /// A descriptor that is open; what it was if it has been closed since.
 pub(crate) fn descriptor(reader: &mut ProcReader, found: &Descriptor) -> Item {
     let number = found.number;
@@ -90,7 +93,10 @@ fn anonymous_file(reader: &mut ProcReader, name: &str, item: &mut Item) {
         let pid = fdinfo(reader, number, "Pid:").and_then(|pid| pid.parse::<i64>().ok());
         item.which = match pid {
             // What proc_pid_fdinfo(5) says of a process that has been reaped.
-            Some(-1) => Some("of a process that is gone".into()),
+            Some(-1) => {
+                item.name = GONE.into();
+                None
+            }
             Some(pid) => Some(format!("of pid {pid}")),
             None => None,
         };
@@ -98,7 +104,10 @@ fn anonymous_file(reader: &mut ProcReader, name: &str, item: &mut Item) {
 }
 
 fn socket(number: i32, item: &mut Item) {
-    let Some(names) = sys::describe_socket(number) else { return };
+    let Some(mut names) = sys::describe_socket(number) else { return };
+    for name in [&mut names.local, &mut names.remote].into_iter().flatten() {
+        *name = printable(name.as_bytes());
+    }
     item.name = match (&names.remote, &names.local) {
         (Some(remote), _) => format!("{} to {remote}", names.kind),
         (None, Some(local)) => format!("{} at {local}", names.kind),

@@ -87,8 +87,8 @@ pub(crate) fn register(origin: Origin) -> Registered {
 }
 
 /// Those entered after `last`, and still there.
-pub(crate) fn since(last: OriginId) -> Vec<Arc<Origin>> {
-    BOOK.lock().entries.range(last + 1..).map(|(_, origin)| Arc::clone(origin)).collect()
+pub(crate) fn since(last: OriginId) -> Vec<(OriginId, Arc<Origin>)> {
+    BOOK.lock().entries.range(last + 1..).map(|(id, origin)| (*id, Arc::clone(origin))).collect()
 }
 
 /// The number of the entry made last.
@@ -114,9 +114,9 @@ mod tests {
             scope: None,
         };
         let entry = register(origin);
-        let is_there = || since(before).iter().any(|origin| origin.id == "an entry of a test");
+        let is_there = || since(before).iter().any(|(_, origin)| origin.id == "an entry of a test");
         assert!(is_there());
-        assert!(!since(last()).iter().any(|origin| origin.id == "an entry of a test"));
+        assert!(!since(last()).iter().any(|(_, origin)| origin.id == "an entry of a test"));
         drop(entry);
         assert!(!is_there());
     }

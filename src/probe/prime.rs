@@ -19,7 +19,7 @@ pub fn prime() {
     PRIMED.get_or_init(|| {
         if is_inside() {
             // A runtime must not be dropped on a thread that another one runs on.
-            std::thread::scope(|scope| drop(scope.spawn(use_once).join()));
+            std::thread::scope(|scope| drop(std::thread::Builder::new().spawn_scoped(scope, use_once)));
         } else {
             use_once();
         }

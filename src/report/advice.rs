@@ -1,5 +1,6 @@
 //! What to write instead: one sentence for each kind of finding.
 
+use crate::leak::GONE;
 use crate::leak::{Item, Kind, Verdict};
 
 /// What to do about a finding.
@@ -38,9 +39,7 @@ fn for_kind(item: &Item) -> &'static str {
         Kind::Epoll | Kind::Eventfd | Kind::Timerfd | Kind::Signalfd | Kind::Inotify => {
             "an event loop or a runtime holds it: shut that down before the end of the test"
         }
-        Kind::Pidfd if item.which.as_deref() == Some("of a process that is gone") => {
-            "drop the `Child` whose process has ended: its reference is still open"
-        }
+        Kind::Pidfd if item.name == GONE => "drop the `Child` whose process has ended: its reference is still open",
         Kind::Pidfd => {
             "wait for the child: `child.wait().await?`, after `child.kill().await?` if it does not end by itself"
         }

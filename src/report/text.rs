@@ -6,6 +6,8 @@ use crate::report::console::Color;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+/// More findings than this are counted instead of shown: nobody reads so many.
+const MOST_FINDINGS: usize = 25;
 /// More numbers than this are counted instead of shown.
 const MOST_NUMBERS: usize = 8;
 
@@ -34,8 +36,11 @@ fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Re
     if report.level == Level::Off {
         return Ok(());
     }
-    for finding in &report.findings {
+    for finding in report.findings.iter().take(MOST_FINDINGS) {
         write_finding(text, finding, color)?;
+    }
+    if let Some(more) = report.findings.len().checked_sub(MOST_FINDINGS).filter(|more| *more > 0) {
+        writeln!(text, "and {more} more findings, which `to_json` shows")?;
     }
     for why in &report.not_looked_at {
         let (word, verdict, advice) = match (why.is_unsupported, why.is_required) {

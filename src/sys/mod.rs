@@ -52,7 +52,7 @@ pub(crate) struct FileStat {
     pub(crate) device: u64,
     /// Anonymous files of one kind (eventfd, epoll) share one.
     pub(crate) inode: u64,
-    /// Type and permissions, `st_mode`.
+    /// The type bits of `st_mode`.
     pub(crate) mode: u32,
     /// The device that a special file stands for, `st_rdev`.
     pub(crate) special: u64,

@@ -176,7 +176,12 @@ async fn claimed(
 }
 
 /// Takes over a session that was made by other means.
-pub(crate) async fn track(shared: &Shared, id: SessionId, made_at: &'static Location<'static>) -> Result<()> {
+pub(crate) async fn track(
+    shared: &Shared,
+    id: SessionId,
+    made_at: &'static Location<'static>,
+    stack: Option<Backtrace>,
+) -> Result<()> {
     let settings = shared.settings()?.clone();
     if shared.find(&id).is_some() {
         return Ok(());
@@ -212,7 +217,7 @@ pub(crate) async fn track(shared: &Shared, id: SessionId, made_at: &'static Loca
     });
     match identified {
         Ok(()) => {
-            shared.register(&entry, None);
+            shared.register(&entry, stack);
             emit(Event::Created { id: id.to_string(), at: made_at });
         }
         // Another task was first.

@@ -154,9 +154,9 @@ impl SessionTestHelper {
     {
         let shared = Arc::clone(self.shared());
         let id: Result<SessionId> = id.try_into().map_err(Error::from);
-        let made_at = Location::caller();
+        let (made_at, stack) = (Location::caller(), origins::stack());
         async move {
-            let tracked = async { creating::track(&shared, id?, made_at).await };
+            let tracked = async { creating::track(&shared, id?, made_at, stack).await };
             noted(&shared.last_error, tracked.await)
         }
     }

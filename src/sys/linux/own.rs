@@ -34,7 +34,8 @@ fn file_stat(found: &Stat, fd: BorrowedFd<'_>) -> FileStat {
     FileStat {
         device: found.st_dev,
         inode: found.st_ino,
-        mode: found.st_mode,
+        // Its permissions may change while it is open.
+        mode: found.st_mode & libc::S_IFMT,
         special: found.st_rdev,
         // All masters share one inode; their number tells them apart.
         terminal: if is_ptmx { terminal_number(fd) } else { None },
