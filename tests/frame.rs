@@ -233,7 +233,7 @@ fn a_body_that_blocks_for_ever_is_reported_and_the_process_aborts() {
         "still alive: session `pty-1` (`sh`), made at tests/frame.rs:",
         "(tid ",
         "sleeping in ",
-        "to do: let the body await instead of block",
+        "to do: let it await instead of block",
     ]);
     let shell = ran.text.split("the shell is pid ").nth(1).and_then(|rest| rest.lines().next());
     let pid: u32 = shell.and_then(|pid| pid.trim().parse().ok()).expect("it printed a pid");

@@ -25,8 +25,16 @@ pub(crate) async fn caught<'a, T>(make: impl FnOnce() -> Pin<Box<dyn Future<Outp
     }
 }
 
-/// What a panic said, for a report.
-pub(crate) fn message(payload: &Payload) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(a panic without a text)")
+/// What a panic of a clean-up said, for a report.
+pub(crate) fn message(payload: Payload) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    // It is whatever somebody panicked with, and its drop may panic, too.
+    std::mem::forget(payload);
+    text.unwrap_or_else(|| "(a panic without a text)".into())
+}
+
+/// Does it, and answers with what it panicked with, if it did.
+pub(crate) fn panic_of(act: impl FnOnce()) -> Option<String> {
+    catch_unwind(AssertUnwindSafe(act)).err().map(message)
 }

@@ -1,6 +1,5 @@
 //! How a test ends: its own failure first, the rest beside it.
 
-use crate::error::{BoxError, with_causes};
 use crate::event::warn;
 use crate::harness::catch::Payload;
 use crate::report::text::duration;
@@ -10,13 +9,15 @@ use std::time::Duration;
 /// How the body ended.
 pub(crate) enum BodyEnd {
     Passed,
-    Failed(BoxError),
-    Panicked(Payload),
+    /// With the error's text: the error itself may hold what would be taken for a leak.
+    Failed(String),
+    /// With what was alive at the deadline, if that had gone by: what the watchdog did then may be why.
+    Panicked(Payload, Option<(Duration, String)>),
     /// With what was alive then, and with its own error if it came to that too late.
     TimedOut {
         after: Duration,
         alive: String,
-        error: Option<BoxError>,
+        error: Option<String>,
     },
 }
 
@@ -36,8 +37,8 @@ impl Ending {
     #[track_caller]
     pub(crate) fn tell(self) {
         match (self.text(), self.body) {
-            (None, BodyEnd::Panicked(payload)) => resume_unwind(payload),
-            (Some(text), BodyEnd::Panicked(payload)) => {
+            (None, BodyEnd::Panicked(payload, _)) => resume_unwind(payload),
+            (Some(text), BodyEnd::Panicked(payload, _)) => {
                 // The panic itself was told by the panic hook.
                 warn(text);
                 resume_unwind(payload)
@@ -52,12 +53,17 @@ impl Ending {
         let beside = self.beside();
         let name = &self.name;
         let own = match &self.body {
-            BodyEnd::Passed | BodyEnd::Panicked(_) if beside.is_empty() => return None,
+            BodyEnd::Passed | BodyEnd::Panicked(_, None) if beside.is_empty() => return None,
             BodyEnd::Passed => format!("test `{name}` passed, and did not end cleanly"),
-            BodyEnd::Panicked(_) => format!("test `{name}` panicked, and did not end cleanly"),
-            BodyEnd::Failed(cause) => format!("test `{name}` failed: {}", with_causes(cause)),
+            BodyEnd::Panicked(_, None) => format!("test `{name}` panicked, and did not end cleanly"),
+            BodyEnd::Panicked(_, Some((after, alive))) => format!(
+                "test `{name}` panicked after its deadline of {}, at which its sessions may have been ended\n{}",
+                duration(*after),
+                alive.trim_end()
+            ),
+            BodyEnd::Failed(cause) => format!("test `{name}` failed: {cause}"),
             BodyEnd::TimedOut { after, alive, error } => {
-                let own = error.as_ref().map(|cause| format!("\nand failed then: {}", with_causes(cause)));
+                let own = error.as_ref().map(|cause| format!("\nand failed then: {cause}"));
                 let own = own.unwrap_or_default();
                 format!("test `{name}` timed out after {}{own}\n{}", duration(*after), alive.trim_end())
             }
@@ -115,7 +121,7 @@ mod tests {
         assert!(
             text(BodyEnd::Passed, &[], Some(LEAK)).starts_with("test `a_test` passed, and did not end cleanly\nleak")
         );
-        let panicked = || BodyEnd::Panicked(Box::new("own"));
+        let panicked = || BodyEnd::Panicked(Box::new("own"), None);
         assert!(text(panicked(), &[], Some(LEAK)).starts_with("test `a_test` panicked, and did not end cleanly\nleak"));
         assert_eq!(text(panicked(), &[], None), "");
         assert_eq!(text(BodyEnd::Passed, &[], None), "");

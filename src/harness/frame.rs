@@ -1,7 +1,7 @@
 //! The frame around a body: what happens before, after success, error, panic and timeout, and in which order.
 
-use crate::error::{BoxError, Error, Result};
-use crate::harness::catch::caught;
+use crate::error::{BoxError, Error, with_causes};
+use crate::harness::catch::{caught, message, panic_of};
 use crate::harness::ending::{BodyEnd, Ending};
 use crate::harness::scope::Scope;
 use crate::harness::watchdog::Watchdog;
@@ -11,6 +11,7 @@ use crate::process::pump::Pump;
 use crate::report::AssertNoLeaks;
 use crate::runtime::{Runtime, is_inside, park_on};
 use crate::settings::Settings;
+use crate::tracker::SessionTestHelper;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -29,6 +30,8 @@ pub(crate) struct Frame {
     timeout: Duration,
     settings: Settings,
     pump: &'static Pump,
+    /// The process that it began in.
+    owner: u32,
 }
 
 impl Frame {
@@ -54,7 +57,7 @@ impl Frame {
         let id = Scope::next_id();
         let check = check(&name).of_scope(id);
         let scope = Scope::new(name, policy, check.references().clone(), id);
-        Self { scope, check, timeout: timeout.unwrap_or(settings.timeout), settings, pump }
+        Self { scope, check, timeout: timeout.unwrap_or(settings.timeout), settings, pump, owner: std::process::id() }
     }
 
     /// Runs an async body in a runtime of its own.
@@ -69,16 +72,28 @@ impl Frame {
         };
         let _inside = Inside::enter();
         let watchdog = Watchdog::start(self.pump, &self.scope, self.timeout);
-        let scope = &self.scope;
-        let (body, clean_up, held) = runtime.run(async {
-            let ended = until_expired(&watchdog, body, scope).await;
+        let cleaned = runtime.run(async {
+            let (ended, dropped) = until_expired(&watchdog, body, &self.scope).await;
             let body = ending_of(ended, watchdog.body_ended(), self.timeout);
-            let (clean_up, held) = self.clean_up().await;
-            (body, clean_up, held)
+            if !self.is_in_its_process() {
+                return Err(body);
+            }
+            let mut left = self.clean_up(&watchdog).await;
+            left.failures.splice(0..0, dropped.map(|text| format!("the body panicked when it was dropped: {text}")));
+            Ok((body, left))
         });
-        // Blocking tasks that never end are not waited for for ever; they are found as threads.
-        runtime.shutdown(self.check.settle_limit());
-        self.end(watchdog, body, clean_up, held);
+        match cleaned {
+            Ok((body, left)) => {
+                watchdog.step(self.check.settle_limit());
+                // Blocking tasks that never end are not waited for for ever; they are found as threads.
+                runtime.shutdown(self.check.settle_limit());
+                self.end(watchdog, body, left);
+            }
+            Err(body) => {
+                std::mem::forget(runtime);
+                self.leave_to_the_parent(watchdog, body);
+            }
+        }
     }
 
     /// Runs a body on this thread, without a runtime.
@@ -91,25 +106,43 @@ impl Frame {
         let watchdog = Watchdog::start(self.pump, &self.scope, self.timeout);
         let ended = catch_unwind(AssertUnwindSafe(|| body(&self.scope)));
         let body = ending_of(Some(ended), watchdog.body_ended(), self.timeout);
-        let (clean_up, held) = match Runtime::new() {
+        if !self.is_in_its_process() {
+            return self.leave_to_the_parent(watchdog, body);
+        }
+        let left = match Runtime::new() {
             Ok(runtime) => {
-                let cleaned = runtime.run(self.clean_up());
+                let left = runtime.run(self.clean_up(&watchdog));
+                watchdog.step(self.check.settle_limit());
                 runtime.shutdown(self.check.settle_limit());
-                cleaned
+                left
             }
-            Err(cause) => (vec![format!("nothing was cleaned up, for want of a runtime: {cause}")], Held::default()),
+            Err(cause) => Left {
+                failures: vec![format!("nothing was cleaned up, for want of a runtime: {cause}")],
+                ..Left::default()
+            },
         };
-        self.end(watchdog, body, clean_up, held);
+        self.end(watchdog, body, left);
     }
 
-    /// What the test deferred, its sessions, and what must be gone by then: what went wrong, and what is still held.
-    async fn clean_up(&self) -> (Vec<String>, Held) {
-        let mut failures = self.scope.deferred().run(self.settings.wait).await;
-        for helper in self.scope.helpers() {
-            if let Err(cause) = helper.kill_tracked_sessions().await {
-                failures.push(cause.to_string());
-            }
+    /// False in a child that was forked without exec: its copy of the body must not clean up for its parent.
+    fn is_in_its_process(&self) -> bool {
+        self.owner == std::process::id()
+    }
+
+    /// The end of such a copy: threads and descriptors are the parent's, so nothing is dropped.
+    fn leave_to_the_parent(self, watchdog: Watchdog, body: BodyEnd) {
+        watchdog.forget();
+        std::mem::forget(self);
+        if let BodyEnd::Panicked(payload, _) = body {
+            std::panic::resume_unwind(payload);
         }
+    }
+
+    /// What the test deferred, its sessions, and what must be gone by then.
+    async fn clean_up(&self, watchdog: &Watchdog) -> Left {
+        let wait = self.settings.wait;
+        let mut failures = self.scope.deferred().run(wait, || watchdog.step(wait)).await;
+        failures.extend(self.kill(watchdog).await);
         // Within the runtime: a task that was spawned and never ended holds what it holds until the runtime ends, which in
         // a server is never.
         let look = || {
@@ -117,54 +150,98 @@ impl Frame {
             diff.extend_booked(self.scope.references().alive());
             diff
         };
+        watchdog.step(self.check.settle_limit());
         let (held, settled) = settle(self.check.settle_limit(), look).await;
-        (failures, Held { items: held.items().cloned().collect(), settled })
+        Left { failures, held: held.items().cloned().collect(), settled }
+    }
+
+    /// Ends what is tracked by any of its helpers.
+    async fn kill(&self, watchdog: &Watchdog) -> Vec<String> {
+        let mut failures = Vec::new();
+        for helper in self.scope.helpers() {
+            watchdog.step(self.settings.wait);
+            // A backend is the user's code.
+            match caught(|| Box::pin(helper.kill_tracked_sessions())).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(cause)) => failures.push(cause.to_string()),
+                Err(payload) => {
+                    failures.push(format!("a backend panicked when its sessions were ended: {}", message(payload)))
+                }
+            }
+        }
+        failures
     }
 
     #[track_caller]
-    fn end(self, watchdog: Watchdog, body: BodyEnd, clean_up: Vec<String>, mut held: Held) {
+    fn end(self, watchdog: Watchdog, body: BodyEnd, mut left: Left) {
         let name = self.scope.name().to_owned();
+        left.failures.extend(self.late_clean_up(&watchdog));
         let alive = self.scope.references().alive();
-        for item in &mut held.items {
-            if !alive.iter().any(|still| (&still.name, &still.made_at) == (&item.name, &item.made_at)) {
-                item.notes
-                    .push("it was dropped only when the runtime was shut down: a task that was spawned held it".into());
-            }
+        let is_alive =
+            |item: &Item| alive.iter().any(|still| (&still.name, &still.made_at) == (&item.name, &item.made_at));
+        // What is alive is found by the check itself.
+        left.held.retain(|item| !is_alive(item));
+        for item in &mut left.held {
+            item.notes
+                .push("it was dropped only when the runtime was shut down: a task that was spawned held it".into());
         }
-        self.scope.references().forget();
-        watchdog.stop();
+        drop(watchdog);
         let Self { scope, check, .. } = self;
-        drop(scope);
-        let leaks = park_on(check.find_with(held.items, held.settled)).passing().err();
-        Ending { name, body, clean_up, leaks }.tell();
+        // Its helpers complain by a panic of what they could not end.
+        let complaint = panic_of(|| drop(scope));
+        left.failures.extend(complaint);
+        let leaks = park_on(check.find_with(left.held, left.settled)).passing().err();
+        Ending { name, body, clean_up: left.failures, leaks }.tell();
+    }
+
+    /// After the runtime's end nothing more can be started; what was started or deferred by tasks on their way out is ended.
+    fn late_clean_up(&self, watchdog: &Watchdog) -> Vec<String> {
+        let helpers = self.scope.helpers();
+        helpers.iter().for_each(SessionTestHelper::end);
+        if self.scope.deferred().is_empty() && helpers.iter().all(|helper| helper.tracked_count() == 0) {
+            return Vec::new();
+        }
+        let Ok(runtime) = Runtime::new() else { return Vec::new() };
+        let wait = self.settings.wait;
+        let failures = runtime.run(async {
+            let mut failures = self.scope.deferred().run(wait, || watchdog.step(wait)).await;
+            failures.extend(self.kill(watchdog).await);
+            failures
+        });
+        watchdog.step(self.check.settle_limit());
+        runtime.shutdown(self.check.settle_limit());
+        failures
     }
 }
 
-/// What must have been dropped and was not, and how long it was waited for.
+/// What the clean-up could not do, and what must have been dropped and was not, with how long that was waited for.
 #[derive(Default)]
-struct Held {
-    items: Vec<Item>,
+struct Left {
+    failures: Vec<String>,
+    held: Vec<Item>,
     settled: Settled,
 }
 
-/// What the body came to, or `None` if its deadline went by first; then it is dropped where it waits.
+/// What the body came to, or `None` if its deadline went by first; then it is dropped where it waits, and what that panicked
+/// with is beside it.
 async fn until_expired<F>(
     watchdog: &Watchdog,
     body: F,
     scope: &Scope,
-) -> Option<std::thread::Result<Result<(), BoxError>>>
+) -> (Option<std::thread::Result<Result<(), BoxError>>>, Option<String>)
 where
     F: AsyncFnOnce(&Scope) -> Result<(), BoxError>,
 {
-    let mut running = pin!(caught(|| Box::pin(body(scope))));
+    let mut running = Box::pin(caught(|| Box::pin(body(scope))));
     let mut expired = pin!(watchdog.expired());
-    std::future::poll_fn(|context| {
+    let ended = std::future::poll_fn(|context| {
         if let Poll::Ready(ended) = running.as_mut().poll(context) {
             return Poll::Ready(Some(ended));
         }
         expired.as_mut().poll(context).map(|_| None)
     })
-    .await
+    .await;
+    (ended, panic_of(|| drop(running)))
 }
 
 /// A panic counts more than lateness, a late error is told beside it, and a late success counts nothing.
@@ -173,12 +250,14 @@ fn ending_of(
     late: Option<String>,
     timeout: Duration,
 ) -> BodyEnd {
+    let timed_out =
+        |alive: Option<String>, error| BodyEnd::TimedOut { after: timeout, alive: alive.unwrap_or_default(), error };
     match (ended, late) {
-        (Some(Err(payload)), _) => BodyEnd::Panicked(payload),
-        (Some(Ok(Err(cause))), None) => BodyEnd::Failed(cause),
+        (Some(Err(payload)), late) => BodyEnd::Panicked(payload, late.map(|alive| (timeout, alive))),
+        (Some(Ok(Err(cause))), None) => BodyEnd::Failed(with_causes(&cause)),
         (Some(Ok(Ok(()))), None) => BodyEnd::Passed,
-        (Some(Ok(Err(cause))), Some(alive)) => BodyEnd::TimedOut { after: timeout, alive, error: Some(cause) },
-        (_, alive) => BodyEnd::TimedOut { after: timeout, alive: alive.unwrap_or_default(), error: None },
+        (Some(Ok(Err(cause))), late) => timed_out(late, Some(with_causes(&cause))),
+        (_, late) => timed_out(late, None),
     }
 }
 

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// After the body has ended in whichever way, by success, error, panic or timeout: clean-ups that were
 /// [deferred](Self::defer), the last one first; then every session that is tracked is ended and proven to be dead; then what
 /// [must be dropped](Self::must_drop) is looked at; then the runtime ends, with the tasks that the body spawned; then
-/// everything is compared with the beginning.
+/// everything is compared with the beginning. A clone that outlives the test can create no session any more.
 #[derive(Clone)]
 pub struct Scope {
     inner: Arc<Inner>,
@@ -120,8 +120,8 @@ impl Scope {
     }
 
     /// Runs at the end of the test, whatever happens before; the last one first. Each may take 10 s (`TERMLEASH_WAIT`).
-    /// Its error or panic fails the test, beside the test's own. All clean-up together may take 60 s: after that the process
-    /// aborts with a report, as for a body that blocks.
+    /// Its error or panic fails the test, beside the test's own. One that blocks its thread for a minute longer than it may
+    /// take ends as a body that blocks does: with a report and an abort.
     ///
     /// What it captures lives until then, so give it what it must end, not what must be gone.
     #[track_caller]

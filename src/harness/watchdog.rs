@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  Running ──deadline──► Expired (told to the body's runtime) ──a second──► blocked: report, end its sessions ──► abort
-//!     └──body ended──► CleaningUp ──limit──► blocked: the same
+//!     └──body ended──► CleaningUp, step by step ──a minute more than a step may take──► blocked: the same
 //! ```
 //!
 //! A test that is done within a tenth of a second costs one timer of the pump's, and no thread. Time in which the process
 //! is stopped (Ctrl-Z, a debugger, a suspended machine) does not count: between two ticks at most twice a tick is counted.
 
+use crate::event::warn;
 use crate::harness::alive;
 use crate::harness::scope::Scope;
 use crate::probe::own_threads::OwnThread;
@@ -19,6 +20,7 @@ use crate::watched::Watched;
 use parking_lot::{Condvar, Mutex};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,8 +31,8 @@ const TICK: Duration = Duration::from_millis(100);
 const BLOCKED_AFTER: Duration = Duration::from_secs(1);
 /// How long a blocked body may take to end once its sessions are dead: a read from one of them has ended then.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
-/// How long all clean-up together may take, beside what each part is allowed. It stands in the docs of `Scope::defer`.
-const CLEAN_UP: Duration = Duration::from_secs(60);
+/// How much longer than it may take a step of the clean-up goes on before it counts as blocked.
+const STEP_BLOCKED_AFTER: Duration = Duration::from_secs(60);
 
 pub(crate) struct Watchdog {
     shared: Arc<Shared>,
@@ -52,7 +54,11 @@ struct State {
     /// How much of the phase's time is used, without that in which the process was stopped.
     used: Duration,
     last_tick: Instant,
+    /// How long a step of the clean-up may take.
+    limit: Duration,
     thread: Option<JoinHandle<()>>,
+    /// No thread could be had.
+    is_unwatched: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +72,9 @@ impl State {
     /// Adds the time since the last tick, unless most of it was spent stopped.
     fn tick(&mut self) {
         let now = Instant::now();
-        self.used += now.duration_since(self.last_tick).min(2 * TICK);
+        let passed = now.duration_since(self.last_tick);
+        // Without a thread nobody ticks, and all of it counts.
+        self.used += if self.is_unwatched { passed } else { passed.min(2 * TICK) };
         self.last_tick = now;
     }
 
@@ -79,7 +87,14 @@ impl State {
 
 impl Watchdog {
     pub(crate) fn start(pump: &'static Pump, scope: &Scope, timeout: Duration) -> Self {
-        let state = State { phase: Phase::Running, used: Duration::ZERO, last_tick: Instant::now(), thread: None };
+        let state = State {
+            phase: Phase::Running,
+            used: Duration::ZERO,
+            last_tick: Instant::now(),
+            limit: timeout,
+            thread: None,
+            is_unwatched: false,
+        };
         let shared = Arc::new(Shared {
             scope: scope.clone(),
             timeout,
@@ -111,8 +126,22 @@ impl Watchdog {
         self.shared.expired.peek(Clone::clone).or_else(|| is_late.then(|| alive::describe(&self.shared.scope)))
     }
 
-    /// Ends it, and its thread.
-    pub(crate) fn stop(mut self) {
+    /// A step of the clean-up begins, which may take so long.
+    pub(crate) fn step(&self, limit: Duration) {
+        let mut state = self.shared.state.lock();
+        state.enter(Phase::CleaningUp);
+        state.limit = limit + STEP_BLOCKED_AFTER;
+    }
+
+    /// For a copy in a child that was forked without exec, where neither its thread nor the pump's is.
+    pub(crate) fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+/// Ends it, and its thread, also when a panic goes through the frame: else it would abort another test.
+impl Drop for Watchdog {
+    fn drop(&mut self) {
         self.timer = None;
         let mut state = self.shared.state.lock();
         state.enter(Phase::Over);
@@ -141,8 +170,15 @@ fn start_thread(shared: &Arc<Shared>) {
         return;
     }
     let of_thread = Arc::clone(shared);
-    // If no thread can be had there is no deadline; the body's own waits have theirs.
-    state.thread = std::thread::Builder::new().name("termleash-watch".into()).spawn(move || watch(&of_thread)).ok();
+    match std::thread::Builder::new().name("termleash-watch".into()).spawn(move || watch(&of_thread)) {
+        Ok(thread) => state.thread = Some(thread),
+        // A late success is still found to be late; a body that blocks for ever is not ended.
+        Err(cause) => {
+            state.is_unwatched = true;
+            drop(state);
+            warn(format!("no thread could be started to keep the deadline of a test: {cause}"));
+        }
+    }
 }
 
 fn watch(shared: &Shared) {
@@ -155,8 +191,23 @@ fn watch(shared: &Shared) {
             last_resort(shared, Phase::Running, &what);
         }
     }
-    if wait(shared, Phase::CleaningUp, CLEAN_UP) {
-        last_resort(shared, Phase::CleaningUp, &format!("was not cleaned up within {}", duration(CLEAN_UP)));
+    if wait_for_steps(shared) {
+        last_resort(shared, Phase::CleaningUp, "was not cleaned up: a step took a minute more than it may");
+    }
+}
+
+/// True if a step of the clean-up has used up its time, false if all have ended.
+fn wait_for_steps(shared: &Shared) -> bool {
+    loop {
+        let limit = shared.state.lock().limit;
+        if !wait(shared, Phase::CleaningUp, limit) {
+            return false;
+        }
+        // It may have been the next step that began meanwhile, with more time.
+        let state = shared.state.lock();
+        if state.used >= state.limit {
+            return true;
+        }
     }
 }
 
@@ -181,17 +232,30 @@ fn wait(shared: &Shared, phase: Phase, limit: Duration) -> bool {
 fn last_resort(shared: &Shared, phase: Phase, what: &str) {
     let name = shared.scope.name();
     let alive = alive::describe(&shared.scope);
-    if let Ok(runtime) = Runtime::new() {
-        for helper in shared.scope.helpers() {
+    // On a thread of its own: it calls the user's backend, which may block or panic, and it may have to wait for a kill that the
+    // blocked thread has begun.
+    let (helpers, has_ended) = (shared.scope.helpers(), Arc::new(AtomicBool::new(false)));
+    let told = Arc::clone(&has_ended);
+    let rescue = move || {
+        let _own = OwnThread::here();
+        let Ok(runtime) = Runtime::new() else { return };
+        for helper in helpers {
             runtime.run(helper.end_by_processes());
         }
-    }
+        told.store(true, Ordering::SeqCst);
+    };
+    // Without a thread for it nothing is ended before the abort, and the text says so.
+    let _ = std::thread::Builder::new().name("termleash-rescue".into()).spawn(rescue);
     let limit = shared.state.lock().used + LAST_CHANCE;
     if wait(shared, phase, limit) {
+        let sessions = if has_ended.load(Ordering::SeqCst) {
+            "its sessions were killed"
+        } else {
+            "its sessions could not be killed"
+        };
         uncaptured(&format!(
-            "\ntermleash: test `{name}` {what}, and blocks its thread, which nothing can end: its sessions were killed, and \
-             the process is aborted now.\n{alive}    to do: let the body await instead of block, or give what it waits for \
-             a deadline\n"
+            "\ntermleash: test `{name}` {what}, and blocks its thread, which nothing can end: {sessions}, and the process \
+             is aborted now.\n{alive}    to do: let it await instead of block, or give what it waits for a deadline\n"
         ));
         std::process::abort();
     }
@@ -204,8 +268,19 @@ mod tests {
     #[test]
     fn time_in_which_the_process_was_stopped_does_not_count() {
         let long_ago = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap_or_else(Instant::now);
-        let mut state = State { phase: Phase::Running, used: Duration::ZERO, last_tick: long_ago, thread: None };
+        let mut state = State {
+            phase: Phase::Running,
+            used: Duration::ZERO,
+            last_tick: long_ago,
+            limit: TICK,
+            thread: None,
+            is_unwatched: false,
+        };
         state.tick();
         assert!(state.used <= 2 * TICK, "{:?}", state.used);
+        // Nobody ticks: then it is the clock that counts.
+        (state.is_unwatched, state.last_tick) = (true, long_ago);
+        state.tick();
+        assert!(state.used > Duration::from_secs(3000), "{:?}", state.used);
     }
 }

@@ -1,7 +1,6 @@
 //! What to write instead: one sentence for each kind of finding.
 
-use crate::leak::GONE;
-use crate::leak::{Item, Kind, Verdict};
+use crate::leak::{GONE, Item, Kind, Verdict};
 
 /// What to do about a finding.
 pub(crate) fn for_finding(verdict: Verdict, item: &Item) -> &'static str {

@@ -91,7 +91,8 @@ pub(crate) async fn create(
     }
     drop(asked);
     if shared.has_ended() {
-        let error = Error::refused(format!("its helper was dropped while `{}` was being created", entry.label));
+        let error =
+            Error::refused(format!("its helper or its test had ended when `{}` was to be created", entry.label));
         return Err(undo(&shared, &entry, error).await);
     }
     shared.register(&entry, stack);

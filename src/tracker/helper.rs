@@ -102,6 +102,11 @@ impl SessionTestHelper {
         close_all(shared, entries, Order::ProcessesFirst).await;
     }
 
+    /// Nothing is created from here on: what is asked for is refused.
+    pub(crate) fn end(&self) {
+        self.shared().end();
+    }
+
     /// One line for each session that is tracked.
     pub(crate) fn tracked_lines(&self) -> Vec<String> {
         let entries = self.shared().entries();
