@@ -191,6 +191,8 @@ fn a_session_without_anything_in_this_process_is_found() {
             helper.track_session("theirs").await.unwrap();
             let report = check.find().await.unwrap();
             assert_eq!(kinds(&report), [Kind::Session], "{report}");
+            let report = check.find().await.unwrap();
+            assert!(report.is_clean(), "what was told once is not told again: {report}");
         });
         helper.clear_tracked();
         return;
@@ -394,6 +396,29 @@ fn a_self_test_leaves_nothing_and_refuses_to_block_a_runtime() {
         let error = block_on(async { LeakCheck::self_test() }).unwrap_err();
         assert!(error.is_invalid_input(), "{error}");
         return;
+    };
+    ran.passed();
+}
+
+/// What a person needs to find it: which end, in which state, of whom.
+#[test]
+fn a_descriptor_is_told_by_what_it_is_used_for() {
+    let Some(ran) = alone(&[]) else {
+        let check = check();
+        let (reader, writer) = std::io::pipe().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut child = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
+        let reference = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        child.wait().unwrap();
+        let report = check.find_blocking().unwrap();
+        let items: Vec<_> = report.findings.iter().flat_map(|finding| &finding.items).collect();
+        let at = |number: i32| *items.iter().find(|item| item.number == u32::try_from(number).ok()).unwrap();
+        let which = |number: i32| at(number).which.clone().unwrap_or_default();
+        assert!(which(reader.as_raw_fd()).starts_with("read end"), "{report}");
+        assert!(which(writer.as_raw_fd()).starts_with("write end"), "{report}");
+        assert_eq!(at(listener.as_raw_fd()).state.as_deref(), Some("listening"), "{report}");
+        assert_eq!(which(reference.as_raw_fd()), "of a process that is gone");
+        return drop((reader, writer, listener, reference));
     };
     ran.passed();
 }

@@ -38,3 +38,40 @@ pub(crate) fn message(payload: Payload) -> String {
 pub(crate) fn panic_of(act: impl FnOnce()) -> Option<String> {
     catch_unwind(AssertUnwindSafe(act)).err().map(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::park_on;
+
+    /// Panics when it is dropped.
+    struct Mine;
+
+    impl Drop for Mine {
+        fn drop(&mut self) {
+            panic!("of the drop");
+        }
+    }
+
+    /// Dropped with its future, not with its frame.
+    struct Held(Mine, bool);
+
+    impl Future for Held {
+        type Output = u8;
+
+        fn poll(self: Pin<&mut Self>, _context: &mut std::task::Context<'_>) -> Poll<u8> {
+            assert!(self.1, "of the body");
+            Poll::Ready(7)
+        }
+    }
+
+    #[test]
+    fn a_panic_of_what_a_body_still_holds_is_an_answer_too_and_its_own_comes_first() {
+        let answer = |passes| match park_on(caught(|| Box::pin(Held(Mine, passes)))) {
+            Ok(value) => value.to_string(),
+            Err(payload) => message(&payload).to_owned(),
+        };
+        assert_eq!(answer(true), "of the drop");
+        assert_eq!(answer(false), "of the body");
+    }
+}

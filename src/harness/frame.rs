@@ -276,3 +276,27 @@ impl Drop for Inside {
         IS_IN_A_TEST.set(false);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_failure_is_told_beside_the_timeout_and_a_late_success_is_none() {
+        let text = |ended, late: Option<&str>| match ending_of(ended, late.map(str::to_owned), Duration::from_secs(1)) {
+            BodyEnd::Passed => "passed".to_owned(),
+            BodyEnd::Failed(cause) => format!("failed: {cause}"),
+            BodyEnd::Panicked(_, None) => "panicked".to_owned(),
+            BodyEnd::Panicked(_, Some((_, alive))) => format!("panicked late: {alive}"),
+            BodyEnd::TimedOut { alive, error, .. } => format!("timed out: {alive}{}", error.unwrap_or_default()),
+        };
+        assert_eq!(text(Some(Ok(Ok(()))), None), "passed");
+        assert_eq!(text(Some(Ok(Ok(()))), Some("sh")), "timed out: sh");
+        assert_eq!(text(Some(Ok(Err("own".into()))), None), "failed: own");
+        assert_eq!(text(Some(Ok(Err("own".into()))), Some("sh")), "timed out: shown");
+        assert_eq!(text(Some(Err(Box::new("own"))), None), "panicked");
+        assert_eq!(text(Some(Err(Box::new("own"))), Some("sh")), "panicked late: sh");
+        assert_eq!(text(None, Some("sh")), "timed out: sh");
+        assert_eq!(text(None, None), "timed out: ");
+    }
+}

@@ -283,4 +283,46 @@ mod tests {
         state.tick();
         assert!(state.used > Duration::from_secs(3000), "{:?}", state.used);
     }
+
+    fn watchdog(timeout: Duration) -> Watchdog {
+        let scope = Scope::new("a test".into(), Default::default(), Arc::default(), Scope::next_id());
+        Watchdog::start(&scope, timeout)
+    }
+
+    /// With or without a thread that has noticed: there may be none to be had.
+    #[test]
+    fn a_body_that_used_up_its_time_is_late_whoever_notices() {
+        let in_time = watchdog(Duration::from_secs(3600));
+        assert_eq!(in_time.body_ended(), None);
+        assert_eq!(in_time.shared.state.lock().phase, Phase::CleaningUp);
+        in_time.stop();
+
+        let unnoticed = watchdog(Duration::from_secs(3600));
+        unnoticed.shared.state.lock().used = Duration::from_secs(3600);
+        assert!(unnoticed.body_ended().is_some());
+        unnoticed.stop();
+
+        let since_the_last_tick = watchdog(Duration::from_secs(3600));
+        {
+            let mut state = since_the_last_tick.shared.state.lock();
+            state.used = Duration::from_secs(3600) - TICK;
+            state.last_tick = Instant::now().checked_sub(2 * TICK).unwrap();
+        }
+        assert!(since_the_last_tick.body_ended().is_some());
+        since_the_last_tick.stop();
+
+        let noticed = watchdog(Duration::from_secs(3600));
+        noticed.shared.expired.update(|expired| *expired = Some("sh".into()));
+        assert_eq!(noticed.body_ended().as_deref(), Some("sh"));
+        noticed.stop();
+    }
+
+    #[test]
+    fn what_begins_after_the_end_starts_no_thread() {
+        let watchdog = watchdog(Duration::from_secs(3600));
+        let shared = Arc::clone(&watchdog.shared);
+        watchdog.stop();
+        start_thread(&shared);
+        assert!(shared.state.lock().thread.is_none());
+    }
 }

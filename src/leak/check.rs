@@ -283,4 +283,10 @@ mod tests {
         let known = Resource::PROBED.map(|(name, _)| name);
         assert_eq!(known, crate::settings::REQUIRABLE);
     }
+
+    #[test]
+    fn what_is_required_by_name_is_required() {
+        let settings = Settings { require: vec!["fds".into(), "memory".into()], ..Settings::default() };
+        assert_eq!(required(&settings), [Resource::Descriptors, Resource::Memory]);
+    }
 }

@@ -170,3 +170,19 @@ fn session(id: OriginId, origin: &Origin, own: &[Difference], is_booked: bool) -
     }
     Difference { identity: Identity::Session(id), item, is_booked }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else each check on a system without a probe would take all its time.
+    #[test]
+    fn what_no_system_has_a_probe_for_is_not_waited_for_and_what_failed_is() {
+        for (is_unsupported, is_empty) in [(true, true), (false, false)] {
+            let why =
+                NotLookedAt { resource: Resource::Threads, cause: "x".into(), is_unsupported, is_required: false };
+            let diff = Diff { not_looked_at: vec![why], ..Diff::default() };
+            assert_eq!(diff.is_empty(), is_empty);
+        }
+    }
+}

@@ -297,3 +297,38 @@ async fn settled_sample(before: Option<&Sample>) -> Result<Sample> {
     }
     Ok(sample)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(count: u64, sample: impl Fn(u64) -> Sample) -> Rounds {
+        let mut rounds = Rounds::with_capacity(count as usize + 1);
+        (0..=count).for_each(|round| rounds.push(sample(round)));
+        rounds
+    }
+
+    #[test]
+    fn memory_is_looked_at_after_certain_rounds_only() {
+        let growing = |count| samples(count, |round| Sample::of_memory(Some(round << 20), round << 20));
+        let is_decided = |count: usize| LeakHunt::new().is_decided(&growing(count as u64), count);
+        assert!(is_decided(18) && is_decided(30));
+        assert!(!is_decided(17) && !is_decided(19) && !is_decided(20));
+    }
+
+    #[test]
+    fn the_more_looks_there_may_be_the_less_may_each_err() {
+        assert_eq!(LeakHunt::new().rounds(7..=18).p(), P_SINGLE);
+        assert_eq!(LeakHunt::new().rounds(7..=30).p(), P_PER_LOOK);
+    }
+
+    /// It may be the allocator's, or mapped by others.
+    #[test]
+    fn resident_memory_that_grows_beside_a_flat_heap_is_suspicious() {
+        let flat = samples(18, |round| Sample::of_memory(Some(5 << 20), (5 << 20) + (round << 16)));
+        let check = LeakCheck::new().exclusive().only([]);
+        let report = crate::runtime::park_on(LeakHunt::new().rounds(18..=18).report(flat, &check)).unwrap();
+        let resident = report.series.iter().find(|series| series.gauge == Gauge::Resident).unwrap();
+        assert_eq!((resident.verdict, report.verdict), (Verdict::Suspicious, Verdict::Suspicious), "{report}");
+    }
+}

@@ -193,4 +193,17 @@ mod tests {
         let shape: Vec<_> = report.findings.iter().map(|finding| (finding.verdict, finding.items.len())).collect();
         assert_eq!(shape, [(Verdict::Leaked, 1), (Verdict::Suspicious, 50)]);
     }
+
+    #[test]
+    fn what_was_made_elsewhere_or_is_judged_otherwise_is_another_finding() {
+        let made_at = |place: &str, is_registered| {
+            let mut one = found(Kind::Session, "sh", is_registered);
+            one.item.made_at = Some(place.into());
+            one
+        };
+        let found = vec![made_at("a.rs:1", false), made_at("a.rs:2", false), made_at("a.rs:1", true)];
+        let report = judged(Diff { found, ..Diff::default() }, Attribution::Shared, &[], 10);
+        let shape: Vec<_> = report.findings.iter().map(|finding| (finding.verdict, finding.items.len())).collect();
+        assert_eq!(shape, [(Verdict::Leaked, 1), (Verdict::Suspicious, 1), (Verdict::Suspicious, 1)]);
+    }
 }

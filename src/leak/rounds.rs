@@ -93,6 +93,14 @@ impl Sample {
     }
 }
 
+#[cfg(test)]
+impl Sample {
+    /// Counts that stay, and such memory.
+    pub(crate) fn of_memory(heap: Option<u64>, resident: u64) -> Self {
+        Self { sessions: 0, descriptors: 9, threads: 2, processes: 0, heap, resident }
+    }
+}
+
 /// What is thought of a series of bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Judged {
@@ -190,3 +198,35 @@ impl Rounds {
 
 /// The usual size of a page; where it is larger, so is the noise.
 const PAGE: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounds(count: u64, sample: impl Fn(u64) -> Sample) -> Rounds {
+        let mut rounds = Rounds::with_capacity(count as usize + 1);
+        (0..=count).for_each(|round| rounds.push(sample(round)));
+        rounds
+    }
+
+    /// Noise that no trend is found in.
+    fn noise(round: u64) -> u64 {
+        [0, 300, 100, 200][round as usize % 4]
+    }
+
+    #[test]
+    fn a_heap_that_is_known_is_what_memory_is_judged_by() {
+        let flat = rounds(18, |round| Sample::of_memory(Some((5 << 20) + noise(round)), round << 20));
+        let judged = flat.judge_memory(1024, 0.01);
+        assert_eq!((judged.gauge, judged.verdict), (Gauge::Heap, Verdict::Clean), "{judged:?}");
+        let growing = rounds(18, |round| Sample::of_memory(Some(round << 20), 5 << 20));
+        assert_eq!(growing.judge_memory(1024, 0.01).verdict, Verdict::Leaked);
+    }
+
+    #[test]
+    fn less_than_a_page_of_resident_memory_is_no_leak_and_of_the_heap_it_is() {
+        let growing = rounds(30, |round| Sample::of_memory(Some(round * 2048), round * 2048));
+        assert_eq!(growing.judge_bytes(Gauge::Heap, 1024, 0.01).verdict, Verdict::Leaked);
+        assert_ne!(growing.judge_bytes(Gauge::Resident, 1024, 0.01).verdict, Verdict::Leaked);
+    }
+}

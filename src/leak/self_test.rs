@@ -3,12 +3,13 @@
 use crate::error::{Error, Result};
 use crate::leak::check::LeakCheck;
 use crate::leak::hunt::LeakHunt;
+use crate::leak::report::LeakReport;
 use crate::leak::verdict::Verdict;
-use crate::probe::item::Kind;
+use crate::probe::item::{Item, Kind};
 use crate::probe::origins::{self, Origin};
 use crate::runtime::is_inside;
 use crate::settings::Level;
-use crate::sys;
+use crate::sys::{self, Specimen};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::panic::Location;
@@ -95,7 +96,7 @@ impl LeakCheck {
         let alive = Planted(quiet("sleep").arg("1000").spawn().map_err(failed)?);
         let zombie = Planted(quiet("true").spawn().map_err(failed)?);
         let (stop, stopped) = channel::<()>();
-        let thread = std::thread::Builder::new().name("termleash-plant".into());
+        let thread = std::thread::Builder::new().name(PLANTED_THREAD.into());
         let thread = thread.spawn(move || stopped.recv().unwrap_or_default()).map_err(failed)?;
         let held = Arc::new(());
         check.must_drop(&held);
@@ -103,22 +104,7 @@ impl LeakCheck {
         until_dead(zombie.0.id());
 
         let report = check.find_blocking()?;
-        let items: Vec<_> = report.findings.iter().flat_map(|finding| &finding.items).collect();
-        let has = |kind: Kind, number: Option<u32>| {
-            items.iter().any(|item| item.kind == kind && (number.is_none() || item.number == number))
-        };
-        let mut planted: Vec<(String, bool)> = Vec::new();
-        for specimen in &specimens {
-            let number = u32::try_from(specimen.number).ok();
-            let is_found =
-                items.iter().any(|item| item.number == number && item.kind.to_string().starts_with(specimen.kind));
-            planted.push((specimen.kind.into(), is_found));
-        }
-        planted.push((Kind::Process.to_string(), has(Kind::Process, Some(alive.0.id()))));
-        planted.push((Kind::Zombie.to_string(), has(Kind::Zombie, Some(zombie.0.id()))));
-        planted.push((Kind::Thread.to_string(), items.iter().any(|item| item.name == "termleash-plant")));
-        planted.push((Kind::Reference.to_string(), has(Kind::Reference, None)));
-        planted.push((Kind::Session.to_string(), items.iter().any(|item| item.name == PLANTED)));
+        let mut planted = seen_in(&report, &specimens, alive.0.id(), zombie.0.id());
         drop((specimens, alive, zombie, held, session, stop));
         // Its panic would have been told by the panic hook.
         let _ = thread.join();
@@ -126,6 +112,29 @@ impl LeakCheck {
         Ok(SelfTest { planted })
     }
 }
+
+/// Which of the plants a report has: each by its number where it has one, since others may be there.
+fn seen_in(report: &LeakReport, specimens: &[Specimen], alive: u32, zombie: u32) -> Vec<(String, bool)> {
+    let items: Vec<_> = report.findings.iter().flat_map(|finding| &finding.items).collect();
+    let has = |kind: Kind, is_it: &dyn Fn(&Item) -> bool| {
+        (kind.to_string(), items.iter().any(|item| item.kind == kind && is_it(item)))
+    };
+    let of_specimen = |specimen: &Specimen| {
+        let number = u32::try_from(specimen.number).ok();
+        let is_it = |item: &&Item| item.number == number && item.kind.to_string().starts_with(specimen.kind);
+        (specimen.kind.to_owned(), items.iter().copied().any(|item| is_it(&item)))
+    };
+    let mut planted: Vec<(String, bool)> = specimens.iter().map(of_specimen).collect();
+    planted.push(has(Kind::Process, &|item| item.number == Some(alive)));
+    planted.push(has(Kind::Zombie, &|item| item.number == Some(zombie)));
+    planted.push(has(Kind::Thread, &|item| item.name == PLANTED_THREAD));
+    planted.push(has(Kind::Reference, &|_| true));
+    planted.push(has(Kind::Session, &|item| item.name == PLANTED));
+    planted
+}
+
+/// The name of the thread that is planted.
+const PLANTED_THREAD: &str = "termleash-plant";
 
 /// The command of the session that is planted: nobody runs that.
 const PLANTED: &str = "(planted by termleash's self-test)";
@@ -162,4 +171,21 @@ fn finds_memory() -> Result<bool> {
         Ok(())
     }))?;
     Ok(report.verdict >= Verdict::Leaked)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::probe::crowd::{Attribution, Reason};
+
+    #[test]
+    fn what_a_report_does_not_have_is_missed_and_fails() {
+        let report = LeakReport::of_nothing(None, Level::Fail, Attribution::Exact(Reason::Said));
+        let specimens = sys::specimens().unwrap();
+        let planted = seen_in(&report, &specimens, 1, 2);
+        assert_eq!(planted.len(), specimens.len() + 5);
+        assert!(planted.iter().all(|(_, is_found)| !is_found), "{planted:?}");
+        let result = SelfTest { planted };
+        assert!(std::panic::catch_unwind(|| result.assert_found()).is_err());
+    }
 }

@@ -160,3 +160,27 @@ pub struct NotLookedAt {
     /// True if `TERMLEASH_REQUIRE` names it.
     pub is_required: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_that_no_system_has_is_told_from_one_that_failed() {
+        let looked = |kind: io::ErrorKind| look::<()>(Resource::Threads, Err(kind.into())).unwrap_err().is_unsupported;
+        assert!(looked(io::ErrorKind::Unsupported));
+        assert!(!looked(io::ErrorKind::InvalidData));
+    }
+
+    /// The cheap look at each resource alone: the other tests of this process change the rest.
+    #[test]
+    fn what_could_not_be_looked_at_at_first_is_never_unchanged() {
+        let nothing = || Snapshot { last_origin: origins::last(), ..Snapshot::of(&[], Level::Fail) };
+        fn blind<T>(resource: Resource) -> Asked<T> {
+            Some(look(resource, Err(io::ErrorKind::InvalidData.into())))
+        }
+        assert!(!Snapshot { descriptors: blind(Resource::Descriptors), ..nothing() }.is_unchanged());
+        assert!(!Snapshot { threads: blind(Resource::Threads), ..nothing() }.is_unchanged());
+        assert!(!Snapshot { children: blind(Resource::Processes), ..nothing() }.is_unchanged());
+    }
+}

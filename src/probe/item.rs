@@ -186,3 +186,14 @@ impl Item {
 pub(crate) fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_move_the_cursor_is_shown_as_what_cannot_be_shown() {
+        assert_eq!(printable(b"a\x1b[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(printable("a \u{e9} /tmp".as_bytes()), "a \u{e9} /tmp");
+    }
+}

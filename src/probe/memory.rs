@@ -60,10 +60,13 @@ mod tests {
     #[test]
     fn what_is_written_to_becomes_resident_and_the_peak_stays() {
         let before = sys::resident_bytes().unwrap();
+        let heap_before = sys::heap_bytes();
         let block = vec![1u8; 64 << 20];
         let during = Memory::since(before).unwrap();
         assert!(during.after > before + (48 << 20), "{during:?}");
         assert!(private_bytes().unwrap() > 48 << 20);
+        // Big ones are mapped, and counted in another field.
+        assert!(heap_before.is_none_or(|heap| sys::heap_bytes().unwrap() > heap + (48 << 20)));
         drop(block);
         let after = Memory::since(before).unwrap();
         // The kernel counts in batches for each thread, so both are off by some pages.

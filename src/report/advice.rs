@@ -65,3 +65,26 @@ fn for_kind(item: &Item) -> &'static str {
 pub(crate) fn is_of_runtime(name: &str) -> bool {
     name.starts_with("tokio-rt-worker") || name.starts_with("tokio-runtime-w")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_an_item_narrows_what_to_do() {
+        let of = |kind, name: &str, state: Option<&str>, which: Option<&str>| {
+            let mut item = Item::new(kind, name, None);
+            item.state = state.map(str::to_owned);
+            item.which = which.map(str::to_owned);
+            for_finding(Verdict::Leaked, &item)
+        };
+        let socket = |state| of(Kind::Socket, "tcp", state, None);
+        assert!(socket(Some("CLOSE_WAIT")).contains("the other side has closed"));
+        assert!(socket(Some("listening")).contains("stop the server"));
+        assert!(socket(None).contains("drop the client"));
+        assert!(of(Kind::Pidfd, "", None, Some("of a process that is gone")).contains("has ended"));
+        assert!(of(Kind::Pidfd, "", None, Some("of pid 1")).contains("child.wait()"));
+        assert!(of(Kind::Thread, "tokio-rt-worker", None, None).contains("shut the runtime down"));
+        assert!(of(Kind::Thread, "mine", None, None).contains("join"));
+    }
+}
