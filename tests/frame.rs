@@ -177,6 +177,7 @@ fn a_deadline_drops_the_body_and_names_what_was_alive() {
             "still alive: session `pty-1` (`sh`), made at tests/frame.rs:",
         ])
         .says(&["thread `", "sleeping"])
+        .does_not_say("thread `termleash-")
         .does_not_say("leak check");
 }
 
