@@ -9,8 +9,9 @@ use std::fs::File;
 use std::mem::forget;
 use std::sync::Arc;
 use std::time::Duration;
+use termleash::BoxError;
 use termleash::leak::Level;
-use termleash::session::{BoxError, Created, SessionId, SessionState};
+use termleash::session::{Created, SessionId, SessionState};
 use termleash::{SessionBackend, SessionSpec, options};
 
 /// A server that holds something, and whose sessions nobody can end.

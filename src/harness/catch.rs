@@ -69,7 +69,7 @@ mod tests {
     fn a_panic_of_what_a_body_still_holds_is_an_answer_too_and_its_own_comes_first() {
         let answer = |passes| match park_on(caught(|| Box::pin(Held(Mine, passes)))) {
             Ok(value) => value.to_string(),
-            Err(payload) => message(&payload).to_owned(),
+            Err(payload) => message(payload),
         };
         assert_eq!(answer(true), "of the drop");
         assert_eq!(answer(false), "of the body");

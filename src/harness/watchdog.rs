@@ -286,7 +286,7 @@ mod tests {
 
     fn watchdog(timeout: Duration) -> Watchdog {
         let scope = Scope::new("a test".into(), Default::default(), Arc::default(), Scope::next_id());
-        Watchdog::start(&scope, timeout)
+        Watchdog::start(Pump::get().unwrap(), &scope, timeout)
     }
 
     /// With or without a thread that has noticed: there may be none to be had.
@@ -295,12 +295,12 @@ mod tests {
         let in_time = watchdog(Duration::from_secs(3600));
         assert_eq!(in_time.body_ended(), None);
         assert_eq!(in_time.shared.state.lock().phase, Phase::CleaningUp);
-        in_time.stop();
+        drop(in_time);
 
         let unnoticed = watchdog(Duration::from_secs(3600));
         unnoticed.shared.state.lock().used = Duration::from_secs(3600);
         assert!(unnoticed.body_ended().is_some());
-        unnoticed.stop();
+        drop(unnoticed);
 
         let since_the_last_tick = watchdog(Duration::from_secs(3600));
         {
@@ -309,19 +309,19 @@ mod tests {
             state.last_tick = Instant::now().checked_sub(2 * TICK).unwrap();
         }
         assert!(since_the_last_tick.body_ended().is_some());
-        since_the_last_tick.stop();
+        drop(since_the_last_tick);
 
         let noticed = watchdog(Duration::from_secs(3600));
         noticed.shared.expired.update(|expired| *expired = Some("sh".into()));
         assert_eq!(noticed.body_ended().as_deref(), Some("sh"));
-        noticed.stop();
+        drop(noticed);
     }
 
     #[test]
     fn what_begins_after_the_end_starts_no_thread() {
         let watchdog = watchdog(Duration::from_secs(3600));
         let shared = Arc::clone(&watchdog.shared);
-        watchdog.stop();
+        drop(watchdog);
         start_thread(&shared);
         assert!(shared.state.lock().thread.is_none());
     }

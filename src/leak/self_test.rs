@@ -176,7 +176,7 @@ fn finds_memory() -> Result<bool> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use crate::probe::crowd::{Attribution, Reason};
+    use crate::probe::attribution::{Attribution, Reason};
 
     #[test]
     fn what_a_report_does_not_have_is_missed_and_fails() {

@@ -43,10 +43,10 @@ const ROUNDS_FOR_INTEGERS: usize = 7;
 
 /// Judges counts: `baseline` after the warm-up, `counts` after each measured round.
 ///
-/// A leak grows in every round; or its total divides by the rounds, as it does if every round leaks the same and one
-/// of them was seen late. Divisibility alone would call one jump of seven in seven rounds a leak, and one series of
-/// seven that merely wandered. So two thirds of the rounds must have grown, and one of the last two: what has stopped
-/// growing was a pool that is full.
+/// A leak grows in every round, or in nine of ten (what was there before may end meanwhile and take one away); or its total
+/// divides by the rounds, as it does if every round leaks the same and one was seen late. Divisibility alone would call one
+/// jump of seven in seven rounds a leak, so two thirds of the rounds must have grown, and in any case one of the last two:
+/// what has stopped growing was a pool that is full.
 pub(crate) fn judge_integers(baseline: i64, counts: &[i64]) -> IntegerVerdict {
     let rounds = counts.len();
     let Some(last) = counts.last() else { return IntegerVerdict::Flat };
@@ -62,7 +62,7 @@ pub(crate) fn judge_integers(baseline: i64, counts: &[i64]) -> IntegerVerdict {
     }
     let grew_lately = steps.iter().rev().take(2).any(|step| *step > 0);
     let divides = total.unsigned_abs().is_multiple_of(rounds as u64) && grew * 3 >= rounds * 2 && grew_lately;
-    if rounds >= ROUNDS_FOR_INTEGERS && (grew == rounds || divides) {
+    if rounds >= ROUNDS_FOR_INTEGERS && (grew == rounds || (grew * 10 >= rounds * 9 && grew_lately) || divides) {
         return IntegerVerdict::Leak { per_round: total as f64 / rounds as f64 };
     }
     // What comes back to the start even near the end keeps nothing.

@@ -92,7 +92,8 @@ impl Snapshot {
                 _ => false,
             })
         };
-        same_descriptors && same_threads() && same_children() && origins::last() == self.last_origin
+        let knows_memory = !matches!(self.resident, Some(Err(_)));
+        knows_memory && same_descriptors && same_threads() && same_children() && origins::last() == self.last_origin
     }
 
     /// This one as the next baseline: what could not be looked at stays what it was `before`.

@@ -8,6 +8,9 @@ use crate::process::tree;
 use crate::sys::{self, ProcReader};
 use std::io;
 
+/// How often the list is read again because it is empty although there is a child: others start and end them meanwhile.
+const MOST_READS: usize = 100;
+
 /// One child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Child {
@@ -25,10 +28,13 @@ pub(crate) struct Children {
 
 impl Children {
     pub(crate) fn capture() -> io::Result<Self> {
-        let mut all = Vec::new();
         // One call, where there are none.
-        if sys::has_children()? {
-            let mut reader = ProcReader::new()?;
+        if !sys::has_children()? {
+            return Ok(Self { all: Vec::new() });
+        }
+        let mut reader = ProcReader::new()?;
+        for _ in 0..MOST_READS {
+            let mut all = Vec::new();
             for pid in tree::children(&mut reader, sys::own_pid())? {
                 match read_stat(&mut reader, pid) {
                     Ok(stat) if stat.is_reaped() => {}
@@ -37,8 +43,16 @@ impl Children {
                     Err(cause) => return Err(cause),
                 }
             }
+            // They may all have been waited for meanwhile.
+            if !all.is_empty() || !sys::has_children()? {
+                return Ok(Self { all });
+            }
         }
-        Ok(Self { all })
+        // Something is mounted over it: an empty list would be taken for a clean process for ever.
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "/proc/self/task/*/children shows none of the children that there are",
+        ))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -82,9 +82,10 @@ mod tests {
         assert!(socket(Some("CLOSE_WAIT")).contains("the other side has closed"));
         assert!(socket(Some("listening")).contains("stop the server"));
         assert!(socket(None).contains("drop the client"));
-        assert!(of(Kind::Pidfd, "", None, Some("of a process that is gone")).contains("has ended"));
+        assert!(of(Kind::Pidfd, GONE, None, None).contains("has ended"));
         assert!(of(Kind::Pidfd, "", None, Some("of pid 1")).contains("child.wait()"));
         assert!(of(Kind::Thread, "tokio-rt-worker", None, None).contains("shut the runtime down"));
         assert!(of(Kind::Thread, "mine", None, None).contains("join"));
+        assert!(of(Kind::Thread, "termleash-close", None, None).contains("this crate still ends a session"));
     }
 }

@@ -11,6 +11,7 @@
 //!  conformance = the sequence ─► rules = what is tried ─► kit = sessions, bounded calls, clean-up     report = data
 //! ```
 
+pub(crate) mod assert;
 pub(crate) mod conformance;
 pub(crate) mod kit;
 pub(crate) mod report;
@@ -19,6 +20,7 @@ pub(crate) mod rules;
 #[doc(inline)]
 pub use crate::harness::{Flavor, TestOptions};
 #[doc(inline)]
-pub use crate::report::{AssertNoLeaks, Color, assert};
+pub use crate::report::{AssertNoLeaks, Color};
+pub use assert::assert;
 pub use conformance::{BackendCheck, check_backend};
 pub use report::{Check, Conformance, Outcome};

@@ -85,3 +85,23 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Option<Ran> {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     Some(Ran { status: output.status, text })
 }
+
+/// Runs this test again in a mount namespace, after a command that changes /proc there.
+pub(crate) fn in_namespace(prepare: &str, variables: &[(&str, &str)]) -> Option<Ran> {
+    let name = std::thread::current().name().expect("libtest names its threads").to_owned();
+    if std::env::var_os(CHILD).is_some() {
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let script = format!("{prepare} && exec \"$@\"");
+    command.args(["sh", "-c", &script, "sh"]).arg(std::env::current_exe().expect("this program has a path"));
+    command.args(["--exact", &name, "--nocapture", "--test-threads=1"]);
+    command.env(CHILD, "1").env("RUST_BACKTRACE", "0");
+    let output = command.envs(variables.iter().copied()).stdin(Stdio::null()).output().expect("unshare is there");
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Some(Ran { status: output.status, text })
+}

@@ -1,33 +1,10 @@
-//! The assertion, and what a level makes of a report.
+//! What passes: what a level makes of a report.
 
 use crate::error::Result;
 use crate::event::{Event, emit, emit_to_listener, warn};
 use crate::leak::{HuntReport, LeakCheck, LeakReport, Level, Verdict};
 use crate::report::console::{Color, uncaptured};
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Panics with the report of a [`LeakCheck`](crate::LeakCheck) or a [`LeakHunt`](crate::leak::LeakHunt) that found a leak; answers with
-/// the report otherwise.
-///
-/// It takes the check, which then blocks the thread, or what was found: `assert_no_leaks!(check.find().await)`.
-///
-/// ```
-/// use termleash::{LeakCheck, assert_no_leaks};
-///
-/// let check = LeakCheck::new();
-/// let report = assert_no_leaks!(check);
-/// println!("{report}");
-/// ```
-///
-/// ```compile_fail
-/// termleash::assert_no_leaks!("a text is neither a check nor a report");
-/// ```
-#[macro_export]
-macro_rules! assert_no_leaks {
-    ($found:expr $(,)?) => {
-        $crate::testing::assert($found)
-    };
-}
 
 /// What [`assert_no_leaks!`](crate::assert_no_leaks) takes: a check, or what a check or a hunt has found.
 pub trait AssertNoLeaks {
@@ -94,19 +71,6 @@ impl AssertNoLeaks for Result<HuntReport> {
 
     fn passing(self) -> Result<HuntReport, String> {
         self.map_err(|cause| cause.to_string())?.passing()
-    }
-}
-
-/// What [`assert_no_leaks!`](crate::assert_no_leaks) calls.
-///
-/// # Panics
-///
-/// With the report, if that is a failure at its level, or with the error if there is none.
-#[track_caller]
-pub fn assert<F: AssertNoLeaks>(found: F) -> F::Report {
-    match found.passing() {
-        Ok(report) => report,
-        Err(text) => panic!("{text}"),
     }
 }
 
