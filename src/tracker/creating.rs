@@ -36,6 +36,9 @@ pub(crate) async fn create(
 ) -> Result<SessionGuard> {
     let settings = shared.settings()?.clone();
     spec.check()?;
+    if shared.has_ended() {
+        return Err(has_ended(&spec.command_line()));
+    }
     let pump = Pump::get()?;
     let cookie = Cookie::new();
     let spec = spec.with_cookie(cookie);
@@ -91,13 +94,15 @@ pub(crate) async fn create(
     }
     drop(asked);
     if shared.has_ended() {
-        let error =
-            Error::refused(format!("its helper or its test had ended when `{}` was to be created", entry.label));
-        return Err(undo(&shared, &entry, error).await);
+        return Err(undo(&shared, &entry, has_ended(&entry.label)).await);
     }
     shared.register(&entry, stack);
     emit(Event::Created { id: id.to_string(), at: made_at });
     Ok(SessionGuard::new(shared, entry, session))
+}
+
+fn has_ended(label: &str) -> Error {
+    Error::refused(format!("its helper or its test had ended when `{label}` was to be created"))
 }
 
 fn identity_of(server: u32) -> Option<ProcessIdentity> {
