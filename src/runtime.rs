@@ -85,6 +85,15 @@ impl Runtime {
     #[cfg(not(feature = "tokio"))]
     pub(crate) fn shutdown(self, _limit: std::time::Duration) {}
 
+    /// For a copy in a child that was forked without exec, where its threads are not.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn forget(self) {
+        std::mem::forget(self.tokio);
+    }
+
+    #[cfg(not(feature = "tokio"))]
+    pub(crate) fn forget(self) {}
+
     #[cfg(not(feature = "tokio"))]
     pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {
         park_on(future)

@@ -90,7 +90,7 @@ impl Frame {
                 self.end(watchdog, body, left);
             }
             Err(body) => {
-                std::mem::forget(runtime);
+                runtime.forget();
                 self.leave_to_the_parent(watchdog, body);
             }
         }

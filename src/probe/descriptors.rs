@@ -52,32 +52,22 @@ impl Descriptors {
     /// By number, without a listing where that is possible. While other threads open and close descriptors, one that comes and
     /// goes can stand in for one that stays.
     pub(crate) fn capture(depth: Depth) -> io::Result<Self> {
-        let tried = match sys::count_descriptors()? {
-            Some(count) => try_numbers(count)?,
-            None => None,
-        };
-        match tried {
+        match by_number()? {
             Some(open) => Self { open, depth }.looked_closer(),
-            None => Self::list(depth),
+            None => Self { open: by_listing()?, depth }.looked_closer(),
         }
     }
 
-    /// By listing, which takes three times as long and misses nothing that stays open meanwhile.
+    /// By listing, which takes three times as long and misses nothing that stays open meanwhile. A listing takes a descriptor:
+    /// where none is left they are found by number, since it is then that somebody wants to know which they are.
     pub(crate) fn list(depth: Depth) -> io::Result<Self> {
-        let mut open = Vec::new();
-        for number in sys::list_descriptors()? {
-            open.extend(stat(number)?);
-        }
-        open.sort_unstable_by_key(|descriptor: &Descriptor| descriptor.number);
+        let open = match by_listing() {
+            Err(cause) if matches!(cause.raw_os_error(), Some(TABLE_FULL | TOO_MANY_FILES)) => {
+                by_number()?.ok_or(cause)?
+            }
+            listed => listed?,
+        };
         Self { open, depth }.looked_closer()
-    }
-
-    /// How many are open, without a listing from Linux 6.2 on.
-    pub(crate) fn count() -> io::Result<usize> {
-        match sys::count_descriptors()? {
-            Some(count) => Ok(count),
-            None => Ok(sys::list_descriptors()?.len()),
-        }
     }
 
     fn looked_closer(mut self) -> io::Result<Self> {
@@ -129,6 +119,27 @@ impl Descriptors {
     /// True if the very same one is among them.
     pub(crate) fn contains(&self, descriptor: &Descriptor) -> bool {
         self.at(descriptor.number).is_some_and(|known| known.is_same(descriptor))
+    }
+}
+
+// `EMFILE` and `ENFILE`, the same on every Unix.
+const TABLE_FULL: i32 = 24;
+const TOO_MANY_FILES: i32 = 23;
+
+fn by_listing() -> io::Result<Vec<Descriptor>> {
+    let mut open = Vec::new();
+    for number in sys::list_descriptors()? {
+        open.extend(stat(number)?);
+    }
+    open.sort_unstable_by_key(|descriptor: &Descriptor| descriptor.number);
+    Ok(open)
+}
+
+/// `None` where the kernel does not say how many there are, or they are not found.
+fn by_number() -> io::Result<Option<Vec<Descriptor>>> {
+    match sys::count_descriptors()? {
+        Some(count) => try_numbers(count),
+        None => Ok(None),
     }
 }
 
