@@ -47,12 +47,14 @@ pub(crate) struct Descriptors {
 /// descriptor 251, usual under shells, is found by listing.
 const TRIES_PER_DESCRIPTOR: usize = 2;
 const MORE_TRIES: usize = 64;
+/// Where there is no other way, numbers are tried up to this one, which takes some milliseconds.
+const FARTHEST: usize = 1 << 16;
 
 impl Descriptors {
     /// By number, without a listing where that is possible. While other threads open and close descriptors, one that comes and
     /// goes can stand in for one that stays.
     pub(crate) fn capture(depth: Depth) -> io::Result<Self> {
-        match by_number()? {
+        match by_number(0)? {
             Some(open) => Self { open, depth }.looked_closer(),
             None => Self { open: by_listing()?, depth }.looked_closer(),
         }
@@ -63,7 +65,7 @@ impl Descriptors {
     pub(crate) fn list(depth: Depth) -> io::Result<Self> {
         let open = match by_listing() {
             Err(cause) if matches!(cause.raw_os_error(), Some(TABLE_FULL | TOO_MANY_FILES)) => {
-                by_number()?.ok_or(cause)?
+                by_number(FARTHEST)?.ok_or(cause)?
             }
             listed => listed?,
         };
@@ -143,19 +145,19 @@ fn by_listing() -> io::Result<Vec<Descriptor>> {
     Ok(open)
 }
 
-/// `None` where the kernel does not say how many there are, or they are not found.
-fn by_number() -> io::Result<Option<Vec<Descriptor>>> {
+/// Tries as many numbers as are worth it, and all up to `farthest`. `None` where the kernel does not say how many there are, or
+/// they are not found.
+fn by_number(farthest: usize) -> io::Result<Option<Vec<Descriptor>>> {
     match sys::count_descriptors()? {
-        Some(count) => try_numbers(count),
+        Some(count) => try_numbers(count, farthest.max(count * TRIES_PER_DESCRIPTOR + MORE_TRIES)),
         None => Ok(None),
     }
 }
 
-/// `None` if not as many were found as there are, in as many tries as are worth it.
-fn try_numbers(count: usize) -> io::Result<Option<Vec<Descriptor>>> {
+/// `None` if not as many were found as there are.
+fn try_numbers(count: usize, mut last: usize) -> io::Result<Option<Vec<Descriptor>>> {
     let mut open = Vec::with_capacity(count);
     let mut number = 0;
-    let mut last = count * TRIES_PER_DESCRIPTOR + MORE_TRIES;
     while number < last {
         open.extend(stat(i32::try_from(number).unwrap_or(i32::MAX))?);
         number += 1;
