@@ -33,7 +33,7 @@ impl<T> Watched<T> {
         let wakers = std::mem::take(&mut state.wakers);
         // Woken outside of the lock: a waker may run the waiting task at once, on this thread.
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|waker| unstopped(|| waker.wake()));
         result
     }
 
@@ -53,6 +53,12 @@ impl<T> Watched<T> {
     }
 }
 
+/// A waker is somebody else's code. If it panics, the others' waits must not hang for ever.
+pub(crate) fn unstopped(act: impl FnOnce()) {
+    // The panic itself was told by the panic hook.
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +72,31 @@ mod tests {
         let seen = crate::runtime::park_on(watched.wait(|value| (*value == 3).then_some(*value)));
         assert_eq!(seen, 3);
         thread.join().unwrap();
+    }
+
+    /// Else whoever waits behind it is woken by its deadline only.
+    #[test]
+    fn a_waker_that_panics_does_not_keep_the_next_from_being_woken() {
+        struct Panics;
+        impl std::task::Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("an executor's own fault");
+            }
+        }
+        struct Counts(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Counts {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+        let watched = Watched::new(());
+        let counts = Arc::new(Counts(std::sync::atomic::AtomicUsize::new(0)));
+        for waker in [Waker::from(Arc::new(Panics)), Waker::from(Arc::clone(&counts))] {
+            let waiting = std::pin::pin!(watched.wait(|()| None::<()>));
+            assert!(waiting.poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        }
+        watched.update(|()| ());
+        assert_eq!(counts.0.load(std::sync::atomic::Ordering::SeqCst), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::sys::{Interest, Pollable, Poller, Ready};
+use crate::watched::unstopped;
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -150,12 +151,6 @@ impl Pump {
         })
         .await
     }
-}
-
-/// A waker is somebody else's code. If it panics, the others' waits must not hang for ever.
-fn unstopped(act: impl FnOnce()) {
-    // The panic itself was told by the panic hook.
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
 }
 
 /// What is longer is as good as for ever, and no clock can count to `Duration::MAX`.
