@@ -3,15 +3,14 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::task::Poll;
 
 /// What a panic carries.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
 /// Runs it to its end or its panic. Whatever the panic left half done is the test's own, and the test has failed.
-pub(crate) async fn caught<'a, T>(make: impl FnOnce() -> Pin<Box<dyn Future<Output = T> + 'a>>) -> Result<T, Payload> {
-    let mut future = catch_unwind(AssertUnwindSafe(make))?;
+pub(crate) async fn caught<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, Payload> {
+    let mut future = Box::pin(catch_unwind(AssertUnwindSafe(make))?);
     let output = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
@@ -25,13 +24,13 @@ pub(crate) async fn caught<'a, T>(make: impl FnOnce() -> Pin<Box<dyn Future<Outp
     }
 }
 
-/// What a panic of a clean-up said, for a report.
+/// What a panic said, for a report.
 pub(crate) fn message(payload: Payload) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
     // It is whatever somebody panicked with, and its drop may panic, too.
     std::mem::forget(payload);
-    text.unwrap_or_else(|| "(a panic without a text)".into())
+    text.unwrap_or_else(|| "with a payload that is no text".into())
 }
 
 /// Does it, and answers with what it panicked with, if it did.
@@ -43,6 +42,7 @@ pub(crate) fn panic_of(act: impl FnOnce()) -> Option<String> {
 mod tests {
     use super::*;
     use crate::runtime::park_on;
+    use std::pin::Pin;
 
     /// Panics when it is dropped.
     struct Mine;
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_what_a_body_still_holds_is_an_answer_too_and_its_own_comes_first() {
-        let answer = |passes| match park_on(caught(|| Box::pin(Held(Mine, passes)))) {
+        let answer = |passes| match park_on(caught(|| Held(Mine, passes))) {
             Ok(value) => value.to_string(),
             Err(payload) => message(payload),
         };

@@ -84,9 +84,7 @@ impl Frame {
         });
         match cleaned {
             Ok((body, left)) => {
-                watchdog.step(self.check.settle_limit());
-                // Blocking tasks that never end are not waited for for ever; they are found as threads.
-                runtime.shutdown(self.check.settle_limit());
+                self.shut_down(runtime, &watchdog);
                 self.end(watchdog, body, left);
             }
             Err(body) => {
@@ -112,8 +110,7 @@ impl Frame {
         let left = match Runtime::new() {
             Ok(runtime) => {
                 let left = runtime.run(self.clean_up(&watchdog));
-                watchdog.step(self.check.settle_limit());
-                runtime.shutdown(self.check.settle_limit());
+                self.shut_down(runtime, &watchdog);
                 left
             }
             Err(cause) => Left {
@@ -140,9 +137,7 @@ impl Frame {
 
     /// What the test deferred, its sessions, and what must be gone by then.
     async fn clean_up(&self, watchdog: &Watchdog) -> Left {
-        let wait = self.settings.wait;
-        let mut failures = self.scope.deferred().run(wait, || watchdog.step(wait)).await;
-        failures.extend(self.kill(watchdog).await);
+        let failures = self.deferred_and_killed(watchdog).await;
         // Within the runtime: a task that was spawned and never ended holds what it holds until the runtime ends, which in
         // a server is never.
         let look = || {
@@ -155,13 +150,14 @@ impl Frame {
         Left { failures, held: held.items().cloned().collect(), settled }
     }
 
-    /// Ends what is tracked by any of its helpers.
-    async fn kill(&self, watchdog: &Watchdog) -> Vec<String> {
-        let mut failures = Vec::new();
+    /// Runs what was deferred, then ends what is tracked by any of its helpers; answers with what went wrong.
+    async fn deferred_and_killed(&self, watchdog: &Watchdog) -> Vec<String> {
+        let wait = self.settings.wait;
+        let mut failures = self.scope.deferred().run(wait, || watchdog.step(wait)).await;
         for helper in self.scope.helpers() {
-            watchdog.step(self.settings.wait);
+            watchdog.step(wait);
             // A backend is the user's code.
-            match caught(|| Box::pin(helper.kill_tracked_sessions())).await {
+            match caught(|| helper.kill_tracked_sessions()).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(cause)) => failures.push(cause.to_string()),
                 Err(payload) => {
@@ -202,15 +198,16 @@ impl Frame {
             return Vec::new();
         }
         let Ok(runtime) = Runtime::new() else { return Vec::new() };
-        let wait = self.settings.wait;
-        let failures = runtime.run(async {
-            let mut failures = self.scope.deferred().run(wait, || watchdog.step(wait)).await;
-            failures.extend(self.kill(watchdog).await);
-            failures
-        });
-        watchdog.step(self.check.settle_limit());
-        runtime.shutdown(self.check.settle_limit());
+        let failures = runtime.run(self.deferred_and_killed(watchdog));
+        self.shut_down(runtime, watchdog);
         failures
+    }
+
+    /// Blocking tasks that never end are not waited for for ever; they are found as threads.
+    fn shut_down(&self, runtime: Runtime, watchdog: &Watchdog) {
+        let limit = self.check.settle_limit();
+        watchdog.step(limit);
+        runtime.shutdown(limit);
     }
 }
 
@@ -232,7 +229,7 @@ async fn until_expired<F>(
 where
     F: AsyncFnOnce(&Scope) -> Result<(), BoxError>,
 {
-    let mut running = Box::pin(caught(|| Box::pin(body(scope))));
+    let mut running = Box::pin(caught(|| body(scope)));
     let mut expired = pin!(watchdog.expired());
     let ended = std::future::poll_fn(|context| {
         if let Poll::Ready(ended) = running.as_mut().poll(context) {

@@ -88,7 +88,6 @@ impl LeakReport {
         let found = diff.found.into_iter().map(|found| (verdict(&found, self.attribution), found.item));
         self.findings = grouped(found);
         self.not_looked_at = diff.not_looked_at;
-        self.not_looked_at.dedup();
         self.ignored = diff.ignored;
         self.settled = settled;
         for why in &mut self.not_looked_at {

@@ -11,8 +11,7 @@ use crate::process::summary::ProcessSummary;
 use crate::sys::{self, FileStat, ProcReader};
 use std::time::Duration;
 
-/// The type bits of a mode and their meanings, inode(7).
-const TYPE: u32 = 0o170_000;
+/// The meanings of the type bits, inode(7).
 const SOCKET: u32 = 0o140_000;
 const REGULAR: u32 = 0o100_000;
 const BLOCK: u32 = 0o060_000;
@@ -37,7 +36,7 @@ pub(crate) fn descriptor(reader: &mut ProcReader, found: &Descriptor) -> Item {
         anonymous_file(reader, anonymous, &mut item);
         return item;
     }
-    item.kind = match found.stat.mode & TYPE {
+    item.kind = match found.stat.mode {
         SOCKET => Kind::Socket,
         FIFO => Kind::Pipe,
         DIRECTORY => Kind::Directory,
@@ -63,7 +62,7 @@ pub(crate) fn descriptor(reader: &mut ProcReader, found: &Descriptor) -> Item {
 
 /// What is known of a descriptor that is not open any more.
 pub(crate) fn closed_descriptor(stat: &FileStat) -> String {
-    let what = match stat.mode & TYPE {
+    let what = match stat.mode {
         _ if stat.terminal.is_some() => "a pty master",
         SOCKET => "a socket",
         FIFO => "a pipe end",

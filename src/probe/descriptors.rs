@@ -175,7 +175,7 @@ fn stat(number: i32) -> io::Result<Option<Descriptor>> {
 
 /// What anonymous files have instead of a type (`S_IFMT`), but for sockets and pipes, which have inodes of their own.
 fn is_anonymous(stat: &FileStat) -> bool {
-    stat.mode & 0o170_000 == 0
+    stat.mode == 0
 }
 
 /// The lines of fdinfo that never change while a file is open.

@@ -2,6 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::error::{BoxError, Error, Result};
+use crate::harness::catch::{caught, message};
 use crate::process::claim::accept_leader;
 use crate::process::cookie::Cookie;
 use crate::process::handle::ProcessHandle;
@@ -15,11 +16,7 @@ use crate::session::id::SessionId;
 use crate::session::spec::SessionSpec;
 use crate::sys;
 use crate::testing::report::Outcome;
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,10 +105,10 @@ impl<B: SessionBackend> Kit<B> {
         if self.hung.contains(&method) {
             return Err(Outcome::skipped(format!("`{method}` has not answered before, so it was not tried again")));
         }
-        match self.pump.within(self.limit, unpanicked(future)).await {
+        match self.pump.within(self.limit, caught(|| future)).await {
             Some(Ok(Ok(answer))) => Ok(Ok(answer)),
             Some(Ok(Err(cause))) => Ok(Err(format!("{what} was answered with an error: {cause}"))),
-            Some(Err(message)) => Err(Outcome::failed(format!("{what} panicked: {message}"))),
+            Some(Err(payload)) => Err(Outcome::failed(format!("{what} panicked: {}", message(payload)))),
             None => {
                 self.hung.push(method);
                 let limit = humantime::format_duration(self.limit);
@@ -370,20 +367,4 @@ impl<B: SessionBackend> Drop for Kit<B> {
             crate::event::warn(format!("a conformance check was dropped and left its sessions: no thread: {cause}"));
         }
     }
-}
-
-/// The output of a future, or the message of its panic.
-async fn unpanicked<F: Future>(future: F) -> std::result::Result<F::Output, String> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(panic) => Poll::Ready(Err(message_of(&*panic))),
-    })
-    .await
-}
-
-fn message_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("with a payload that is no text").to_owned()
 }
