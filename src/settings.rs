@@ -5,6 +5,8 @@
 
 use crate::error::{Error, Result};
 use bytesize::ByteSize;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The defaults of every helper and backend of this process.
@@ -26,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) settle: Duration,
     /// `TERMLEASH_TIMEOUT`: the deadline of a test.
     pub(crate) timeout: Duration,
+    /// `TERMLEASH_LEDGER`: the directory of the runs' files, an absolute path.
+    pub(crate) ledger: Option<PathBuf>,
 }
 
 /// What a leak check does with what it finds.
@@ -57,6 +61,7 @@ impl Default for Settings {
             require: Vec::new(),
             settle: Duration::from_secs(2),
             timeout: Duration::from_secs(30),
+            ledger: None,
         }
     }
 }
@@ -66,11 +71,12 @@ impl Settings {
     ///
     /// If a variable has a value that cannot be read.
     pub(crate) fn from_env() -> Result<Self> {
-        Self::read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+        Self::read(|name| std::env::var_os(name))
     }
 
-    fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    fn read(get_raw: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
         let mut settings = Self::default();
+        let get = |name: &str| get_raw(name).map(|value| value.to_string_lossy().into_owned());
         let duration = |name: &str, default: Duration| match get(name) {
             None => Ok(default),
             Some(value) => humantime::parse_duration(&value)
@@ -98,6 +104,8 @@ impl Settings {
                 .filter(|bytes| (MIN_OUTPUT..=MAX_OUTPUT).contains(bytes))
                 .ok_or_else(|| malformed("TERMLEASH_MAX_OUTPUT", &value, &"out of range", good))?;
         }
+        // Not as text: a path need not be UTF-8, and a replacement character would name another one.
+        settings.ledger = get_raw("TERMLEASH_LEDGER").map(absolute).transpose()?;
         Ok(settings)
     }
 }
@@ -132,6 +140,15 @@ fn required(value: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
+fn absolute(value: OsString) -> Result<PathBuf> {
+    let path = PathBuf::from(value);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let good = "an absolute path such as `/run/user/1000/termleash`";
+    Err(malformed("TERMLEASH_LEDGER", &path.to_string_lossy(), &"not an absolute path", good))
+}
+
 fn malformed(name: &str, value: &str, cause: &dyn std::fmt::Display, good: &str) -> Error {
     Error::invalid(format!("the environment variable {name} is `{value}`: {cause}; write {good}, or unset it"))
 }
@@ -141,7 +158,7 @@ mod tests {
     use super::*;
 
     fn with(name: &'static str, value: &'static str) -> Result<Settings> {
-        Settings::read(move |asked| (asked == name).then(|| value.to_owned()))
+        Settings::read(move |asked| (asked == name).then(|| value.into()))
     }
 
     #[test]
@@ -156,6 +173,9 @@ mod tests {
         assert_eq!(with("TERMLEASH_LEAKS", "warn").unwrap().leaks, Level::Warn);
         assert_eq!(with("TERMLEASH_REQUIRE", "fds, threads").unwrap().require, ["fds", "threads"]);
         assert_eq!(with("TERMLEASH_MAX_OUTPUT", "64KiB").unwrap().max_output, 64 << 10);
+        let directory = std::env::temp_dir().join("x");
+        let settings = Settings::read(|asked| (asked == "TERMLEASH_LEDGER").then(|| directory.clone().into())).unwrap();
+        assert_eq!(settings.ledger, Some(directory));
     }
 
     #[test]
@@ -171,6 +191,8 @@ mod tests {
             ("TERMLEASH_LEAKS", "Off"),
             ("TERMLEASH_REQUIRE", "fds,ports"),
             ("TERMLEASH_REQUIRE", ""),
+            ("TERMLEASH_LEDGER", "here"),
+            ("TERMLEASH_LEDGER", ""),
         ] {
             let error = with(name, value).unwrap_err();
             assert!(error.is_invalid_input());
