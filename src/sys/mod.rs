@@ -60,6 +60,21 @@ pub(crate) struct FileStat {
     pub(crate) terminal: Option<u32>,
 }
 
+/// What is open, as far as it must be known before it is trusted with our own records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileFacts {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) is_directory: bool,
+    pub(crate) is_regular: bool,
+    /// The user's id.
+    pub(crate) owner: u32,
+    /// The lower twelve bits of `st_mode`.
+    pub(crate) permissions: u32,
+    /// How many names it has.
+    pub(crate) links: usize,
+}
+
 /// Whom a socket talks to, for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SocketNames {

@@ -3,9 +3,11 @@
 //! The types that would stand for a descriptor are empty, so the code on top of them is compiled and cannot run.
 //! The poller still waits and can be interrupted, since deadlines are needed everywhere.
 
-use crate::sys::{Cells, FileStat, Interest, Ready, Signal, SocketNames, Specimen, WaitStatus};
+use crate::sys::{Cells, FileFacts, FileStat, Interest, Ready, Signal, SocketNames, Specimen, WaitStatus};
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
@@ -68,6 +70,34 @@ pub(crate) fn describe_socket(_number: i32) -> Option<SocketNames> {
 }
 
 pub(crate) fn specimens() -> io::Result<Vec<Specimen>> {
+    unsupported()
+}
+
+pub(crate) fn open_directory(_path: &Path) -> io::Result<File> {
+    unsupported()
+}
+
+pub(crate) fn create_directory(_path: &Path) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn file_facts(_file: &File) -> io::Result<FileFacts> {
+    unsupported()
+}
+
+pub(crate) fn create_in(_directory: &File, _name: &str) -> io::Result<File> {
+    unsupported()
+}
+
+pub(crate) fn open_in(_directory: &File, _name: &str) -> io::Result<File> {
+    unsupported()
+}
+
+pub(crate) fn remove_in(_directory: &File, _name: &str) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn names_in(_directory: &File) -> io::Result<Vec<String>> {
     unsupported()
 }
 

@@ -1,6 +1,7 @@
 //! Linux: thin shims over rustix, and over libc for what rustix lacks.
 
 mod clock;
+mod files;
 mod limit;
 mod own;
 mod poller;
@@ -12,6 +13,7 @@ mod spawn;
 mod specimen;
 
 pub(crate) use clock::now_ticks;
+pub(crate) use files::{create_directory, create_in, file_facts, names_in, open_directory, open_in, remove_in};
 pub(crate) use limit::{raise_descriptor_limit, restore_descriptor_limit};
 pub(crate) use own::{
     count_descriptors, has_children, heap_bytes, is_main_thread, list_descriptors, own_thread, peak_bytes,
