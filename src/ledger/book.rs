@@ -2,14 +2,12 @@
 //!
 //! It lives in memory and dies with the test process; its records are what a crash-safe one needs.
 
+use crate::ledger::record::RecordId;
 use crate::process::cookie::Cookie;
 use crate::process::identity::{ProcessIdentity, Ticks};
 use crate::process::rule::Mark;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-
-/// The number of a record in its book.
-pub(crate) type RecordId = u64;
 
 #[derive(Default)]
 pub(crate) struct Ledger {
