@@ -17,8 +17,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 const ENDING: &str = ".ledger";
-/// How often it is made again if others remove it meanwhile: each time is another process that ended just then.
-const TRIES: usize = 10;
+/// How often it is made again if others remove it meanwhile. Each time is another run that ended just then; ten in a row
+/// were seen where four began and ended runs without a pause. A try takes some microseconds.
+const TRIES: usize = 1000;
 const ADVICE: &str = "set TERMLEASH_LEDGER to the absolute path of a directory that this user can make and write to";
 
 /// The directory of this user's runs.
