@@ -4,6 +4,7 @@
 //!  identity ─► handle ─► scan, tree ─► rule ─► kill          cookie marks, pump waits, policy and summary are data
 //! ```
 
+pub(crate) mod cgroup;
 pub(crate) mod claim;
 pub(crate) mod cookie;
 pub(crate) mod exit;

@@ -9,6 +9,7 @@
 //!                 └──────────┴───────────┴───────────┴───────► Refusal: a suspect, or nobody of interest
 //! ```
 
+use crate::process::cgroup::CgroupMark;
 use crate::process::cookie::Cookie;
 use crate::process::identity::{ProcessIdentity, Ticks};
 use serde::{Deserialize, Serialize};
@@ -27,8 +28,8 @@ pub(crate) struct Mark {
     pub(crate) since: Ticks,
     /// The owner's death plus the create deadline; `None` while the owner lives.
     pub(crate) until: Option<Ticks>,
-    /// The control group that holds the session alone, if one does.
-    pub(crate) cgroup: Option<String>,
+    /// The control group that holds nothing but what this mark stands for, if one does.
+    pub(crate) cgroup: Option<CgroupMark>,
 }
 
 /// What was read of one process.
@@ -45,6 +46,7 @@ pub(crate) struct Evidence {
     /// The kernel session that it is in.
     pub(crate) session: u32,
     pub(crate) cookies: Vec<Cookie>,
+    /// The kernel path of its control group; read only where the mark has one.
     pub(crate) cgroup: Option<String>,
     /// Whether its parent is the keeper of this very test.
     pub(crate) is_keepers_child: bool,
@@ -162,7 +164,10 @@ pub(crate) fn may_signal(evidence: &Evidence, mark: &Mark, ourselves: &Ourselves
         // A server that does not call setsid leaves its sessions in the developer's own kernel session.
         evidence.session == leader.pid && !ourselves.sessions.contains(&leader.pid)
     });
-    let by_cgroup = mark.cgroup.is_some() && evidence.cgroup == mark.cgroup;
+    let by_cgroup = match (&mark.cgroup, &evidence.cgroup) {
+        (Some(ours), Some(of_process)) => ours.holds(of_process),
+        _ => false,
+    };
     if !(by_cookie || by_session || by_cgroup) {
         return Err(Refusal::NotMarked);
     }

@@ -22,8 +22,12 @@ fn mark(cookie: Cookie) -> Mark {
         leader_ended: Some(2_000),
         since: 1_000,
         until: Some(5_000),
-        cgroup: Some("/termleash/a".into()),
+        cgroup: Some(group("/x/termleash-a")),
     }
+}
+
+fn group(kernel_path: &str) -> CgroupMark {
+    CgroupMark { path: "/sys/fs/cgroup/x/termleash-a".into(), kernel_path: kernel_path.into() }
 }
 
 /// A process of the session that passes every clause, marked by nothing yet.
@@ -50,7 +54,11 @@ fn by_session() -> Evidence {
 }
 
 fn by_cgroup() -> Evidence {
-    Evidence { cgroup: Some("/termleash/a".into()), ..evidence() }
+    in_cgroup("/x/termleash-a")
+}
+
+fn in_cgroup(kernel_path: &str) -> Evidence {
+    Evidence { cgroup: Some(kernel_path.into()), ..evidence() }
 }
 
 fn keepers_child() -> Evidence {
@@ -92,8 +100,30 @@ fn no_cookie_in_the_book_matches_no_cookie_of_a_process() {
 #[test]
 fn no_cgroup_in_the_book_matches_no_cgroup_of_a_process() {
     refused(&evidence(), &Mark { cgroup: None, ..mark(Cookie::new()) }, Refusal::NotMarked);
-    let other = Evidence { cgroup: Some("/termleash/b".into()), ..evidence() };
-    refused(&other, &mark(Cookie::new()), Refusal::NotMarked);
+    refused(&by_cgroup(), &Mark { cgroup: None, ..mark(Cookie::new()) }, Refusal::NotMarked);
+    refused(&evidence(), &mark(Cookie::new()), Refusal::NotMarked);
+}
+
+#[test]
+fn a_group_below_ours_is_ours_and_one_above_or_beside_it_is_not() {
+    for below in ["/x/termleash-a/sub", "/x/termleash-a/sub/deeper"] {
+        assert!(may_signal(&in_cgroup(below), &mark(Cookie::new()), &ourselves()).is_ok());
+    }
+    let others = ["/", "", "/x", "/x/", "/x/termleash-b", "/x/termleash-ab", "/x/termleash-a.scope", "/termleash-a"];
+    for other in others.into_iter().chain(["/y/x/termleash-a", "/x/termleash", "/x/termleash-a (deleted)"]) {
+        refused(&in_cgroup(other), &mark(Cookie::new()), Refusal::NotMarked);
+    }
+}
+
+/// Such as of a damaged record: they would hold everybody, or what is not ours.
+#[test]
+fn what_is_no_group_of_ours_by_its_form_marks_nothing() {
+    for form in ["", "/", "//", "/x", "/x/", "/x/termleash-", "/x/termleash-a/", "termleash-a", "/../termleash-a"] {
+        let mark = Mark { cgroup: Some(group(form)), ..mark(Cookie::new()) };
+        for process in ["", "/", "/x", "/x/termleash-a", "/x/termleash-a/sub", "/../termleash-a", form] {
+            refused(&in_cgroup(process), &mark, Refusal::NotMarked);
+        }
+    }
 }
 
 #[test]
@@ -236,7 +266,7 @@ proptest! {
             users,
             session,
             cookies: if has_cookie { vec![cookie] } else { vec![] },
-            cgroup: in_cgroup.then(|| "/termleash/a".into()),
+            cgroup: in_cgroup.then(|| "/x/termleash-a".into()),
             is_keepers_child,
             children_started: vec![],
         };

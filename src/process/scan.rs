@@ -1,9 +1,11 @@
 //! One pass over /proc for what is left of sessions.
 //!
 //! Each process costs one getsid(2) and one read of its `environ`; `stat`, user and namespace are read for the hits
-//! only. Cheaper ways see less: `children` files end with their parents, groups and sessions miss whoever left them.
+//! only. A control group of our own says who is in it, and is asked where a mark has one. Cheaper ways see less:
+//! `children` files end with their parents, groups and sessions miss whoever left them.
 
 use crate::error::{Error, Result};
+use crate::process::cgroup;
 use crate::process::cookie::Cookie;
 use crate::process::handle::{ProcessHandle, read_stat, reader};
 use crate::process::identity::OurSelf;
@@ -149,8 +151,63 @@ pub(crate) fn survey(marks: &[&Mark]) -> Result<Survey> {
             Err(_) => Look::Again,
         }
     })?;
-    survey.is_settled = is_settled;
+    // After the others, so that few are left to be judged; also if those found no end.
+    survey.is_settled = look_into_cgroups(&mut reader, marks, &ourselves, &mut survey)? && is_settled;
     Ok(survey)
+}
+
+/// Judges what the marks' control groups hold besides what was found already: what has cleared its environment and left the
+/// kernel session. False if that found no end. Nothing is asked of the kernel where no mark has a group.
+fn look_into_cgroups(
+    reader: &mut ProcReader,
+    marks: &[&Mark],
+    ourselves: &OnceCell<Ourselves>,
+    survey: &mut Survey,
+) -> Result<bool> {
+    // Of several marks with one group the first has the longest time.
+    let mut groups: Vec<_> =
+        marks.iter().enumerate().filter_map(|(index, mark)| Some((index, mark.cgroup.as_ref()?))).collect();
+    groups.sort_by_key(|(index, _)| marks[*index].since);
+    if groups.is_empty() {
+        return Ok(true);
+    }
+    // Who shows its environment to nobody may be proven by the group.
+    let is_judged = |suspect: &&Suspected| suspect.why != Refusal::Unreadable;
+    let mut judged: HashSet<u32> = survey.found.iter().map(|found| found.handle.pid()).collect();
+    judged.extend(survey.suspects.iter().filter(is_judged).map(|suspect| suspect.summary.identity.pid));
+    for _ in 0..MOST_ROUNDS {
+        let mut is_any_missed = false;
+        for (index, group) in &groups {
+            let members = match cgroup::members(&group.path) {
+                Ok(members) => members,
+                // Only an empty one can be taken away.
+                Err(cause) if cgroup::is_gone(&cause) => continue,
+                Err(cause) => {
+                    let what = format!("list the processes in the control group {}", group.path.display());
+                    return Err(Error::os(what, "without it nothing can be proven to be gone", cause));
+                }
+            };
+            for pid in members {
+                if judged.contains(&pid) {
+                    continue;
+                }
+                let Ok(ourselves) = ourselves.get_or_try_init(|| tree::ourselves(reader)) else { return Ok(false) };
+                match judge(reader, pid, (*index, marks[*index]), ourselves, survey) {
+                    Look::Done => {
+                        judged.insert(pid);
+                        survey.suspects.retain(|one| one.why != Refusal::Unreadable || one.summary.identity.pid != pid);
+                    }
+                    // It has ended or left the group, and may have started another one before.
+                    Look::Gone | Look::Again => is_any_missed = true,
+                }
+            }
+        }
+        if !is_any_missed {
+            return Ok(true);
+        }
+        std::thread::yield_now();
+    }
+    Ok(false)
 }
 
 /// A process of our own user that shows its environment to nobody, as an ssh-agent: it may carry a cookie, if it started
@@ -296,6 +353,10 @@ pub(crate) fn examine(
             children.into_iter().filter_map(|child| Some(read_stat(reader, child).ok()?.started)).collect()
         }
     };
+    let cgroup = match mark.cgroup {
+        None => None,
+        Some(_) => cgroup::parse_kernel_path(reader.read(pid, "cgroup")?).map(str::to_owned),
+    };
     let summary = ProcessSummary::read(reader, handle.identity(), &stat);
     let evidence = Evidence {
         identity: handle.identity(),
@@ -304,7 +365,7 @@ pub(crate) fn examine(
         users,
         session: stat.session,
         cookies,
-        cgroup: None,
+        cgroup,
         is_keepers_child: false,
         children_started,
     };

@@ -217,6 +217,15 @@ impl ProcReader {
     }
 }
 
+#[derive(Debug)]
+pub(crate) enum CgroupDir {}
+
+impl CgroupDir {
+    pub(crate) fn open(_path: &std::path::Path) -> io::Result<Self> {
+        unsupported()
+    }
+}
+
 pub(crate) enum Pidfd {}
 
 impl Pidfd {

@@ -1,5 +1,6 @@
 //! Linux: thin shims over rustix, and over libc for what rustix lacks.
 
+mod cgroup;
 mod clock;
 mod files;
 mod limit;
@@ -12,6 +13,7 @@ mod socket;
 mod spawn;
 mod specimen;
 
+pub(crate) use cgroup::CgroupDir;
 pub(crate) use clock::now_ticks;
 pub(crate) use files::{create_directory, create_in, file_facts, names_in, open_directory, open_in, remove_in};
 pub(crate) use limit::{raise_descriptor_limit, restore_descriptor_limit};
