@@ -180,6 +180,7 @@ mod error;
 pub mod event;
 mod harness;
 mod join;
+mod keeper;
 pub mod leak;
 mod ledger;
 mod probe;
@@ -194,7 +195,8 @@ pub mod tracker;
 mod watched;
 
 pub use error::{BoxError, Error, Result};
-pub use harness::{Scope, options, test, test_blocking};
+pub use harness::{Scope, isolated, options, test, test_blocking};
+pub use keeper::sweep;
 #[doc(inline)]
 pub use leak::LeakCheck;
 pub use runtime::block_on;

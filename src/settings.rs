@@ -30,6 +30,24 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     /// `TERMLEASH_LEDGER`: the directory of the runs' files, an absolute path.
     pub(crate) ledger: Option<PathBuf>,
+    /// `TERMLEASH_ISOLATE`: whether a test runs in a process of its own.
+    pub(crate) isolation: Isolation,
+    /// `TERMLEASH_KEEP`: whether what a test has at its end is kept.
+    pub(crate) keeps: bool,
+}
+
+/// Where a test runs that does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// In a process of its own, where that can be had.
+    Auto,
+    /// In the test process.
+    Never,
+}
+
+/// The number of the channel that this process was started with under this name, if it was.
+pub(crate) fn channel(name: &str) -> Option<i32> {
+    std::env::var(name).ok()?.parse().ok().filter(|number| *number > 2)
 }
 
 /// What a leak check does with what it finds.
@@ -62,6 +80,8 @@ impl Default for Settings {
             settle: Duration::from_secs(2),
             timeout: Duration::from_secs(30),
             ledger: None,
+            isolation: Isolation::Auto,
+            keeps: false,
         }
     }
 }
@@ -91,6 +111,27 @@ impl Settings {
         settings.timeout = duration("TERMLEASH_TIMEOUT", settings.timeout)?;
         if let Some(value) = get("TERMLEASH_LEAKS") {
             settings.leaks = level(&value)?;
+        }
+        if let Some(value) = get("TERMLEASH_ISOLATE") {
+            settings.isolation = match value.as_str() {
+                "auto" => Isolation::Auto,
+                "never" => Isolation::Never,
+                _ => {
+                    return Err(malformed(
+                        "TERMLEASH_ISOLATE",
+                        &value,
+                        &"no such way",
+                        "one such as `auto` or `never`",
+                    ));
+                }
+            };
+        }
+        if let Some(value) = get("TERMLEASH_KEEP") {
+            settings.keeps = match value.as_str() {
+                "1" => true,
+                "0" | "" => false,
+                _ => return Err(malformed("TERMLEASH_KEEP", &value, &"neither", "one such as `1` or `0`")),
+            };
         }
         if let Some(value) = get("TERMLEASH_REQUIRE") {
             settings.require = required(&value)?;

@@ -26,10 +26,16 @@ pub(crate) async fn caught<F: Future>(make: impl FnOnce() -> F) -> Result<F::Out
 
 /// What a panic said, for a report.
 pub(crate) fn message(payload: Payload) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    let text = text_of(&payload);
     // It is whatever somebody panicked with, and its drop may panic, too.
     std::mem::forget(payload);
+    text
+}
+
+/// The same of a panic that goes on.
+pub(crate) fn text_of(payload: &Payload) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "with a payload that is no text".into())
 }
 

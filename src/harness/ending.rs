@@ -1,7 +1,10 @@
 //! How a test ends: its own failure first, the rest beside it.
 
 use crate::event::warn;
-use crate::harness::catch::Payload;
+use crate::harness::catch::{Payload, text_of};
+use crate::ledger::client::containment;
+use crate::ledger::containment::Containment;
+use crate::ledger::message::Outcome;
 use crate::report::text::duration;
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -29,9 +32,28 @@ pub(crate) struct Ending {
     pub(crate) clean_up: Vec<String>,
     /// The text of a leak check that failed.
     pub(crate) leaks: Option<String>,
+    pub(crate) containment: Containment,
 }
 
 impl Ending {
+    /// In a child that was forked without exec: its copy of the body must not clean up for its parent, nor judge.
+    pub(crate) fn of_a_copy(name: String, body: BodyEnd) -> Self {
+        let body = match body {
+            BodyEnd::Panicked(payload, _) => BodyEnd::Panicked(payload, None),
+            _ => BodyEnd::Passed,
+        };
+        Self { name, body, clean_up: Vec::new(), leaks: None, containment: containment("in a copy of it") }
+    }
+
+    /// The same for the runner of an isolated test.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match (&self.body, self.text()) {
+            (BodyEnd::Panicked(payload, _), _) => Outcome::Panicked { text: text_of(payload) },
+            (_, Some(text)) => Outcome::Panicked { text },
+            (_, None) => Outcome::Passed,
+        }
+    }
+
     /// Returns for a test that passed, and panics for one that did not; a panic of the body's goes on, so that
     /// `#[should_panic]` sees what it expects.
     #[track_caller]
@@ -68,7 +90,7 @@ impl Ending {
                 format!("test `{name}` timed out after {}{own}\n{}", duration(*after), alive.trim_end())
             }
         };
-        Some(format!("{own}\n{beside}").trim_end().to_owned())
+        Some(format!("{}\ncontainment: {}", format!("{own}\n{beside}").trim_end(), self.containment))
     }
 
     fn beside(&self) -> String {
@@ -85,7 +107,9 @@ mod tests {
 
     fn text(body: BodyEnd, clean_up: &[&str], leaks: Option<&str>) -> String {
         let clean_up = clean_up.iter().map(|line| (*line).to_owned()).collect();
-        let ending = Ending { name: "a_test".into(), body, clean_up, leaks: leaks.map(str::to_owned) };
+        let containment = Containment::InProcess { why: "asked for".into(), ledger: Ok(()) };
+        let leaks = leaks.map(str::to_owned);
+        let ending = Ending { name: "a_test".into(), body, clean_up, leaks, containment };
         ending.text().unwrap_or_default()
     }
 

@@ -1,11 +1,13 @@
 //! The frame around a body: what happens before, after success, error, panic and timeout, and in which order.
 
 use crate::error::{BoxError, Error, with_causes};
+use crate::harness::body::cleans_up;
 use crate::harness::catch::{caught, message, panic_of};
 use crate::harness::ending::{BodyEnd, Ending};
 use crate::harness::scope::Scope;
 use crate::harness::watchdog::Watchdog;
 use crate::leak::{Diff, Item, LeakCheck, Settled, settle};
+use crate::ledger::client::containment;
 use crate::process::policy::KillPolicy;
 use crate::process::pump::Pump;
 use crate::report::AssertNoLeaks;
@@ -23,6 +25,18 @@ thread_local! {
     static IS_IN_A_TEST: Cell<bool> = const { Cell::new(false) };
 }
 
+/// # Panics
+///
+/// On a thread on which a body or a runtime runs.
+#[track_caller]
+pub(crate) fn refuse_nesting(name: &str) {
+    assert!(
+        !IS_IN_A_TEST.get() && !is_inside(),
+        "termleash::test was called inside of a test or of a runtime (`{name}`): call it from a plain `#[test]` \
+         function; in a test that has a runtime use `SessionTestHelper` and `LeakCheck`"
+    );
+}
+
 /// One test, from its baseline to its check.
 pub(crate) struct Frame {
     scope: Scope,
@@ -32,37 +46,36 @@ pub(crate) struct Frame {
     pump: &'static Pump,
     /// The process that it began in.
     owner: u32,
+    /// Why it runs in the test process, if it does.
+    why_here: String,
 }
 
 impl Frame {
     /// The baseline is taken last, so that nothing of the frame's own is in the difference.
-    #[track_caller]
+    ///
+    /// # Errors
+    ///
+    /// Why the test was not run, in words.
     pub(crate) fn begin(
         name: String,
         policy: KillPolicy,
         timeout: Option<Duration>,
+        why_here: String,
         check: impl FnOnce(&str) -> LeakCheck,
-    ) -> Self {
-        assert!(
-            !IS_IN_A_TEST.get() && !is_inside(),
-            "termleash::test was called inside of a test or of a runtime (`{name}`): call it from a plain `#[test]` \
-             function, once; in a test that has a runtime use `SessionTestHelper` and `LeakCheck`"
-        );
+    ) -> Result<Self, String> {
         // Without a pump there is neither deadline nor session.
-        let settings = Settings::from_env().and_then(|settings| Ok((settings, Pump::get()?)));
-        let (settings, pump) = match settings {
-            Ok(both) => both,
-            Err(cause) => panic!("test `{name}` was not run: {cause}"),
-        };
+        let not_run = |cause| format!("test `{name}` was not run: {cause}");
+        let settings = Settings::from_env().map_err(not_run)?;
+        let pump = Pump::get().map_err(not_run)?;
         let id = Scope::next_id();
         let check = check(&name).of_scope(id);
         let scope = Scope::new(name, policy, check.references().clone(), id);
-        Self { scope, check, timeout: timeout.unwrap_or(settings.timeout), settings, pump, owner: std::process::id() }
+        let timeout = timeout.unwrap_or(settings.timeout);
+        Ok(Self { scope, check, timeout, settings, pump, owner: std::process::id(), why_here })
     }
 
     /// Runs an async body in a runtime of its own.
-    #[track_caller]
-    pub(crate) fn run_async<F>(self, runtime: std::io::Result<Runtime>, body: F)
+    pub(crate) fn run_async<F>(self, runtime: std::io::Result<Runtime>, body: F) -> Ending
     where
         F: AsyncFnOnce(&Scope) -> Result<(), BoxError>,
     {
@@ -78,6 +91,7 @@ impl Frame {
             if !self.is_in_its_process() {
                 return Err(body);
             }
+            cleans_up();
             let mut left = self.clean_up(&watchdog).await;
             left.failures.splice(0..0, dropped.map(|text| format!("the body panicked when it was dropped: {text}")));
             Ok((body, left))
@@ -85,18 +99,17 @@ impl Frame {
         match cleaned {
             Ok((body, left)) => {
                 self.shut_down(runtime, &watchdog);
-                self.end(watchdog, body, left);
+                self.end(watchdog, body, left)
             }
             Err(body) => {
                 runtime.forget();
-                self.leave_to_the_parent(watchdog, body);
+                self.leave_to_the_parent(watchdog, body)
             }
         }
     }
 
     /// Runs a body on this thread, without a runtime.
-    #[track_caller]
-    pub(crate) fn run_blocking<F>(self, body: F)
+    pub(crate) fn run_blocking<F>(self, body: F) -> Ending
     where
         F: FnOnce(&Scope) -> Result<(), BoxError>,
     {
@@ -107,6 +120,7 @@ impl Frame {
         if !self.is_in_its_process() {
             return self.leave_to_the_parent(watchdog, body);
         }
+        cleans_up();
         let left = match Runtime::new() {
             Ok(runtime) => {
                 let left = runtime.run(self.clean_up(&watchdog));
@@ -118,7 +132,7 @@ impl Frame {
                 ..Left::default()
             },
         };
-        self.end(watchdog, body, left);
+        self.end(watchdog, body, left)
     }
 
     /// False in a child that was forked without exec: its copy of the body must not clean up for its parent.
@@ -127,12 +141,11 @@ impl Frame {
     }
 
     /// The end of such a copy: threads and descriptors are the parent's, so nothing is dropped.
-    fn leave_to_the_parent(self, watchdog: Watchdog, body: BodyEnd) {
+    fn leave_to_the_parent(self, watchdog: Watchdog, body: BodyEnd) -> Ending {
         watchdog.forget();
+        let name = self.scope.name().to_owned();
         std::mem::forget(self);
-        if let BodyEnd::Panicked(payload, _) = body {
-            std::panic::resume_unwind(payload);
-        }
+        Ending::of_a_copy(name, body)
     }
 
     /// What the test deferred, its sessions, and what must be gone by then.
@@ -168,8 +181,7 @@ impl Frame {
         failures
     }
 
-    #[track_caller]
-    fn end(self, watchdog: Watchdog, body: BodyEnd, mut left: Left) {
+    fn end(self, watchdog: Watchdog, body: BodyEnd, mut left: Left) -> Ending {
         let name = self.scope.name().to_owned();
         left.failures.extend(self.late_clean_up(&watchdog));
         let alive = self.scope.references().alive();
@@ -182,12 +194,13 @@ impl Frame {
                 .push("it was dropped only when the runtime was shut down: a task that was spawned held it".into());
         }
         drop(watchdog);
-        let Self { scope, check, .. } = self;
+        let Self { scope, check, why_here, .. } = self;
         // Its helpers complain by a panic of what they could not end.
         let complaint = panic_of(|| drop(scope));
         left.failures.extend(complaint);
         let leaks = park_on(check.find_with(left.held, left.settled)).passing().err();
-        Ending { name, body, clean_up: left.failures, leaks }.tell();
+        let containment = containment(&why_here);
+        Ending { name, body, clean_up: left.failures, leaks, containment }
     }
 
     /// After the runtime's end nothing more can be started; what was started or deferred by tasks on their way out is ended.

@@ -6,14 +6,19 @@
 //! ```
 
 pub(crate) mod alive;
+pub(crate) mod body;
 pub(crate) mod catch;
 pub(crate) mod deferred;
 pub(crate) mod ending;
 pub(crate) mod frame;
+pub(crate) mod isolate;
 pub(crate) mod name;
 pub(crate) mod options;
+pub(crate) mod relay;
+pub(crate) mod runner;
 pub(crate) mod scope;
+pub(crate) mod told;
 pub(crate) mod watchdog;
 
-pub use options::{Flavor, TestOptions, options, test, test_blocking};
+pub use options::{Flavor, TestOptions, isolated, options, test, test_blocking};
 pub use scope::Scope;

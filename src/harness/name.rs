@@ -3,10 +3,12 @@
 /// libtest names each test's thread after the test, which is right also for parameterised tests, macros and wrappers. On a
 /// thread without a name, and on the first one of a program, the type of the body has the function's path in it.
 pub(crate) fn of_test<F>() -> String {
-    match std::thread::current().name() {
-        Some(name) if name != "main" => name.to_owned(),
-        _ => stripped(std::any::type_name::<F>()),
-    }
+    of_thread().unwrap_or_else(|| stripped(std::any::type_name::<F>()))
+}
+
+/// The name that libtest has given this thread, if it has.
+pub(crate) fn of_thread() -> Option<String> {
+    std::thread::current().name().filter(|name| *name != "main").map(str::to_owned)
 }
 
 /// Without the closures that the body is within its function.

@@ -1,12 +1,20 @@
 //! The functions that a test calls, and what they can be told.
 
-use crate::error::{BoxError, Result};
-use crate::harness::frame::Frame;
+use crate::error::BoxError;
+use crate::event::warn;
+use crate::harness::body::Turn;
+use crate::harness::ending::Ending;
+use crate::harness::frame::{Frame, refuse_nesting};
+use crate::harness::isolate::{Place, Wish, place};
 use crate::harness::name;
+use crate::harness::runner::{self, Call};
 use crate::harness::scope::Scope;
 use crate::leak::{Ignore, LeakCheck, Level};
+use crate::ledger::message::Outcome;
 use crate::process::policy::KillPolicy;
 use crate::runtime::Runtime;
+use crate::settings::Settings;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Runs a test's body, cleans up after it, and fails if anything is left.
@@ -65,6 +73,55 @@ where
     options().run_blocking(body);
 }
 
+/// Runs a part of a plain `#[test]` in a process of its own below a keeper: whatever it does to its process, a crash
+/// included, it does to no other test, and whatever it leaves behind is ended.
+///
+/// There is no [`Scope`], no deadline of the body's own and no leak check; what the part panics with is panicked with here.
+/// After the test's deadline (30 s, `TERMLEASH_TIMEOUT`) and ten seconds more it is ended. What stands outside of the closure
+/// runs in both processes; see [`test()`].
+///
+/// ```
+/// termleash::isolated(|| assert_eq!(6 * 7, 42));
+/// ```
+///
+/// # Panics
+///
+/// If the part panics, dies, leaves processes behind, or its process cannot be started.
+#[track_caller]
+pub fn isolated(part: impl FnOnce()) {
+    let options = options();
+    let name = name::of_thread().unwrap_or_else(|| "a part of a program".into());
+    let settings = settings(&name);
+    match place(&options.wish, &settings) {
+        Place::Here(why) => {
+            say_once(&why, &options.wish);
+            part();
+        }
+        Place::Body => {
+            let mut turn = Turn::wait();
+            turn.take(part);
+            turn.came_to(Outcome::Passed);
+        }
+        Place::Apart(arguments) => runner::call(&options.call(&name, &settings), &arguments),
+    }
+}
+
+#[track_caller]
+fn settings(name: &str) -> Settings {
+    match Settings::from_env() {
+        Ok(settings) => settings,
+        Err(cause) => panic!("test `{name}` was not run: {cause}"),
+    }
+}
+
+/// A debugger and the like are worth a word, once; what was asked for is not.
+fn say_once(why: &str, wish: &Wish) {
+    static IS_SAID: AtomicBool = AtomicBool::new(false);
+    if !wish.is_in_process && name::of_thread().is_some() && !IS_SAID.swap(true, Ordering::Relaxed) {
+        warn(format!("tests run in the test process: {why}"));
+    }
+}
+
 /// What to tell a test, before [`run`](TestOptions::run).
 ///
 /// [`TestOptions`] and [`Flavor`] stand in [`termleash::testing`](crate::testing).
@@ -95,6 +152,7 @@ pub struct TestOptions {
     rules: Vec<Ignore>,
     is_exclusive: bool,
     policy: KillPolicy,
+    wish: Wish,
 }
 
 /// Which tokio runtime a body runs in.
@@ -157,8 +215,25 @@ impl TestOptions {
         self
     }
 
-    /// Says that the body runs in the test's own process, which is where every body runs in this version.
-    pub fn in_process(self) -> Self {
+    /// Has the body run in the test process itself, beside its other tests.
+    ///
+    /// A keeper that is started with the first session ends the sessions should the process die, as far as they carry a
+    /// mark; it can not adopt what they lose.
+    pub fn in_process(mut self) -> Self {
+        self.wish.is_in_process = true;
+        self
+    }
+
+    /// By which arguments the program comes to this very call again, for one that is not libtest's: a `main` of one's own
+    /// (`harness = false`), or a thread that is not named after a test. Without it such a body runs in the test process.
+    ///
+    /// ```no_run
+    /// fn main() {
+    ///     termleash::options().name("the whole program").rerun_with::<String>([]).run(async |_| Ok(()));
+    /// }
+    /// ```
+    pub fn rerun_with<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.wish.arguments = Some(arguments.into_iter().map(Into::into).collect());
         self
     }
 
@@ -173,12 +248,13 @@ impl TestOptions {
         F: AsyncFnOnce(&Scope) -> Result<(), BoxError>,
     {
         let name = self.name.clone().unwrap_or_else(name::of_test::<F>);
-        let frame = self.begin(name);
-        let made = match self.flavor {
-            Flavor::CurrentThread => Runtime::new(),
-            Flavor::MultiThread(workers) => Runtime::with_workers(workers),
-        };
-        frame.run_async(made, body);
+        self.somewhere(&name, |frame| {
+            let made = match self.flavor {
+                Flavor::CurrentThread => Runtime::new(),
+                Flavor::MultiThread(workers) => Runtime::with_workers(workers),
+            };
+            frame.run_async(made, body)
+        });
     }
 
     /// Runs a body that is not async; see [`test_blocking`].
@@ -192,12 +268,52 @@ impl TestOptions {
         F: FnOnce(&Scope) -> Result<(), BoxError>,
     {
         let name = self.name.clone().unwrap_or_else(name::of_test::<F>);
-        self.begin(name).run_blocking(body);
+        self.somewhere(&name, |frame| frame.run_blocking(body));
     }
 
+    /// In this process or another. What panics here says where the test stands.
     #[track_caller]
-    fn begin(&self, name: String) -> Frame {
-        Frame::begin(name, self.policy.clone(), self.timeout, |name| self.check(name))
+    fn somewhere(&self, name: &str, run: impl FnOnce(Frame) -> Ending) {
+        refuse_nesting(name);
+        let settings = settings(name);
+        match place(&self.wish, &settings) {
+            Place::Here(why) => {
+                say_once(&why, &self.wish);
+                match self.frame(name, why) {
+                    Ok(frame) => run(frame).tell(),
+                    Err(text) => panic!("{text}"),
+                }
+            }
+            Place::Body => {
+                let mut turn = Turn::wait();
+                match self.frame(name, String::new()) {
+                    Ok(frame) => {
+                        let ending = turn.take(|| run(frame));
+                        turn.came_to(ending.outcome());
+                        ending.tell();
+                    }
+                    Err(text) => {
+                        turn.came_to(Outcome::Panicked { text: text.clone() });
+                        panic!("{text}");
+                    }
+                }
+            }
+            Place::Apart(arguments) => runner::call(&self.call(name, &settings), &arguments),
+        }
+    }
+
+    fn frame(&self, name: &str, why_here: String) -> Result<Frame, String> {
+        Frame::begin(name.to_owned(), self.policy.clone(), self.timeout, why_here, |name| self.check(name))
+    }
+
+    fn call<'a>(&self, name: &'a str, settings: &'a Settings) -> Call<'a> {
+        Call {
+            name,
+            timeout: self.timeout.unwrap_or(settings.timeout),
+            level: self.level.unwrap_or(settings.leaks),
+            settle: self.settle_within.unwrap_or(settings.settle),
+            settings,
+        }
     }
 
     fn check(&self, name: &str) -> LeakCheck {

@@ -9,8 +9,10 @@
 //! is stopped (Ctrl-Z, a debugger, a suspended machine) does not count: between two ticks at most twice a tick is counted.
 
 use crate::event::warn;
-use crate::harness::alive;
 use crate::harness::scope::Scope;
+use crate::harness::{alive, body};
+use crate::keeper::patience::is_stopped;
+use crate::ledger::client;
 use crate::probe::own_threads::OwnThread;
 use crate::process::pump::{Pump, Sleep};
 use crate::report::console::uncaptured;
@@ -69,10 +71,13 @@ enum Phase {
 }
 
 impl State {
-    /// Adds the time since the last tick, unless most of it was spent stopped.
+    /// Adds the time since the last tick, unless most of it was spent stopped, or the runner or the keeper is.
     fn tick(&mut self) {
         let now = Instant::now();
-        let passed = now.duration_since(self.last_tick);
+        let mut passed = now.duration_since(self.last_tick);
+        if client::body().is_some_and(|body| [body.runner, body.keeper].iter().any(|other| is_stopped(other.pid()))) {
+            passed = Duration::ZERO;
+        }
         // Without a thread nobody ticks, and all of it counts.
         self.used += if self.is_unwatched { passed } else { passed.min(2 * TICK) };
         self.last_tick = now;
@@ -253,10 +258,16 @@ fn last_resort(shared: &Shared, phase: Phase, what: &str) {
         } else {
             "its sessions could not be killed"
         };
-        uncaptured(&format!(
-            "\ntermleash: test `{name}` {what}, and blocks its thread, which nothing can end: {sessions}, and the process \
-             is aborted now.\n{alive}    to do: let it await instead of block, or give what it waits for a deadline\n"
-        ));
+        let text = |end: &str| {
+            format!(
+                "test `{name}` {what}, and blocks its thread, which nothing can end: {sessions}, and {end} now.\n{alive}    \
+                 to do: let it await instead of block, or give what it waits for a deadline\n"
+            )
+        };
+        if client::body().is_some() {
+            body::fail_now(text("its process is ended"));
+        }
+        uncaptured(&format!("\ntermleash: {}", text("the process is aborted")));
         std::process::abort();
     }
 }

@@ -1,58 +1,72 @@
-//! The book of sessions: who is announced, who is identified; forgotten when gone.
+//! The book of one helper's sessions: who is announced, who is identified; forgotten when gone.
 //!
-//! It lives in memory and dies with the test process; its records are what a crash-safe one needs.
+//! It answers from memory, and what it is told goes to the run's file as well, for whoever comes after this process.
 
-use crate::ledger::record::RecordId;
+use crate::ledger::client;
+use crate::ledger::recipe::Recipe;
+use crate::ledger::record::{BODY_RECORD, Record, RecordId};
 use crate::process::cookie::Cookie;
 use crate::process::identity::{ProcessIdentity, Ticks};
 use crate::process::rule::Mark;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One file has the records of all helpers of a process.
+static NEXT: AtomicU64 = AtomicU64::new(BODY_RECORD + 1);
 
 #[derive(Default)]
 pub(crate) struct Ledger {
-    records: Mutex<Records>,
+    open: Mutex<BTreeMap<RecordId, Mark>>,
 }
 
-#[derive(Default)]
-struct Records {
-    next: RecordId,
-    open: BTreeMap<RecordId, Mark>,
+/// What is known of a session before anybody is asked to create it.
+pub(crate) struct Announcement {
+    pub(crate) cookie: Option<Cookie>,
+    pub(crate) since: Ticks,
+    pub(crate) label: String,
+    pub(crate) made_at: String,
+    pub(crate) recipe: Recipe,
 }
 
 impl Ledger {
     /// Before anybody is asked to create the session: from here on what carries the cookie is ours.
-    pub(crate) fn announce(&self, cookie: Option<Cookie>, since: Ticks) -> RecordId {
+    pub(crate) fn announce(&self, announced: Announcement) -> RecordId {
+        let Announcement { cookie, since, label, made_at, recipe } = announced;
         let mark = Mark { cookie, leader: None, leader_ended: None, since, until: None, cgroup: None };
-        let mut records = self.records.lock();
-        records.next += 1;
-        let id = records.next;
-        records.open.insert(id, mark);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.open.lock().insert(id, mark);
+        client::write(&Record::Announced { id, cookie, since, label, made_at, recipe });
         id
     }
 
-    /// Once the leader is proven.
-    pub(crate) fn identify(&self, id: RecordId, leader: ProcessIdentity) {
-        if let Some(mark) = self.records.lock().open.get_mut(&id) {
-            mark.leader = Some(leader);
+    /// Once the backend has answered: with the proven leader, if one was proven, and the server's id.
+    pub(crate) fn identify(&self, id: RecordId, leader: Option<ProcessIdentity>, session: Option<String>) {
+        if let Some(mark) = self.open.lock().get_mut(&id) {
+            mark.leader = leader.or(mark.leader);
+            client::write(&Record::Identified { id, leader, since: None, session });
         }
     }
 
     /// A session that was made by other means: its time begins with its leader.
-    pub(crate) fn hand_over(&self, id: RecordId, leader: ProcessIdentity) {
-        if let Some(mark) = self.records.lock().open.get_mut(&id) {
-            mark.leader = Some(leader);
-            mark.since = leader.started;
+    pub(crate) fn hand_over(&self, id: RecordId, leader: Option<ProcessIdentity>, session: String) {
+        if let Some(mark) = self.open.lock().get_mut(&id) {
+            let since = leader.map(|leader| leader.started);
+            mark.leader = leader;
+            mark.since = since.unwrap_or(mark.since);
+            client::write(&Record::Identified { id, leader, since, session: Some(session) });
         }
     }
 
     /// Once the session's end is proven, or the test has taken it out of our hands.
     pub(crate) fn forget(&self, id: RecordId) {
-        self.records.lock().open.remove(&id);
+        if self.open.lock().remove(&id).is_some() {
+            client::write(&Record::Forgotten { id });
+        }
     }
 
     pub(crate) fn mark(&self, id: RecordId) -> Option<Mark> {
-        self.records.lock().open.get(&id).cloned()
+        self.open.lock().get(&id).cloned()
     }
 }
 
@@ -65,11 +79,17 @@ mod tests {
     fn a_record_is_announced_identified_and_forgotten() {
         let ledger = Ledger::default();
         let cookie = Cookie::new();
-        let id = ledger.announce(Some(cookie), 5);
+        let id = ledger.announce(Announcement {
+            cookie: Some(cookie),
+            since: 5,
+            label: "sh".into(),
+            made_at: "here".into(),
+            recipe: Recipe::Own,
+        });
         let mark = ledger.mark(id).unwrap();
         assert_eq!((mark.cookie, mark.leader, mark.since), (Some(cookie), None, 5));
         let leader = ProcessIdentity { pid: 9, started: 6, boot: BootId(1), pid_namespace: 2 };
-        ledger.identify(id, leader);
+        ledger.identify(id, Some(leader), None);
         assert_eq!(ledger.mark(id).unwrap().leader, Some(leader));
         ledger.forget(id);
         assert!(ledger.mark(id).is_none());

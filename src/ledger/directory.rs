@@ -2,7 +2,6 @@
 //!
 //! What stands in a file decides who gets a signal, so nobody else may write one: the directory is checked once it is
 //! held by descriptor, and from then on everything goes by the descriptor. The last run removes it.
-#![allow(dead_code, reason = "wired in by the keeper")]
 
 use crate::error::{Error, Result};
 use crate::ledger::file::RunFile;

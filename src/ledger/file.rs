@@ -1,5 +1,4 @@
 //! The file of one run: records are appended, one write each; its lock says that somebody watches, its time until when.
-#![allow(dead_code, reason = "wired in by the keeper")]
 
 use crate::ledger::record::Record;
 use crate::process::identity::Ticks;
@@ -90,6 +89,10 @@ impl RunFile {
         let ago = SystemTime::now().duration_since(modified).unwrap_or_default();
         let ago = Ticks::try_from(ago.as_millis() / 10).unwrap_or(Ticks::MAX);
         Ok(sys::now_ticks().saturating_sub(ago))
+    }
+
+    pub(crate) fn number(&self) -> i32 {
+        sys::number_of(&self.file.lock())
     }
 
     /// False once it is removed from its directory: what is appended then, nobody will read.

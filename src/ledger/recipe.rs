@@ -1,5 +1,4 @@
 //! How a session is ended once the test process that knew its backend is dead.
-#![allow(dead_code, reason = "wired in by the keeper")]
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

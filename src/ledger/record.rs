@@ -6,9 +6,9 @@
 //!
 //! Each line stands alone. What a full disk cut short, or somebody wrote into the file, costs that line and none of its
 //! neighbours, and is never taken for a record.
-#![allow(dead_code, reason = "wired in by the keeper")]
 
 use crate::ledger::recipe::Recipe;
+use crate::process::cgroup::CgroupMark;
 use crate::process::cookie::Cookie;
 use crate::process::identity::{ProcessIdentity, Ticks};
 use serde::{Deserialize, Serialize, Serializer};
@@ -20,6 +20,8 @@ pub(crate) type RecordId = u64;
 
 /// The format that this release writes.
 pub(crate) const FORMAT: u32 = 1;
+/// The record of an isolated test's own process; those of its sessions follow.
+pub(crate) const BODY_RECORD: RecordId = 0;
 /// A text for a person is cut after so many characters. What names something is never cut: it could name another thing.
 const LONGEST_TEXT: usize = 512;
 /// A record with more bytes is refused, before it fills a disk.
@@ -72,7 +74,7 @@ pub(crate) enum Record {
     /// The session's end is proven, or the test has taken it out of our hands.
     Forgotten { id: RecordId },
     /// A leaf of cgroup v2 that holds the run's body and its sessions, by its absolute path.
-    Cgroup { path: String },
+    Cgroup { group: CgroupMark },
     /// The run is kept for debugging.
     Kept,
     /// Somebody asks that a run that is kept be ended.
@@ -153,6 +155,10 @@ pub(crate) mod tests {
         ProcessIdentity { pid, started: 1234, boot: BootId(u128::MAX - 5), pid_namespace: 4026531836 }
     }
 
+    fn group(path: String) -> CgroupMark {
+        CgroupMark { path: path.clone().into(), kernel_path: path }
+    }
+
     pub(crate) fn announced(id: RecordId) -> Record {
         let (label, made_at) = ("bash \"x\"\n\u{1b}[1m".to_owned(), "tests/a.rs:3:9".to_owned());
         Record::Announced { id, cookie: Some(Cookie::new()), since: 12, label, made_at, recipe: Recipe::Own }
@@ -177,7 +183,7 @@ pub(crate) mod tests {
             Record::Identified { id: 1, leader: None, since: None, session: None },
             Record::LeaderEnded { id: 1, at: 44 },
             Record::Forgotten { id: u64::MAX },
-            Record::Cgroup { path: "/user.slice/termleash".into() },
+            Record::Cgroup { group: group("/user.slice/termleash-1".into()) },
             Record::Kept,
             Record::Sweep,
         ];
@@ -288,7 +294,7 @@ pub(crate) mod tests {
 
         #[test]
         fn any_text_comes_back(text in any::<String>()) {
-            let record = Record::Cgroup { path: text };
+            let record = Record::Cgroup { group: group(text) };
             prop_assert_eq!(parse(&record.to_line().unwrap()).records, [record]);
         }
     }

@@ -1,8 +1,8 @@
 //! What a run's records say together: whose run it is, and which sessions are open.
-#![allow(dead_code, reason = "wired in by the keeper")]
 
 use crate::ledger::recipe::Recipe;
 use crate::ledger::record::{FORMAT, Parsed, Record, RecordId};
+use crate::process::cgroup::CgroupMark;
 use crate::process::cookie::Cookie;
 use crate::process::identity::{ProcessIdentity, Ticks};
 use crate::process::rule::Mark;
@@ -22,7 +22,7 @@ pub(crate) struct Replayed {
     pub(crate) name: String,
     pub(crate) create_within: Duration,
     pub(crate) since: Ticks,
-    pub(crate) cgroup: Option<String>,
+    pub(crate) cgroup: Option<CgroupMark>,
     pub(crate) is_kept: bool,
     pub(crate) is_sweep_asked: bool,
     pub(crate) open: BTreeMap<RecordId, Open>,
@@ -142,7 +142,7 @@ impl Replayed {
             Record::Forgotten { id } => {
                 self.open.remove(&id);
             }
-            Record::Cgroup { path } => self.cgroup = Some(path),
+            Record::Cgroup { group } => self.cgroup = Some(group),
             Record::Kept => self.is_kept = true,
             Record::Sweep => self.is_sweep_asked = true,
         }
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!((replayed.owner, replayed.user, replayed.name.as_str()), (identity(7), 0, "a::test"));
         assert_eq!((replayed.create_within, replayed.since), (Duration::from_secs(5), 11));
         assert_eq!(replayed.keepers, [identity(70), identity(8)]);
-        assert_eq!(replayed.cgroup.as_deref(), Some("/user.slice/termleash"));
+        assert_eq!(replayed.cgroup.unwrap().kernel_path, "/user.slice/termleash-1");
         assert!(replayed.is_kept && replayed.is_sweep_asked);
         assert_eq!(replayed.damaged, 1);
         assert_eq!(replayed.open.keys().copied().collect::<Vec<_>>(), [1, 3, 4]);

@@ -2,6 +2,7 @@
 //!
 //! If it is not, what differs may be another test's: a plain `#[test]` beside ours is invisible.
 
+use crate::ledger::client;
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -28,6 +29,8 @@ pub enum Reason {
     Nextest,
     /// libtest was told to use one thread.
     OneTestThread,
+    /// It is the process of one test, below a keeper.
+    Isolated,
     /// It was asked on the process's first thread, where a program runs and not one test of many.
     MainThread,
 }
@@ -35,6 +38,9 @@ pub enum Reason {
 impl Attribution {
     /// What the environment, the arguments and the calling thread say.
     pub(crate) fn find() -> Self {
+        if client::body().is_some() {
+            return Self::Exact(Reason::Isolated);
+        }
         if std::env::var_os("NEXTEST_EXECUTION_MODE").is_some_and(|mode| mode == "process-per-test") {
             return Self::Exact(Reason::Nextest);
         }
@@ -74,6 +80,7 @@ impl fmt::Display for Attribution {
         f.write_str(match self {
             Self::Exact(Reason::Said) => "this process runs one test, as the check was told",
             Self::Exact(Reason::Nextest) => "this process runs one test (cargo-nextest)",
+            Self::Exact(Reason::Isolated) => "this process runs one test",
             Self::Exact(Reason::OneTestThread) => "this process runs one test at a time (--test-threads=1)",
             Self::Exact(Reason::MainThread) => "checked on the process's first thread",
             Self::Shared => "other tests may run in this process",

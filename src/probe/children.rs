@@ -2,6 +2,7 @@
 //!
 //! A child that has lost its parent is somebody else's: what a child leaves behind when it ends is not seen here.
 
+use crate::ledger::keepers::is_keeper;
 use crate::process::handle::read_stat;
 use crate::process::identity::Ticks;
 use crate::process::tree;
@@ -34,9 +35,11 @@ impl Children {
         }
         let mut reader = ProcReader::new()?;
         for _ in 0..MOST_READS {
-            let mut all = Vec::new();
+            let (mut all, mut is_any_ours) = (Vec::new(), false);
             for pid in tree::children(&mut reader, sys::own_pid())? {
                 match read_stat(&mut reader, pid) {
+                    // No test has started it, nor may one wait for it.
+                    Ok(_) if is_keeper(pid) => is_any_ours = true,
                     Ok(stat) if stat.is_reaped() => {}
                     Ok(stat) => all.push(Child { pid, started: stat.started, is_zombie: stat.is_dead() }),
                     Err(cause) if tree::is_gone(&cause) => {}
@@ -44,7 +47,7 @@ impl Children {
                 }
             }
             // They may all have been waited for meanwhile.
-            if !all.is_empty() || !sys::has_children()? {
+            if !all.is_empty() || is_any_ours || !sys::has_children()? {
                 return Ok(Self { all });
             }
         }

@@ -10,8 +10,6 @@
 //! what runs in a systemd user session. Elsewhere [`Leaf::create`] answers why not. A process that may write to the group
 //! above ours can leave ours.
 
-#![allow(dead_code, reason = "used by the keeper")]
-
 use crate::sys::CgroupDir;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};

@@ -1,7 +1,7 @@
 //! The mark that a session's processes carry in their environment.
 
 use memchr::memmem;
-use once_cell::sync::Lazy;
+use once_cell::sync::{Lazy, OnceCell};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use uuid::Uuid;
@@ -26,7 +26,7 @@ pub struct Cookie {
 impl Cookie {
     pub(crate) fn new() -> Self {
         // The last eight bytes of a v4 UUID: two of their bits are fixed, 62 are random.
-        Self { session: Uuid::new_v4().as_u64_pair().1, run: *RUN }
+        Self { session: Uuid::new_v4().as_u64_pair().1, run: run_id() }
     }
 
     /// The variable's name.
@@ -62,7 +62,17 @@ impl Cookie {
 }
 
 /// One id for all sessions of this process; v7, so that runs sort by time.
-static RUN: Lazy<Uuid> = Lazy::new(Uuid::now_v7);
+static RUN: OnceCell<Uuid> = OnceCell::new();
+
+/// The id of this process's run.
+pub(crate) fn run_id() -> Uuid {
+    *RUN.get_or_init(Uuid::now_v7)
+}
+
+/// Makes this process one of a run that another has begun; before its first cookie.
+pub(crate) fn join_run(run: Uuid) {
+    let _ = RUN.set(run);
+}
 
 /// True for a variable that a session may inherit although it is one of ours: the cookie of an outer suite.
 pub(crate) fn is_cookie_name(name: &std::ffi::OsStr) -> bool {

@@ -167,6 +167,11 @@ impl ProcessHandle {
         self.inner.is_child
     }
 
+    /// True if the kernel lets this process wait for it: asked of the kernel, for processes that this one has adopted.
+    pub(crate) fn is_our_child(&self) -> bool {
+        self.inner.pidfd.lock().as_ref().is_some_and(|watching| watching.fd.is_our_child().unwrap_or(false))
+    }
+
     /// Waits until it has exited, and for a child until it is reaped.
     ///
     /// # Errors

@@ -289,6 +289,7 @@ fn take_in(
         if target.live.iter().any(|live| live.handle.identity() == found.summary.identity) {
             continue;
         }
+        target.ending.signalled.push(found.summary);
         target.live.push(Live { handle: found.handle, permit: Ok(found.permit) });
         target.send(target.live.len() - 1, action, start);
     }

@@ -108,5 +108,8 @@ pub(crate) struct Ending {
     /// Proven to be the session's, and still alive after everything.
     pub(crate) survivors: Vec<ProcessSummary>,
     pub(crate) suspects: Vec<Suspect>,
+    /// Those that were found and got a signal, the leader not among them.
+    #[serde(skip)]
+    pub(crate) signalled: Vec<ProcessSummary>,
     pub(crate) exit: Option<ExitStatus>,
 }

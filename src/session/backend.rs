@@ -1,6 +1,7 @@
 //! What a terminal server must be able to do for its tests.
 
 use crate::error::{BoxError, Error};
+use crate::ledger::recipe::Recipe;
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
 use crate::session::future::BoxFuture;
@@ -59,6 +60,12 @@ pub trait SessionBackend: Send + Sync + 'static {
     /// [`is_unsupported`](Error::is_unsupported).
     fn list(&self) -> impl Future<Output = Result<Vec<SessionId>, BoxError>> + Send {
         async { Err(Error::unsupported("this backend cannot list sessions").into()) }
+    }
+
+    /// How a session is ended should the test process be dead, and this code with it. It is written down with each session,
+    /// so it holds no secret. The default has none: then the session's processes are ended as far as they carry a mark.
+    fn kill_recipe(&self) -> KillRecipe {
+        KillRecipe::none(std::any::type_name::<Self>())
     }
 }
 
@@ -187,12 +194,40 @@ impl SessionState {
     }
 }
 
+/// How a session is ended by somebody who has not got the backend's code: a keeper, or a later run, should the test process
+/// be dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KillRecipe {
+    pub(crate) recipe: Recipe,
+}
+
+impl KillRecipe {
+    /// There is none: the sessions' processes are ended as far as they carry a mark, and the report says that the server was
+    /// not asked.
+    pub fn none(backend: impl Into<String>) -> Self {
+        Self { recipe: Recipe::Unknown { backend: backend.into() } }
+    }
+
+    /// The test process itself starts the sessions, so that none can be born after its death.
+    pub(crate) fn own() -> Self {
+        Self { recipe: Recipe::Own }
+    }
+}
+
+/// In words, for a report: it completes "the session is ended by …".
+impl fmt::Display for KillRecipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.recipe.fmt(f)
+    }
+}
+
 /// The trait with its futures boxed, so that what holds a backend has no type parameter.
 pub(crate) trait DynBackend: Send + Sync {
     fn create_boxed<'a>(&'a self, spec: &'a SessionSpec) -> BoxFuture<'a, Result<Created, BoxError>>;
     fn kill_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<(), BoxError>>;
     fn state_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<SessionState, BoxError>>;
     fn discard_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<(), BoxError>>;
+    fn recipe(&self) -> Recipe;
 }
 
 impl<B: SessionBackend> DynBackend for B {
@@ -210,6 +245,10 @@ impl<B: SessionBackend> DynBackend for B {
 
     fn discard_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<(), BoxError>> {
         Box::pin(self.discard_record(id))
+    }
+
+    fn recipe(&self) -> Recipe {
+        self.kill_recipe().recipe
     }
 }
 
@@ -233,5 +272,9 @@ impl<B: SessionBackend> SessionBackend for std::sync::Arc<B> {
 
     fn list(&self) -> impl Future<Output = Result<Vec<SessionId>, BoxError>> + Send {
         (**self).list()
+    }
+
+    fn kill_recipe(&self) -> KillRecipe {
+        (**self).kill_recipe()
     }
 }

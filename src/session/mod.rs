@@ -26,7 +26,7 @@ pub(crate) mod spec;
 pub(crate) mod terminal;
 pub(crate) mod text;
 
-pub use backend::{Created, Running, SessionBackend, SessionState};
+pub use backend::{Created, KillRecipe, Running, SessionBackend, SessionState};
 pub use command::CommandOutput;
 pub use fake::FakeBackend;
 pub use fault::{Call, Fault, Method};

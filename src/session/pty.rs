@@ -6,7 +6,7 @@ use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
 use crate::process::kill::{Target, end_all};
 use crate::process::rule::Mark;
-use crate::session::backend::{Created, Running, SessionBackend, SessionState};
+use crate::session::backend::{Created, KillRecipe, Running, SessionBackend, SessionState};
 use crate::session::id::SessionId;
 use crate::session::native;
 #[cfg(feature = "pty")]
@@ -212,6 +212,10 @@ impl Drop for PtyBackend {
 }
 
 impl SessionBackend for PtyBackend {
+    fn kill_recipe(&self) -> KillRecipe {
+        KillRecipe::own()
+    }
+
     async fn create(&self, spec: &SessionSpec) -> Result<Created, BoxError> {
         Ok(self.create_now(spec)?)
     }

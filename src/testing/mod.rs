@@ -20,6 +20,10 @@ pub(crate) mod rules;
 #[doc(inline)]
 pub use crate::harness::{Flavor, TestOptions};
 #[doc(inline)]
+pub use crate::keeper::{SweepReport, SweptRun};
+#[doc(inline)]
+pub use crate::ledger::Containment;
+#[doc(inline)]
 pub use crate::report::{AssertNoLeaks, Color};
 pub use assert::assert;
 pub use conformance::{BackendCheck, check_backend};

@@ -67,9 +67,7 @@ pub(crate) async fn create(
         }
     };
     let leader = believe(&entry, &created, cookie, since).await;
-    if let Some(leader) = &leader {
-        shared.ledger.identify(entry.record, leader.identity());
-    }
+    shared.ledger.identify(entry.record, leader.as_ref().map(ProcessHandle::identity), Some(created.id.to_string()));
     let id = created.id;
     let server = created.server.and_then(identity_of);
     let is_owned = matches!(created.leader, Leader::Owned(_));
@@ -209,9 +207,7 @@ pub(crate) async fn track(
         Some(pid) => claimed(&entry, pid, running.server, None, None).await,
         None => None,
     };
-    if let Some(leader) = &leader {
-        shared.ledger.hand_over(entry.record, leader.identity());
-    }
+    shared.ledger.hand_over(entry.record, leader.as_ref().map(ProcessHandle::identity), id.to_string());
     let (backend, last_error) = (Arc::clone(&shared.backend), Arc::clone(&shared.last_error));
     let session = Session::new(id.clone(), leader, None, backend, settings.wait, last_error);
     let server = running.server.and_then(identity_of);

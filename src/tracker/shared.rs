@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
+use crate::ledger::book::Announcement;
 use crate::probe::origins::{self, Origin, ScopeId};
 use crate::process::cookie::Cookie;
 use crate::process::identity::Ticks;
@@ -111,7 +112,13 @@ impl Shared {
         label: String,
         made_at: &'static Location<'static>,
     ) -> Arc<Entry> {
-        let record = self.ledger.announce(cookie, since);
+        let record = self.ledger.announce(Announcement {
+            cookie,
+            since,
+            label: label.clone(),
+            made_at: made_at.to_string(),
+            recipe: self.backend.recipe(),
+        });
         self.cookies.lock().extend(cookie);
         let serial = self.next.fetch_add(1, Ordering::Relaxed);
         let entry = Arc::new(Entry::new(serial, record, label, made_at));

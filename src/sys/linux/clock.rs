@@ -7,6 +7,12 @@ fn ticks_per_second() -> u64 {
     rustix::param::clock_ticks_per_second()
 }
 
+/// A duration in clock ticks, rounded up.
+pub(crate) fn ticks_in(duration: std::time::Duration) -> u64 {
+    let nanoseconds = duration.as_nanos().saturating_mul(u128::from(ticks_per_second()));
+    u64::try_from(nanoseconds.div_ceil(1_000_000_000)).unwrap_or(u64::MAX)
+}
+
 /// Now, in clock ticks since boot rounded down: the unit and the clock of field 22 of `/proc/PID/stat`
 /// (`CLOCK_BOOTTIME`, proc_pid_stat(5)), shifted by the same time namespace.
 pub(crate) fn now_ticks() -> u64 {

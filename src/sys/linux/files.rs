@@ -90,3 +90,8 @@ pub(crate) fn names_in(directory: &File) -> io::Result<Vec<String>> {
     }
     Ok(names)
 }
+
+/// The number of a file's descriptor.
+pub(crate) fn number_of(file: &File) -> i32 {
+    std::os::fd::AsRawFd::as_raw_fd(file)
+}

@@ -1,8 +1,10 @@
 //! Linux: thin shims over rustix, and over libc for what rustix lacks.
 
 mod cgroup;
+mod channel;
 mod clock;
 mod files;
+mod launch;
 mod limit;
 mod own;
 mod poller;
@@ -12,10 +14,19 @@ mod pty;
 mod socket;
 mod spawn;
 mod specimen;
+mod start;
+mod supervise;
 
 pub(crate) use cgroup::CgroupDir;
-pub(crate) use clock::now_ticks;
-pub(crate) use files::{create_directory, create_in, file_facts, names_in, open_directory, open_in, remove_in};
+pub(crate) use channel::Channel;
+pub(crate) use clock::{now_ticks, ticks_in};
+pub(crate) use files::{
+    create_directory, create_in, file_facts, names_in, number_of, open_directory, open_in, remove_in,
+};
+pub(crate) use launch::{
+    Launch, adopt, close_all_but, close_standard_input, flush_c_output, fork_exec, is_terminal, keep_from_children,
+    pipe, redirect_number, spawn_leader, write_to,
+};
 pub(crate) use limit::{raise_descriptor_limit, restore_descriptor_limit};
 pub(crate) use own::{
     count_descriptors, has_children, heap_bytes, is_main_thread, list_descriptors, own_thread, peak_bytes,
@@ -28,8 +39,18 @@ pub(crate) use pty::{Master, Peer};
 pub(crate) use socket::describe_socket;
 pub(crate) use spawn::{c_string, spawn_on_terminal};
 pub(crate) use specimen::specimens;
+pub(crate) use start::{
+    at_start, inherited_descriptors, note_start, remove_variable, start_arguments, start_directory, start_environment,
+    tracer, variable,
+};
 /// What the poller can wait for.
 pub(crate) use std::os::fd::AsFd as Pollable;
+/// An open descriptor, and a borrowed one.
+pub(crate) use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+pub(crate) use supervise::{
+    adopt_orphans, drain, ends_of_children, exit_now, parent_pid, read_now, reap_any, set_own_name, wait_for,
+    when_ended,
+};
 
 /// True where sessions can be spawned, pinned and proven dead by this crate itself.
 pub(crate) const IS_COMPLETE: bool = true;

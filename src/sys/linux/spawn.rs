@@ -56,21 +56,21 @@ pub(crate) fn spawn_on_terminal(
     u32::try_from(pid).map_err(io::Error::other)
 }
 
-fn pointers(strings: &[CString]) -> Vec<*mut c_char> {
+pub(super) fn pointers(strings: &[CString]) -> Vec<*mut c_char> {
     strings.iter().map(|string| string.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
 }
 
 /// `posix_spawn*` return the error number.
-fn check(status: c_int) -> io::Result<()> {
+pub(super) fn check(status: c_int) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(status)) }
 }
 
-struct Actions {
-    raw: libc::posix_spawn_file_actions_t,
+pub(super) struct Actions {
+    pub(super) raw: libc::posix_spawn_file_actions_t,
 }
 
 impl Actions {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         // SAFETY: a zeroed value is only passed to its own init.
         let mut actions = Self { raw: unsafe { std::mem::zeroed() } };
         // SAFETY: the pointer is valid and exclusive.
@@ -78,18 +78,18 @@ impl Actions {
         Ok(actions)
     }
 
-    fn change_directory(&mut self, directory: &CStr) -> io::Result<()> {
+    pub(super) fn change_directory(&mut self, directory: &CStr) -> io::Result<()> {
         // SAFETY: initialised by `new`; the path is copied.
         check(unsafe { libc::posix_spawn_file_actions_addchdir_np(&mut self.raw, directory.as_ptr()) })
     }
 
-    fn open(&mut self, fd: RawFd, path: &CStr, flags: OFlags) -> io::Result<()> {
+    pub(super) fn open(&mut self, fd: RawFd, path: &CStr, flags: OFlags) -> io::Result<()> {
         let flags = flags.bits().cast_signed();
         // SAFETY: initialised by `new`; the path is copied.
         check(unsafe { libc::posix_spawn_file_actions_addopen(&mut self.raw, fd, path.as_ptr(), flags, 0) })
     }
 
-    fn duplicate(&mut self, from: RawFd, to: RawFd) -> io::Result<()> {
+    pub(super) fn duplicate(&mut self, from: RawFd, to: RawFd) -> io::Result<()> {
         // SAFETY: initialised by `new`.
         check(unsafe { libc::posix_spawn_file_actions_adddup2(&mut self.raw, from, to) })
     }
@@ -140,12 +140,13 @@ fn inheritable(first: RawFd) -> io::Result<Vec<RawFd>> {
     Ok(found)
 }
 
-struct Attributes {
-    raw: libc::posix_spawnattr_t,
+pub(super) struct Attributes {
+    pub(super) raw: libc::posix_spawnattr_t,
 }
 
 impl Attributes {
-    fn for_session_leader() -> io::Result<Self> {
+    /// With all signals at their defaults, and none blocked.
+    pub(super) fn for_session_leader() -> io::Result<Self> {
         // SAFETY: a zeroed value is only passed to its own init.
         let mut attributes = Self { raw: unsafe { std::mem::zeroed() } };
         // SAFETY: the pointer is valid and exclusive; the sets are plain data filled before use.

@@ -1,0 +1,120 @@
+//! The body's side: a call waits to be let in, runs with its output where the runner hears it, and reports.
+
+use crate::harness::catch::text_of;
+use crate::keeper::orphaned;
+use crate::ledger::client;
+use crate::ledger::message::{Go, Outcome, Told, hear, tell};
+use crate::sys;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Calls so far.
+static CALLS: AtomicU32 = AtomicU32::new(0);
+/// The call that is running has reported.
+static HAS_REPORTED: AtomicBool = AtomicBool::new(false);
+
+/// One call of this body, from when it is let in until its outcome is told: at the latest when it is dropped.
+pub(crate) struct Turn {
+    number: u32,
+    outcome: Outcome,
+    /// The process that it began in: a copy that the test has forked tells nothing.
+    owner: u32,
+}
+
+impl Turn {
+    /// Waits until the runner is at its call with the same number, and sends output there from then on.
+    pub(crate) fn wait() -> Self {
+        let number = CALLS.fetch_add(1, Ordering::SeqCst) + 1;
+        wait_for_turn(number);
+        HAS_REPORTED.store(false, Ordering::SeqCst);
+        if let Some(welcome) = client::body() {
+            turn_output(welcome.output, welcome.errors);
+        }
+        let outcome = Outcome::Panicked { text: "it was not run".into() };
+        Self { number, outcome, owner: sys::own_pid() }
+    }
+
+    pub(crate) fn came_to(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    /// Does what may panic.
+    pub(crate) fn take<T>(&mut self, act: impl FnOnce() -> T) -> T {
+        match catch_unwind(AssertUnwindSafe(act)) {
+            Ok(value) => value,
+            Err(payload) => {
+                self.came_to(Outcome::Panicked { text: text_of(&payload) });
+                resume_unwind(payload)
+            }
+        }
+    }
+}
+
+/// Also while a panic goes through: then all that it had to say has been printed.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some(welcome) = client::body().filter(|_| sys::own_pid() == self.owner) else { return };
+        report(self.number, self.outcome.clone());
+        turn_output(welcome.around, welcome.around);
+        if welcome.keeps {
+            wait_for_the_end();
+        }
+    }
+}
+
+/// The test's own part is over.
+pub(crate) fn cleans_up() {
+    if client::body().is_some() {
+        send(&Told::CleansUp);
+    }
+}
+
+/// Ends this process with an outcome, from whatever thread: nothing else can end a thread that blocks.
+pub(crate) fn fail_now(text: String) -> ! {
+    report(CALLS.load(Ordering::SeqCst), Outcome::Panicked { text });
+    sys::exit_now(101)
+}
+
+/// Once for each call.
+fn report(number: u32, outcome: Outcome) {
+    if !HAS_REPORTED.swap(true, Ordering::SeqCst) {
+        // All that was printed must be on its way before it.
+        let _ = std::io::stdout().flush();
+        send(&Told::Outcome { number, outcome });
+    }
+}
+
+fn send(told: &Told) {
+    if let Some(channel) = orphaned::channel()
+        && tell(&channel.lock(), told).is_err()
+    {
+        orphaned::end();
+    }
+}
+
+/// The runner may still be before its own call with this number.
+fn wait_for_turn(number: u32) {
+    send(&Told::Reached { number });
+    let Some(channel) = orphaned::channel() else { return };
+    match hear::<Go>(&mut channel.lock(), None) {
+        Ok(Some(go)) if go.number == number => {}
+        _ => orphaned::end(),
+    }
+}
+
+/// Where standard output and standard error go from now on.
+fn turn_output(output: i32, errors: i32) {
+    let _ = std::io::stdout().flush();
+    sys::flush_c_output();
+    for (from, to) in [(output, 1), (errors, 2)] {
+        sys::redirect_number(from, to);
+    }
+}
+
+/// For as long as its keeper likes.
+fn wait_for_the_end() -> ! {
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,60 @@
+//! Where a test's body runs: in a process of its own, unless something speaks against it.
+
+use crate::harness::name;
+use crate::ledger::client;
+use crate::settings::{Isolation, Settings};
+use crate::sys;
+
+/// Where a call of this process is to run.
+pub(crate) enum Place {
+    /// In this process, and why.
+    Here(String),
+    /// In a process that is started for it, by these arguments.
+    Apart(Vec<String>),
+    /// This process is the one that was started.
+    Body,
+}
+
+/// What a test may say about it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wish {
+    pub(crate) is_in_process: bool,
+    /// By which arguments the program comes to this call again, if not by libtest's.
+    pub(crate) arguments: Option<Vec<String>>,
+}
+
+/// Decides.
+pub(crate) fn place(wish: &Wish, settings: &Settings) -> Place {
+    let here = |why: &str| Place::Here(why.to_owned());
+    if client::body().is_some() {
+        return Place::Body;
+    }
+    if wish.is_in_process {
+        return here("it asked for that by `in_process()`");
+    }
+    if settings.isolation == Isolation::Never {
+        return here("TERMLEASH_ISOLATE is `never`");
+    }
+    if !sys::IS_COMPLETE {
+        return here("a process for each test needs Linux");
+    }
+    if cfg!(miri) {
+        return here("it runs under miri");
+    }
+    if let Some(tracer) = sys::tracer() {
+        return Place::Here(format!("it is traced by process {tracer}, a debugger or strace"));
+    }
+    if let Some(arguments) = &wish.arguments {
+        return Place::Apart(arguments.clone());
+    }
+    match name::of_thread() {
+        Some(name) => Place::Apart(libtest_arguments(&name)),
+        None => here("its thread has no test's name, by which it could be run again; see `rerun_with`"),
+    }
+}
+
+/// What makes libtest run this test alone, whatever was asked of it the first time. What the test prints is captured by the
+/// first process.
+fn libtest_arguments(name: &str) -> Vec<String> {
+    ["--exact", name, "--include-ignored", "--nocapture", "--test-threads=1"].map(str::to_owned).to_vec()
+}

@@ -1,0 +1,136 @@
+//! The body's output, printed again by the test's own thread, so that libtest captures it as this test's.
+
+use crate::sys::{self, AsFd as _, BorrowedFd, OwnedFd};
+use std::io::Write;
+
+/// How much is kept of what is printed around the body's own part: shown only if that is all there is.
+const MOST_AROUND: usize = 16 << 10;
+
+/// The reading ends.
+pub(crate) struct Relay {
+    output: Stream,
+    errors: Stream,
+    /// libtest's own lines, and what the function prints outside of the closure, which the runner's copy prints, too.
+    around: Stream,
+    kept: Vec<u8>,
+}
+
+/// The writing ends, to be passed on.
+pub(crate) struct Ends {
+    pub(crate) output: OwnedFd,
+    pub(crate) errors: OwnedFd,
+    pub(crate) around: OwnedFd,
+}
+
+struct Stream {
+    /// `None` once everybody has closed the other end.
+    fd: Option<OwnedFd>,
+    /// The beginning of a character whose rest has not come.
+    pending: Vec<u8>,
+}
+
+impl Relay {
+    pub(crate) fn new() -> std::io::Result<(Self, Ends)> {
+        let [(output, to_output), (errors, to_errors), (around, to_around)] =
+            [sys::pipe()?, sys::pipe()?, sys::pipe()?];
+        let stream = |fd| Stream { fd: Some(fd), pending: Vec::new() };
+        let relay = Self { output: stream(output), errors: stream(errors), around: stream(around), kept: Vec::new() };
+        Ok((relay, Ends { output: to_output, errors: to_errors, around: to_around }))
+    }
+
+    /// What to wait for.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [&self.output, &self.errors, &self.around].into_iter().filter_map(|stream| Some(stream.fd.as_ref()?.as_fd()))
+    }
+
+    /// Prints what has come, without waiting for more: whoever outlives the body may hold a pipe open for ever.
+    pub(crate) fn print(&mut self) {
+        self.output.take(|text| print!("{text}"));
+        self.errors.take(|text| eprint!("{text}"));
+        let kept = &mut self.kept;
+        self.around.take(|text| kept.extend_from_slice(text.as_bytes()));
+        let surplus = kept.len().saturating_sub(MOST_AROUND);
+        kept.drain(..surplus);
+    }
+
+    /// Prints to the end of what there is.
+    pub(crate) fn finish(&mut self) {
+        self.print();
+        self.output.flush(|text| print!("{text}"));
+        self.errors.flush(|text| eprint!("{text}"));
+        let _ = std::io::stdout().flush();
+    }
+
+    /// What was printed around the body's own part, without what libtest says of a run.
+    pub(crate) fn around(&self) -> String {
+        let text = String::from_utf8_lossy(&self.kept);
+        let lines = text.lines().filter(|line| !line.is_empty() && !is_libtests(line));
+        lines.map(|line| format!("    | {line}\n")).collect()
+    }
+}
+
+fn is_libtests(line: &str) -> bool {
+    line.starts_with("running ") || line.starts_with("test result: ") || line.starts_with("test ")
+}
+
+impl Stream {
+    fn take(&mut self, mut tell: impl FnMut(&str)) {
+        let mut buffer = [0; 16 << 10];
+        while let Some(fd) = &self.fd {
+            match sys::read_now(fd.as_fd(), &mut buffer) {
+                Ok(None) => return,
+                Ok(Some(0)) | Err(_) => self.fd = None,
+                Ok(Some(count)) => {
+                    self.pending.extend_from_slice(&buffer[..count]);
+                    let whole = whole_characters(&self.pending);
+                    tell(&String::from_utf8_lossy(&self.pending[..whole]));
+                    self.pending.drain(..whole);
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self, mut tell: impl FnMut(&str)) {
+        if !self.pending.is_empty() {
+            tell(&String::from_utf8_lossy(&self.pending));
+            self.pending.clear();
+        }
+    }
+}
+
+/// How many bytes can be shown: all but a character at the end that is not whole.
+fn whole_characters(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
+        Ok(_) => bytes.len(),
+        // No length: more bytes could make it whole.
+        Err(cause) if cause.error_len().is_none() => cause.valid_up_to(),
+        // Nonsense is shown as such; what stands after it may be cut.
+        Err(cause) => {
+            let after = cause.valid_up_to() + cause.error_len().unwrap_or(1);
+            after + whole_characters(&bytes[after..])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_that_is_cut_waits_for_its_rest_and_nonsense_does_not() {
+        let text = "a→b".as_bytes();
+        assert_eq!(whole_characters(&text[..2]), 1);
+        assert_eq!(whole_characters(&text[..3]), 1);
+        assert_eq!(whole_characters(text), 5);
+        assert_eq!(whole_characters(b"a\xffb"), 3);
+        assert_eq!(whole_characters(b"a\xff\xe2\x86"), 2);
+        assert_eq!(whole_characters(b""), 0);
+    }
+
+    #[test]
+    fn libtests_own_lines_are_not_shown() {
+        let (mut relay, _ends) = Relay::new().unwrap();
+        relay.kept = b"\nrunning 1 test\ntest x ... why\nboom\n\ntest result: FAILED. 0 passed\n".to_vec();
+        assert_eq!(relay.around(), "    | boom\n");
+    }
+}

@@ -1,0 +1,237 @@
+//! The runner's side of an isolated test: starts keeper and body, prints what the body prints, and fails as it fails.
+//!
+//! ```text
+//!  call k ──► (first: start) ──► "let call k run" ──► output, outcome ──► the body ended? ──yes──► told
+//!                                                                          └─ it waits at call k+1 ──► told
+//! ```
+
+use crate::error::Error;
+use crate::harness::relay::{Ends, Relay};
+use crate::harness::told::{Told, tell_of};
+use crate::keeper::{ending, leftovers};
+use crate::leak::Level;
+use crate::ledger::client;
+use crate::ledger::containment::Containment;
+use crate::ledger::directory::Directory;
+use crate::ledger::keepers::{self, StartedKeeper};
+use crate::ledger::message::{BodyStart, EndOfRun, LedgerAt, News, Order, Outcome, Start, hear, tell};
+use crate::process::identity::ProcessIdentity;
+use crate::settings::Settings;
+use crate::sys::{self, AsFd as _, AsRawFd as _, BorrowedFd, Channel, Pidfd};
+use std::cell::RefCell;
+use std::io;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// How long a keeper that has told everything may take to exit.
+const KEEPER_ENDS: Duration = Duration::from_secs(2);
+/// How long a body without a keeper may take to end itself.
+const BODY_ENDS: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// The run of the test that this thread runs: its calls are answered by one body.
+    static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
+}
+
+/// One call, as far as the runner must know it.
+pub(crate) struct Call<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) timeout: Duration,
+    pub(crate) level: Level,
+    pub(crate) settle: Duration,
+    pub(crate) settings: &'a Settings,
+}
+
+/// Has the body run its next call; returns as that returned, or panics as it panicked.
+#[track_caller]
+pub(crate) fn call(call: &Call<'_>, arguments: &[String]) {
+    let mut run = match RUN.take().map_or_else(|| Run::start(call, arguments), Ok) {
+        Ok(run) => run,
+        Err(cause) => panic!("test `{}` was not run: {cause}", call.name),
+    };
+    let told = run.call(call);
+    if run.end.is_none() {
+        RUN.set(Some(run));
+    }
+    tell_of(told);
+}
+
+struct Run {
+    keeper: StartedKeeper,
+    keeper_process: Pidfd,
+    channel: Channel,
+    relay: Relay,
+    ledger: LedgerAt,
+    body: Option<ProcessIdentity>,
+    containment: Option<Containment>,
+    calls: u32,
+    /// The body waits at this call.
+    reached: u32,
+    outcome: Option<Outcome>,
+    end: Option<End>,
+}
+
+/// How a run ended.
+enum End {
+    Told(Box<EndOfRun>),
+    /// The keeper has died, and this process has swept.
+    KeeperDied(Box<EndOfRun>),
+}
+
+impl Run {
+    fn start(call: &Call<'_>, arguments: &[String]) -> Result<Self, Error> {
+        let run = Uuid::now_v7();
+        let ledger = match client::make(run, call.name, call.settings) {
+            Ok((_, at)) => at,
+            // The test runs with the containment that is left, which its report names.
+            Err(cause) => LedgerAt::Nowhere { why: cause.to_string() },
+        };
+        let os = |cause: io::Error| Error::os("start a process for a test", "raise `ulimit -n` or `ulimit -u`", cause);
+        let (relay, ends) = Relay::new().map_err(os)?;
+        let uncaptured = io::stderr().as_fd().try_clone_to_owned().map_err(os)?;
+        let Ends { output, errors, around } = &ends;
+        let program = sys::start_arguments().ok().and_then(|arguments| arguments.into_iter().next());
+        let body = BodyStart {
+            program: program.unwrap_or_default().into_encoded_bytes(),
+            arguments: arguments.to_vec(),
+            output: output.as_raw_fd(),
+            errors: errors.as_raw_fd(),
+            around: around.as_raw_fd(),
+            uncaptured: uncaptured.as_raw_fd(),
+            settle: call.settle,
+        };
+        let passed = [body.output, body.errors, body.around, body.uncaptured];
+        let start = Start {
+            run,
+            name: call.name.to_owned(),
+            ledger: ledger.clone(),
+            runner: client::own_identity()?,
+            grace: call.settings.grace,
+            create_within: call.settings.create,
+            keeps: call.settings.keeps,
+            inherited: sys::inherited_descriptors().to_vec(),
+            body: Some(body),
+        };
+        let (keeper, channel) = keepers::start(&start, &passed).inspect_err(|_| ending::remove_ledger(&ledger))?;
+        let keeper_process = keeper.hold().map_err(os)?;
+        Ok(Self {
+            keeper,
+            keeper_process,
+            channel,
+            relay,
+            ledger,
+            body: None,
+            containment: None,
+            calls: 0,
+            reached: 0,
+            outcome: None,
+            end: None,
+        })
+    }
+
+    fn call<'a>(&mut self, call: &Call<'a>) -> Told<'a> {
+        self.calls += 1;
+        self.outcome = None;
+        let order = Order::Call { number: self.calls, timeout: call.timeout };
+        // A keeper that has died is seen below.
+        let _ = tell(&self.channel, &order);
+        while self.end.is_none() && !(self.outcome.is_some() && self.reached > self.calls) {
+            self.look();
+        }
+        self.relay.finish();
+        let around = self.relay.around();
+        let containment = self.containment.clone();
+        let (end, keeper_died) = match &self.end {
+            None => (None, false),
+            Some(End::Told(end)) => (Some(end), false),
+            Some(End::KeeperDied(end)) => (Some(end), true),
+        };
+        Told {
+            name: call.name,
+            level: call.level,
+            outcome: self.outcome.clone(),
+            has_reached: self.reached >= self.calls,
+            end: end.cloned(),
+            keeper_died,
+            around,
+            containment,
+        }
+    }
+
+    fn look(&mut self) {
+        let mut fds: Vec<BorrowedFd<'_>> = vec![self.channel.fd(), self.keeper_process.fd()];
+        fds.extend(self.relay.fds());
+        let Ok(ready) = sys::wait_for(&fds, None) else { return };
+        let (is_told, keeper_ended) = (ready[0], ready[1]);
+        self.relay.print();
+        if is_told {
+            self.hear();
+        } else if keeper_ended {
+            self.keeper_died();
+        }
+    }
+
+    /// All that has come: one wake-up may be for several messages.
+    fn hear(&mut self) {
+        while self.end.is_none() {
+            match hear::<News>(&mut self.channel, Some(Duration::ZERO)) {
+                Ok(Some(News::Started { body, containment, .. })) => {
+                    self.body = Some(body);
+                    self.containment = Some(containment);
+                }
+                Ok(Some(News::Reached { number })) => self.reached = number,
+                Ok(Some(News::Outcome { number, outcome })) if number == self.calls => self.outcome = Some(outcome),
+                Ok(Some(News::Outcome { .. })) => {}
+                Ok(Some(News::Ended(end))) => {
+                    self.end = Some(End::Told(end));
+                    self.reap();
+                }
+                Ok(None) => return,
+                Err(_) => self.keeper_died(),
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        let _ = sys::wait_for(&[self.keeper_process.fd()], Some(KEEPER_ENDS));
+        self.keeper.has_ended();
+    }
+
+    /// Its body ends itself, and what is left is ended by this process.
+    fn keeper_died(&mut self) {
+        self.reap();
+        let mut end = EndOfRun::default();
+        let body = self.body.or_else(|| self.body_by_ledger());
+        let deadline = Instant::now() + BODY_ENDS;
+        while let Some(body) = body.and_then(ending::held) {
+            if Instant::now() >= deadline {
+                break;
+            }
+            // What it prints meanwhile must not hold it up.
+            let fds: Vec<_> = self.relay.fds().chain([body.fd()]).collect();
+            let _ = sys::wait_for(&fds, Some(Duration::from_millis(50)));
+            self.relay.print();
+        }
+        end.swept = leftovers::sweep_own(&self.ledger);
+        self.end = Some(End::KeeperDied(Box::new(end)));
+    }
+
+    fn body_by_ledger(&self) -> Option<ProcessIdentity> {
+        let LedgerAt::File { directory, name } = &self.ledger else { return None };
+        leftovers::body_in(&Directory::open(directory).ok()?.open_run(name).ok()??)
+    }
+}
+
+/// The test's thread ends, or its function has failed between two calls: nobody answers the body any more.
+impl Drop for Run {
+    fn drop(&mut self) {
+        if self.end.is_some() {
+            return;
+        }
+        let why = "its test function has ended in the other process without another call".to_owned();
+        let _ = tell(&self.channel, &Order::End { why });
+        while self.end.is_none() {
+            self.look();
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What the runner says of a call that its body has run, or has not.
+
+use crate::event::warn;
+use crate::leak::Level;
+use crate::ledger::containment::Containment;
+use crate::ledger::message::{EndOfRun, Outcome, Swept};
+use crate::report::text::duration;
+use std::fmt::Write;
+use std::panic::resume_unwind;
+
+/// What is known of it.
+pub(crate) struct Told<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) level: Level,
+    pub(crate) outcome: Option<Outcome>,
+    /// It has come to the call.
+    pub(crate) has_reached: bool,
+    /// `None` if the body goes on to another call.
+    pub(crate) end: Option<Box<EndOfRun>>,
+    pub(crate) keeper_died: bool,
+    pub(crate) around: String,
+    pub(crate) containment: Option<Containment>,
+}
+
+/// Returns for a test that passed, and panics for one that did not.
+#[track_caller]
+pub(crate) fn tell_of(told: Told<'_>) {
+    let beside = told.beside();
+    match &told.outcome {
+        None => panic!("{}", told.crash(&beside)),
+        Some(Outcome::Panicked { text }) => {
+            // The body has printed it.
+            let text = text.clone();
+            if !beside.is_empty() {
+                warn(told.with_containment(format!("test `{}` failed, and did not end cleanly\n{beside}", told.name)));
+            }
+            resume_unwind(Box::new(text))
+        }
+        Some(Outcome::Passed) if beside.is_empty() => {}
+        Some(Outcome::Passed) => {
+            let text = told.with_containment(format!("test `{}` passed, and did not end cleanly\n{beside}", told.name));
+            match told.level {
+                Level::Off | Level::Warn if !told.is_broken() => warn(text),
+                _ => panic!("{text}"),
+            }
+        }
+    }
+}
+
+impl Told<'_> {
+    /// True for what is no leak: something of ours has failed.
+    fn is_broken(&self) -> bool {
+        self.keeper_died
+            || self.end.as_ref().is_some_and(|end| end.ended_because.is_some() || !end.swept.survivors.is_empty())
+    }
+
+    /// Why there is no outcome.
+    fn crash(&self, beside: &str) -> String {
+        let name = self.name;
+        let end = self.end.as_deref();
+        let mut text = match end {
+            Some(EndOfRun { not_started: Some(why), .. }) => {
+                format!("test `{name}` was not run: its process could not be started: {why}")
+            }
+            Some(EndOfRun { ended_because: Some(why), .. }) => format!("test `{name}` was ended: {why}"),
+            _ if self.keeper_died => {
+                format!("test `{name}` was not finished: its keeper was killed, and its process ended itself")
+            }
+            Some(end) if self.has_reached => {
+                let how =
+                    end.status.map_or_else(|| "for a reason that is not known".into(), |status| format!("by {status}"));
+                format!("test `{name}` crashed: its process was ended {how} before it could report")
+            }
+            Some(end) => {
+                let how = end.status.map(|status| format!(" ({status})")).unwrap_or_default();
+                format!(
+                    "test `{name}` was not run: its own process ended{how} before it came to `termleash::test`. It was \
+                     started with `--exact {name}`: if that selects no test, the thread that calls is not named after one, \
+                     and `options().in_process()` or `rerun_with` help; if it failed before, what stands outside of the \
+                     closure runs in both processes, and may not bear that"
+                )
+            }
+            None => format!("test `{name}` made another call than its own process"),
+        };
+        text.push('\n');
+        if !self.around.is_empty() {
+            let _ = write!(text, "its process printed:\n{}", self.around);
+        }
+        text += beside;
+        self.with_containment(text)
+    }
+
+    /// What is to be said beside the body's own outcome.
+    fn beside(&self) -> String {
+        let Some(end) = self.end.as_deref() else { return String::new() };
+        let mut text = String::new();
+        if self.outcome.is_some() {
+            if self.keeper_died {
+                text += "its keeper was killed\n";
+            }
+            if let Some(why) = &end.ended_because {
+                let _ = writeln!(text, "it was ended: {why}");
+            }
+        }
+        for process in &end.left {
+            let _ = writeln!(text, "left behind, and ended now: {process}");
+        }
+        text += &swept(&end.swept, end.left.is_empty());
+        if let Some(kept) = &end.kept {
+            warn(kept.clone());
+        }
+        text
+    }
+
+    fn with_containment(&self, mut text: String) -> String {
+        text.truncate(text.trim_end().len());
+        if let Some(containment) = &self.containment {
+            let _ = write!(text, "\ncontainment: {containment}");
+        }
+        text
+    }
+}
+
+/// What was done after a crash, and what could not be.
+fn swept(swept: &Swept, names_ended: bool) -> String {
+    let mut text = String::new();
+    if names_ended && !swept.ended.is_empty() {
+        let _ = writeln!(text, "ended what it left, {} in {}:", swept.ended.len(), duration(swept.took));
+        for process in &swept.ended {
+            let _ = writeln!(text, "    {process}");
+        }
+    }
+    for process in &swept.survivors {
+        let _ = writeln!(text, "still alive: {process}");
+    }
+    for suspect in &swept.suspects {
+        let _ = writeln!(text, "suspect, not signalled: {suspect}");
+    }
+    for what in &swept.undone {
+        let _ = writeln!(text, "not done: {what}");
+    }
+    text
+}

@@ -1,0 +1,55 @@
+//! The keeper beside a test process: it knows sessions by the ledger alone, and acts when the process has died.
+
+use crate::keeper::begin::Ledger;
+use crate::keeper::descendants::GRACE;
+use crate::keeper::{ending, kept, leftovers, sweep};
+use crate::ledger::message::Start;
+use crate::ledger::record::{Record, parse};
+use crate::ledger::replay::Replayed;
+use crate::sys;
+use std::time::{Duration, Instant};
+
+/// How often the ledger is marked as watched.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+
+/// From the test process's first session to its end.
+pub(crate) fn keep(start: &Start) {
+    let _ = sys::close_standard_input();
+    let Ok(mut ledger) = Ledger::hold(&start.ledger) else { return };
+    if let Ok(identity) = crate::ledger::client::own_identity() {
+        ledger.append(&Record::Keeper { identity });
+    }
+    sweep_others(&ledger);
+    if let Some(process) = ending::held(start.runner) {
+        let mut last = Instant::now();
+        while !process.has_exited().unwrap_or(true) {
+            let _ = sys::wait_for(&[process.fd()], Some(MARK_EVERY));
+            if last.elapsed() >= MARK_EVERY {
+                last = Instant::now();
+                ledger.mark_as_watched();
+            }
+        }
+    }
+    let died = sys::now_ticks();
+    if start.keeps {
+        ledger.append(&Record::Kept);
+        kept::wait(&ledger);
+    }
+    let Some(held) = &ledger.open else { return };
+    let Ok(bytes) = held.file.read_all() else { return };
+    let is_clean = match Replayed::new(parse(&bytes)) {
+        Ok(replayed) => sweep::sweep(&replayed, died, start.grace.min(GRACE)).survivors.is_empty(),
+        Err(_) => true,
+    };
+    if is_clean {
+        ledger.remove();
+    }
+}
+
+/// What earlier runs have left.
+pub(crate) fn sweep_others(ledger: &Ledger) {
+    if let Some(held) = &ledger.open {
+        // Its report has no reader: `termleash::sweep` is for those who want one.
+        let _ = leftovers::sweep_directory(&held.directory, Some(&held.name), false);
+    }
+}

@@ -1,0 +1,163 @@
+//! Ending the keeper's own children: by parenthood, whatever they carry or hide.
+//!
+//! A keeper adopts what loses its parent below it, so that each process that the body has ever started is its child in
+//! the end. It signals its children only, one by one; when one dies its children become the keeper's, and are seen at
+//! the next look.
+//!
+//! ```text
+//!  look ─► HUP, TERM, CONT to each new one ─► (a grace) ─► KILL to each ─► look … until there is none
+//! ```
+
+use crate::ledger::message::Swept;
+use crate::process::exit::ExitStatus;
+use crate::process::handle::{ProcessHandle, reader};
+use crate::process::policy::Suspect;
+use crate::process::rule::{Mark, Ourselves, Permit, Refusal, may_signal};
+use crate::process::scan::examine;
+use crate::process::summary::ProcessSummary;
+use crate::process::tree;
+use crate::sys::{self, ProcReader, Signal};
+use std::time::{Duration, Instant};
+
+/// From the polite signals to the KILL: nobody waits for what a dead test has left to save its work.
+pub(crate) const GRACE: Duration = Duration::from_millis(100);
+/// How long after the KILL is waited for what does not die: it sits in the kernel then.
+const PROOF: Duration = Duration::from_secs(5);
+/// How long one look waits for somebody to end before the next.
+const PAUSE: Duration = Duration::from_millis(2);
+
+struct Child {
+    handle: ProcessHandle,
+    permit: Result<Permit, Refusal>,
+    summary: ProcessSummary,
+    is_killed: bool,
+}
+
+/// The living children of this process.
+pub(crate) fn living() -> Vec<ProcessSummary> {
+    while sys::reap_any().is_some() {}
+    let Ok(mut reader) = reader() else { return Vec::new() };
+    let children = tree::children(&mut reader, sys::own_pid()).unwrap_or_default();
+    let summary = |pid: u32| {
+        let (handle, stat) = ProcessHandle::open_with(&mut reader, pid).ok()?;
+        Some(ProcessSummary::read(&mut reader, handle.identity(), &stat))
+    };
+    children.into_iter().filter_map(summary).collect()
+}
+
+/// Waits until this process has no living child, for so long; answers with those that are left.
+pub(crate) fn settle(limit: Duration) -> Vec<ProcessSummary> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = living();
+        if left.is_empty() || Instant::now() >= deadline {
+            return left;
+        }
+        let _ = sys::wait_for(&[], Some(PAUSE));
+    }
+}
+
+/// The living processes below a process.
+pub(crate) fn living_below(pid: u32) -> Vec<ProcessSummary> {
+    let Ok(mut reader) = reader() else { return Vec::new() };
+    let below = tree::descendants(&mut reader, pid);
+    let summary = |pid: u32| {
+        let (handle, stat) = ProcessHandle::open_with(&mut reader, pid).ok()?;
+        Some(ProcessSummary::read(&mut reader, handle.identity(), &stat))
+    };
+    below.into_iter().filter_map(summary).collect()
+}
+
+/// Ends them all, in at most `grace` and what a KILL takes; and how one of them ended, if it is among them.
+pub(crate) fn end_all(grace: Duration, whose: u32) -> (Swept, Option<ExitStatus>) {
+    let start = Instant::now();
+    let mut swept = Swept::default();
+    let mut status = None;
+    let mut held: Vec<Child> = Vec::new();
+    let Some((mut reader, ourselves)) = begin() else {
+        swept.undone.push("/proc could not be opened, so that no descendant was looked for".into());
+        return (swept, status);
+    };
+    loop {
+        while let Some((pid, how)) = sys::reap_any() {
+            status = status.or_else(|| (pid == whose).then(|| how.into()));
+        }
+        forget_the_dead(&mut held, &mut swept);
+        let children = tree::children(&mut reader, sys::own_pid()).unwrap_or_default();
+        for pid in children {
+            if held.iter().all(|child| child.handle.pid() != pid) {
+                held.extend(take_hold(&mut reader, pid, &ourselves));
+            }
+        }
+        if held.is_empty() {
+            break;
+        }
+        let is_time = start.elapsed() >= grace;
+        for child in &mut held {
+            send(child, is_time);
+        }
+        let is_refused = is_time && held.iter().all(|child| child.permit.is_err());
+        if is_refused || start.elapsed() >= grace + PROOF {
+            break;
+        }
+        wait(&held, if is_time { PAUSE } else { PAUSE.min(grace.saturating_sub(start.elapsed())) });
+    }
+    for child in held {
+        match child.permit {
+            Ok(_) => swept.survivors.push(child.summary),
+            Err(why) => swept.suspects.push(Suspect { process: child.summary, why }),
+        }
+    }
+    swept.took = start.elapsed();
+    (swept, status)
+}
+
+fn begin() -> Option<(ProcReader, Ourselves)> {
+    let mut reader = reader().ok()?;
+    let ourselves = tree::ourselves(&mut reader).ok()?;
+    Some((reader, ourselves))
+}
+
+/// A child with the right to signal it, which the kernel itself vouches for: only our own child can be waited for.
+fn take_hold(reader: &mut ProcReader, pid: u32, ourselves: &Ourselves) -> Option<Child> {
+    let unmarked = Mark { cookie: None, leader: None, leader_ended: None, since: 0, until: None, cgroup: None };
+    let (handle, mut evidence, summary) = examine(reader, pid, &unmarked).ok()?;
+    evidence.is_keepers_child = handle.is_our_child();
+    let permit = may_signal(&evidence, &unmarked, ourselves);
+    let mut child = Child { handle, permit, summary, is_killed: false };
+    // The polite signals, once: as a terminal does, and as a service manager does.
+    for signal in [Signal::Hup, Signal::Term, Signal::Cont] {
+        signal_one(&mut child, signal);
+    }
+    Some(child)
+}
+
+fn send(child: &mut Child, is_time: bool) {
+    if is_time && !child.is_killed {
+        signal_one(child, Signal::Kill);
+        child.is_killed = true;
+    }
+}
+
+fn signal_one(child: &mut Child, signal: Signal) {
+    if let Ok(permit) = child.permit {
+        // One that has ended meanwhile is what is wanted.
+        let _ = child.handle.signal(&permit, signal);
+    }
+}
+
+fn forget_the_dead(held: &mut Vec<Child>, swept: &mut Swept) {
+    held.retain_mut(|child| {
+        let is_alive = child.handle.is_alive();
+        if !is_alive {
+            swept.ended.push(child.summary.clone());
+        }
+        is_alive
+    });
+}
+
+fn wait(held: &[Child], limit: Duration) {
+    let pidfds: Vec<_> = held.iter().filter_map(|child| sys::Pidfd::open(child.handle.pid()).ok()).collect();
+    let fds: Vec<_> = pidfds.iter().map(sys::Pidfd::fd).collect();
+    let _ = sys::wait_for(&fds, Some(limit));
+}

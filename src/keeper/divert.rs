@@ -1,0 +1,71 @@
+//! Before `main`: whether this process is to be a keeper, a body, or what it seems to be.
+
+use crate::keeper::{beside, orphaned, over};
+use crate::ledger::client::become_body;
+use crate::ledger::message::{BODY, KEEPER, Start, Welcome, hear};
+use crate::settings;
+use crate::sys::{self, Channel, Pidfd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+sys::at_start!(divert);
+
+/// The first message was sent before this process was started.
+const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+
+/// In a program that is neither it costs two looks at the environment and what `note_start` notes.
+fn divert() {
+    if let Some(number) = settings::channel(KEEPER) {
+        // What unwinds out of here would abort, with a message of its own; the runner sees a dead keeper either way.
+        let status = catch_unwind(AssertUnwindSafe(|| keep(number))).map_or(101, |()| 0);
+        sys::exit_now(status);
+    }
+    sys::note_start();
+    if let Some(number) = settings::channel(BODY) {
+        sys::remove_variable(BODY);
+        begin_body(number);
+    }
+}
+
+fn keep(number: i32) {
+    sys::set_own_name(c"termleash-keep");
+    let Ok(fd) = sys::adopt(number) else { return };
+    let mut runner = Channel::over(fd);
+    let Ok(Some(start)) = hear::<Start>(&mut runner, Some(FIRST_MESSAGE)) else { return };
+    // Before anything else is opened: what others happened to have open in the test process would live as long as this.
+    let passed = start.body.iter().flat_map(|body| [body.output, body.errors, body.around, body.uncaptured]);
+    let kept: Vec<i32> = start.inherited.iter().copied().chain(passed).chain([number]).collect();
+    sys::close_all_but(&kept);
+    match start.body {
+        Some(_) => over::keep(start, runner),
+        None => {
+            // It would stand between the test process and its end of file.
+            drop(runner);
+            beside::keep(&start);
+        }
+    }
+}
+
+/// A variable that somebody handed on by accident finds no channel behind its number, or not a keeper as its parent; then
+/// this is no body.
+fn begin_body(number: i32) {
+    let Ok(fd) = sys::adopt(number) else { return };
+    let mut keeper = Channel::over(fd);
+    let Ok(Some(welcome)) = hear::<Welcome>(&mut keeper, Some(FIRST_MESSAGE)) else { return };
+    for number in [welcome.output, welcome.errors, welcome.around, welcome.uncaptured] {
+        let _ = sys::keep_from_children(number);
+    }
+    let pid = welcome.keeper.pid();
+    let held = Pidfd::open(pid);
+    orphaned::set_channel(keeper);
+    become_body(welcome);
+    match held {
+        // Asked for after it is held: if it is our parent still, it is the one.
+        Ok(held) if sys::parent_pid() == pid => {
+            if sys::when_ended(held, orphaned::end).is_err() {
+                orphaned::end();
+            }
+        }
+        _ => orphaned::end(),
+    }
+}

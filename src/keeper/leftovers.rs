@@ -1,0 +1,262 @@
+//! Runs of which everybody has died: found by their ledgers, and swept by whoever comes next.
+
+use crate::error::Result;
+use crate::keeper::descendants::GRACE;
+use crate::keeper::sweep::{is_proven_dead, sweep as sweep_marks};
+use crate::ledger::client::own_identity;
+use crate::ledger::directory::Directory;
+use crate::ledger::file::RunFile;
+use crate::ledger::message::{LedgerAt, Swept};
+use crate::ledger::record::{BODY_RECORD, Record, parse};
+use crate::ledger::replay::Replayed;
+use crate::process::cgroup::Leaf;
+use crate::process::identity::{OurSelf, ProcessIdentity};
+use crate::process::policy::Suspect;
+use crate::process::summary::ProcessSummary;
+use crate::settings::Settings;
+use crate::sys;
+use std::fmt;
+use std::time::Duration;
+
+/// What a sweep of dead runs has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    runs: Vec<SweptRun>,
+    /// Ledgers that were left alone, and why.
+    left: Vec<String>,
+}
+
+/// One dead run, and what was left of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweptRun {
+    name: String,
+    ended: Vec<ProcessSummary>,
+    survivors: Vec<ProcessSummary>,
+    suspects: Vec<Suspect>,
+    undone: Vec<String>,
+    took: Duration,
+}
+
+impl SweepReport {
+    /// The dead runs that were found, each with what was done.
+    pub fn runs(&self) -> &[SweptRun] {
+        &self.runs
+    }
+
+    /// The ledgers that were left alone, in sentences: of runs that live, or may, and what could not be read.
+    pub fn left_alone(&self) -> &[String] {
+        &self.left
+    }
+}
+
+impl SweptRun {
+    /// What the test was called; empty for a test process as a whole.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The processes that were ended.
+    pub fn ended(&self) -> &[ProcessSummary] {
+        &self.ended
+    }
+
+    /// What is proven to be the run's and is still alive.
+    pub fn survivors(&self) -> &[ProcessSummary] {
+        &self.survivors
+    }
+
+    /// What may be the run's and is not proven to be: never signalled.
+    pub fn suspects(&self) -> &[Suspect] {
+        &self.suspects
+    }
+
+    /// What could not be done, in sentences.
+    pub fn undone(&self) -> &[String] {
+        &self.undone
+    }
+
+    /// How long it took.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+}
+
+impl fmt::Display for SweepReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.runs.is_empty() {
+            f.write_str("no dead run was found")?;
+        }
+        for (index, run) in self.runs.iter().enumerate() {
+            let name = if run.name.is_empty() { "a test process" } else { &run.name };
+            write!(f, "{}swept what `{name}` had left: {} ended", if index > 0 { "\n" } else { "" }, run.ended.len())?;
+            lines(f, "ended", &run.ended)?;
+            lines(f, "still alive", &run.survivors)?;
+            lines(f, "suspect, not signalled", &run.suspects)?;
+            lines(f, "not done", &run.undone)?;
+        }
+        lines(f, "left alone", &self.left)
+    }
+}
+
+fn lines(f: &mut fmt::Formatter<'_>, what: &str, items: &[impl fmt::Display]) -> fmt::Result {
+    items.iter().try_for_each(|item| write!(f, "\n  {what}: {item}"))
+}
+
+/// Ends what earlier runs of this user have left whose test process, keeper and body are all proven dead, and, since it was
+/// asked for, the runs that `TERMLEASH_KEEP` has kept. The next run's start does the same for the dead.
+///
+/// A ledger of another machine, another container or a run that lives is left alone, and named in the report.
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// let report = termleash::sweep()?;
+/// assert!(report.runs().iter().all(|run| run.survivors().is_empty()));
+/// # }
+/// # Ok::<(), termleash::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// If the directory of the ledgers cannot be used, and on systems other than Linux.
+pub fn sweep() -> Result<SweepReport> {
+    let settings = Settings::from_env()?;
+    OurSelf::get()?;
+    let Some(directory) = Directory::open_existing(&Directory::place(&settings))? else {
+        return Ok(SweepReport::default());
+    };
+    let report = sweep_directory(&directory, None, true)?;
+    directory.remove_if_empty()?;
+    Ok(report)
+}
+
+/// All but one, which is the caller's own.
+pub(crate) fn sweep_directory(directory: &Directory, except: Option<&str>, asked: bool) -> Result<SweepReport> {
+    let here = own_identity()?;
+    let mut report = SweepReport::default();
+    for name in directory.list()? {
+        if except == Some(name.as_str()) {
+            continue;
+        }
+        match sweep_one(directory, &name, here, asked) {
+            Ok(Some(run)) => report.runs.push(run),
+            Ok(None) => {}
+            Err(why) => report.left.push(format!("{}: {why}", directory.path().join(&name).display())),
+        }
+    }
+    Ok(report)
+}
+
+/// `None` if it has gone meanwhile; an error says why it was left alone.
+fn sweep_one(
+    directory: &Directory,
+    name: &str,
+    here: ProcessIdentity,
+    asked: bool,
+) -> Result<Option<SweptRun>, String> {
+    let Some(file) = directory.open_run(name).map_err(|cause| cause.to_string())? else { return Ok(None) };
+    let replayed = read(&file)?;
+    if replayed.is_kept && asked && !replayed.is_dead(here) {
+        file.append(&Record::Sweep).map_err(|cause| format!("it is kept, and could not be told to end: {cause}"))?;
+        return Err("it was kept, and its keeper was told to end it now".into());
+    }
+    if !replayed.is_dead(here) {
+        return Err("its test process, keeper or body lives, or belongs to another boot or container".into());
+    }
+    // Held from here to the end, so that two sweeps of one run do not meet; dropped with the file.
+    if !file.try_lock().map_err(|cause| format!("it could not be locked: {cause}"))? {
+        return Err("somebody holds its lock: its keeper, or another sweep".into());
+    }
+    if !file.is_still_linked().unwrap_or(false) {
+        return Ok(None);
+    }
+    // Without its time nobody is in time.
+    let died = file.last_alive().unwrap_or(0);
+    // Whoever had it before may have written more meanwhile.
+    let replayed = read(&file)?;
+    let swept = sweep_now(&replayed, died);
+    if swept.survivors.is_empty() {
+        directory.remove(name).map_err(|cause| cause.to_string())?;
+    }
+    Ok(Some(SweptRun {
+        name: replayed.name.clone(),
+        ended: swept.ended,
+        survivors: swept.survivors,
+        suspects: swept.suspects,
+        undone: swept.undone,
+        took: swept.took,
+    }))
+}
+
+/// The run's control group, once it is empty.
+fn remove_group(replayed: &Replayed, swept: &mut Swept) {
+    if let Some(group) = &replayed.cgroup
+        && let Ok(leaf) = Leaf::open(&group.path)
+        && let Err(cause) = leaf.remove()
+    {
+        swept.undone.push(format!("its control group {} could not be removed: {cause}", group.path.display()));
+    }
+}
+
+/// What it means that records could not be read.
+pub(crate) fn damaged(records: usize) -> String {
+    format!("{records} records of the ledger could not be read: what they named was not looked for")
+}
+
+/// The run of this very test, whose keeper has died: swept by the test process.
+pub(crate) fn sweep_own(at: &LedgerAt) -> Swept {
+    let mut swept = Swept::default();
+    match try_sweep_own(at) {
+        Ok(done) => swept = done,
+        Err(why) => swept.undone.push(format!("what it left was not looked for: {why}")),
+    }
+    swept
+}
+
+fn try_sweep_own(at: &LedgerAt) -> Result<Swept, String> {
+    let text = |cause: crate::error::Error| cause.to_string();
+    let (directory, name) = match at {
+        LedgerAt::File { directory, name } => (Directory::open(directory).map_err(text)?, name),
+        LedgerAt::Nowhere { why } => return Err(why.clone()),
+    };
+    let file = directory.open_run(name).map_err(text)?.ok_or("its ledger is gone")?;
+    let replayed = read(&file)?;
+    let swept = sweep_now(&replayed, sys::now_ticks());
+    if swept.survivors.is_empty() {
+        directory.remove(name).and_then(|()| directory.remove_if_empty()).map_err(text)?;
+    }
+    Ok(swept)
+}
+
+/// Everything of a run whose processes are dead: its sessions, and its control group.
+fn sweep_now(replayed: &Replayed, died: u64) -> Swept {
+    let mut swept = sweep_marks(replayed, died, GRACE);
+    if replayed.damaged > 0 {
+        swept.undone.push(damaged(replayed.damaged));
+    }
+    remove_group(replayed, &mut swept);
+    swept
+}
+
+/// The body that a ledger names.
+pub(crate) fn body_in(file: &RunFile) -> Option<ProcessIdentity> {
+    read(file).ok()?.open.get(&BODY_RECORD)?.leader
+}
+
+fn read(file: &RunFile) -> Result<Replayed, String> {
+    let bytes = file.read_all().map_err(|cause| format!("it could not be read: {cause}"))?;
+    let replayed = Replayed::new(parse(&bytes)).map_err(|why| why.to_string())?;
+    let ourself = OurSelf::get().map_err(|cause| cause.to_string())?;
+    if replayed.user != ourself.uid {
+        return Err("it belongs to another user".into());
+    }
+    Ok(replayed)
+}
+
+impl Replayed {
+    /// True if everybody of the run is proven dead.
+    fn is_dead(&self, here: ProcessIdentity) -> bool {
+        let body = self.open.get(&BODY_RECORD).and_then(|body| body.leader);
+        let all = [Some(self.owner), body].into_iter().flatten().chain(self.keepers.iter().copied());
+        all.into_iter().all(|identity| is_proven_dead(identity, here))
+    }
+}

@@ -1,0 +1,24 @@
+//! The keeper: a process that watches a test process, and ends what it leaves behind when it dies.
+//!
+//! ```text
+//!  divert: before main ─┬─ TERMLEASH_KEEPER ─► over: body started, watched, its end ─┐
+//!                       │                 └──► beside: a test process watched ───────┼─► descendants ─► sweep ─► gone
+//!                       └─ TERMLEASH_BODY ───► orphaned: the keeper has died ────────┘      (by parenthood) (by marks)
+//! ```
+//! It is this very program, executed again and caught before its `main`: a copy made by fork alone would hold the test's
+//! memory and descriptors, its terminals' masters among them (measured: then no hang-up ever comes).
+
+pub(crate) mod begin;
+pub(crate) mod beside;
+pub(crate) mod descendants;
+pub(crate) mod divert;
+pub(crate) mod ending;
+pub(crate) mod kept;
+pub(crate) mod leftovers;
+pub(crate) mod orphaned;
+pub(crate) mod over;
+pub(crate) mod patience;
+pub(crate) mod stall;
+pub(crate) mod sweep;
+
+pub use leftovers::{SweepReport, SweptRun, sweep};

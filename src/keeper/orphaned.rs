@@ -1,0 +1,51 @@
+//! The end of a body whose keeper has died: it ends what it can prove to be its own, and then itself.
+//!
+//! Whoever lives then cleans up again: the runner, if it lives, or the next run.
+
+use crate::keeper::descendants::GRACE;
+use crate::keeper::ending::held;
+use crate::keeper::sweep::sweep;
+use crate::ledger::client::body;
+use crate::ledger::directory::Directory;
+use crate::ledger::message::LedgerAt;
+use crate::ledger::record::{BODY_RECORD, parse};
+use crate::ledger::replay::Replayed;
+use crate::sys::{self, Channel};
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+
+static CHANNEL: OnceCell<Mutex<Channel>> = OnceCell::new();
+
+/// The status of a body whose keeper has died.
+const KEEPER_DIED: i32 = 101;
+
+/// What a body hears and tells by.
+pub(crate) fn set_channel(channel: Channel) {
+    let _ = CHANNEL.set(Mutex::new(channel));
+}
+
+pub(crate) fn channel() -> Option<&'static Mutex<Channel>> {
+    CHANNEL.get()
+}
+
+/// On a thread of its own, or before `main`.
+pub(crate) fn end() {
+    if let Some(welcome) = body()
+        && let LedgerAt::File { directory, name } = &welcome.ledger
+        && let Ok(directory) = Directory::open(directory)
+        && let Ok(Some(file)) = directory.open_run(name)
+        && let Ok(bytes) = file.read_all()
+        && let Ok(mut replayed) = Replayed::new(parse(&bytes))
+    {
+        // Itself comes last, and what carries its cookie now.
+        if let Some(own) = replayed.open.get_mut(&BODY_RECORD) {
+            own.leader = None;
+        }
+        let swept = sweep(&replayed, sys::now_ticks(), welcome.grace.min(GRACE));
+        let is_all = swept.survivors.is_empty() && swept.undone.is_empty() && replayed.cgroup.is_none();
+        if is_all && held(welcome.runner).is_none() {
+            let _ = directory.remove(name).and_then(|()| directory.remove_if_empty());
+        }
+    }
+    sys::exit_now(KEEPER_DIED);
+}

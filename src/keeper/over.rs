@@ -1,0 +1,262 @@
+//! The keeper over a body: watches it and its runner, and ends everything when either is dead.
+//!
+//! ```text
+//!  Starting ──reached──► Running ──cleans up──► CleaningUp ──outcome──► Between ──reached──► Waiting ──call──► Running …
+//!     └─ too long ─┐        └─ too long ─┐                                 └─ too long ─┐
+//!                  └─────────────────────┴─► everything is ended ◄─────────────────────┘
+//! ```
+//! It never signals while runner and body live, unless one of these limits has gone by.
+
+use crate::keeper::begin::{Begun, begin};
+use crate::keeper::ending::{self, End};
+use crate::keeper::patience::{Patience, TICK};
+use crate::keeper::stall;
+use crate::ledger::message::{EndOfRun, Go, News, Order, Start, Told, hear, tell};
+use crate::process::exit::ExitStatus;
+use crate::sys::{self, AsFd as _, Channel, Pidfd};
+use std::time::{Duration, Instant};
+
+/// How much longer than it may take a body goes on before it counts as wedged: its own watchdog acts three seconds after the
+/// deadline.
+const WEDGED_AFTER: Duration = Duration::from_secs(10);
+/// How long a body that has reported may take to end by itself: it may have a profile to write.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// How often the ledger is marked as watched.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the body is doing, as far as it has told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It has not reached its first call.
+    Starting,
+    /// It waits to be let into a call.
+    Waiting,
+    Running,
+    /// It has deadlines of its own for that.
+    CleaningUp,
+    /// It has told what a call came to, and runs on to the next one or to its end.
+    Between,
+}
+
+struct Keeper {
+    start: Start,
+    begun: Begun,
+    /// `None` once it is gone.
+    runner: Option<Channel>,
+    runner_process: Option<Pidfd>,
+    hears_body: bool,
+    phase: Phase,
+    patience: Patience,
+    /// The calls that the runner has asked for, and that the body has reached.
+    asked: u32,
+    reached: u32,
+    timeout: Duration,
+    has_reported: bool,
+    marked: Instant,
+    /// How the body ended, once it has.
+    status: Option<ExitStatus>,
+    /// Why everything is to be ended now.
+    because: Option<String>,
+}
+
+/// From the first message to the end of the run.
+pub(crate) fn keep(start: Start, runner: Channel) {
+    let Some(body) = &start.body else { return };
+    let runner_process = ending::held(start.runner);
+    let begun = match begin(&start, body) {
+        Ok(begun) => begun,
+        Err(why) => {
+            let end = EndOfRun { not_started: Some(why), ..EndOfRun::default() };
+            ending::remove_ledger(&start.ledger);
+            let _ = tell(&runner, &News::Ended(Box::new(end)));
+            return;
+        }
+    };
+    let _ = sys::close_standard_input();
+    let mut keeper = Keeper {
+        runner: Some(runner),
+        runner_process,
+        hears_body: true,
+        phase: Phase::Starting,
+        patience: Patience::new(),
+        asked: 0,
+        reached: 0,
+        timeout: Duration::MAX,
+        has_reported: false,
+        marked: Instant::now(),
+        status: None,
+        because: None,
+        begun,
+        start,
+    };
+    keeper.tell_runner(&News::Started {
+        keeper: keeper.begun.identity,
+        body: keeper.begun.body.identity(),
+        containment: keeper.begun.containment.clone(),
+    });
+    // It may have come with the first message.
+    keeper.hear_runner();
+    while !keeper.is_over() {
+        keeper.look();
+    }
+    keeper.end();
+}
+
+impl Keeper {
+    fn is_over(&self) -> bool {
+        self.status.is_some() || self.because.is_some() || self.runner_process.is_none()
+    }
+
+    /// Waits for something to happen, and heeds it.
+    fn look(&mut self) {
+        let Some(runner_process) = &self.runner_process else { return };
+        let mut fds = vec![self.begun.ends.as_fd(), runner_process.fd()];
+        let body_at = self.hears_body.then(|| fds.len());
+        if self.hears_body {
+            fds.push(self.begun.channel.fd());
+        }
+        let runner_at = self.runner.as_ref().map(|_| fds.len());
+        fds.extend(self.runner.as_ref().map(Channel::fd));
+        let limit = if self.limit().is_some() { TICK } else { MARK_EVERY };
+        let Ok(ready) = sys::wait_for(&fds, Some(limit)) else { return };
+        let is_ready = |at: Option<usize>| at.is_some_and(|at| ready[at]);
+        let (ends, runner_ended) = (ready[0], ready[1]);
+        if is_ready(body_at) {
+            self.hear_body();
+        }
+        if is_ready(runner_at) {
+            self.hear_runner();
+        }
+        if ends {
+            sys::drain(&self.begun.ends);
+            self.reap();
+        }
+        if runner_ended {
+            // Its last words, which may be that there is nothing more to come.
+            self.runner_process = None;
+            self.runner = None;
+        }
+        if self.marked.elapsed() >= MARK_EVERY {
+            self.marked = Instant::now();
+            self.begun.ledger.mark_as_watched();
+        }
+        self.heed_the_clock();
+    }
+
+    fn reap(&mut self) {
+        while let Some((pid, status)) = sys::reap_any() {
+            if pid == self.begun.body.pid() {
+                self.status = Some(status.into());
+                // What it told in its last moment.
+                self.hear_body();
+            }
+        }
+    }
+
+    /// All that has come: one wake-up may be for several messages.
+    fn hear_body(&mut self) {
+        while self.hears_body {
+            match hear::<Told>(&mut self.begun.channel, Some(Duration::ZERO)) {
+                Ok(Some(told)) => self.heed_body(told),
+                // No whole message: the rest comes, unless it is dead.
+                Ok(None) if self.status.is_none() => return,
+                // Its end closes the channel, or the test does, by number; then its process is what counts.
+                Ok(None) | Err(_) => self.hears_body = false,
+            }
+        }
+    }
+
+    fn heed_body(&mut self, told: Told) {
+        match told {
+            Told::Reached { number } => {
+                self.reached = number;
+                self.enter(Phase::Waiting);
+                self.tell_runner(&News::Reached { number });
+                self.let_in();
+            }
+            Told::CleansUp => self.enter(Phase::CleaningUp),
+            Told::Outcome { number, outcome } => {
+                self.has_reported = true;
+                self.enter(Phase::Between);
+                self.tell_runner(&News::Outcome { number, outcome });
+            }
+        }
+    }
+
+    fn hear_runner(&mut self) {
+        while let Some(runner) = &mut self.runner {
+            match hear::<Order>(runner, Some(Duration::ZERO)) {
+                Ok(Some(Order::Call { number, timeout })) => {
+                    self.asked = number;
+                    self.timeout = timeout;
+                    self.let_in();
+                }
+                Ok(Some(Order::End { why })) => self.because = Some(why),
+                Ok(None) => return,
+                // A runner that lives and does not listen has given up this run.
+                Err(_) => {
+                    self.runner = None;
+                    self.because = Some("its test process does not listen any more".into());
+                }
+            }
+        }
+    }
+
+    /// The body's k-th call answers the runner's k-th.
+    fn let_in(&mut self) {
+        if self.phase == Phase::Waiting && self.reached == self.asked {
+            self.enter(Phase::Running);
+            let _ = tell(&self.begun.channel, &Go { number: self.reached });
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.patience.restart();
+    }
+
+    /// How long this phase may take.
+    fn limit(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Starting => (self.asked > 0).then_some(self.timeout),
+            Phase::Running => Some(self.timeout.saturating_add(WEDGED_AFTER)),
+            Phase::Between => Some(ENDS_WITHIN),
+            Phase::Waiting | Phase::CleaningUp => None,
+        }
+    }
+
+    fn heed_the_clock(&mut self) {
+        let Some(limit) = self.limit() else { return };
+        self.patience.tick(&[self.start.runner.pid(), self.begun.body.pid()]);
+        if self.is_over() || !self.patience.has_used(limit) {
+            return;
+        }
+        let body = self.begun.body.pid();
+        self.because = Some(match self.phase {
+            Phase::Starting => stall::before_the_call(body, limit),
+            Phase::Running => stall::in_the_call(body, self.timeout),
+            _ => stall::after_the_call(body, limit),
+        });
+    }
+
+    fn tell_runner(&mut self, news: &News) {
+        if let Some(runner) = &self.runner
+            && tell(runner, news).is_err()
+        {
+            self.runner = None;
+        }
+    }
+
+    fn end(mut self) {
+        let is_orderly = self.has_reported && self.status.is_some();
+        let end = End {
+            start: &self.start,
+            begun: &mut self.begun,
+            status: self.status,
+            because: self.because.take(),
+            is_orderly,
+            runner: self.runner.as_ref(),
+        };
+        end.run();
+    }
+}

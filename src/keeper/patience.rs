@@ -1,0 +1,43 @@
+//! Waiting for a process without counting the time in which it is stopped: Ctrl-Z, a debugger, a suspended machine.
+
+use crate::process::handle::{read_stat, reader};
+use std::time::{Duration, Instant};
+
+/// How often the clock is looked at.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// How much time some processes, and this one, had.
+pub(crate) struct Patience {
+    used: Duration,
+    last: Instant,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self { used: Duration::ZERO, last: Instant::now() }
+    }
+
+    pub(crate) fn restart(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Adds the time since the last look, at most two ticks of it, unless one of the processes is stopped now.
+    pub(crate) fn tick(&mut self, pids: &[u32]) {
+        let now = Instant::now();
+        let passed = now.duration_since(self.last).min(2 * TICK);
+        self.last = now;
+        if !pids.iter().any(|pid| is_stopped(*pid)) {
+            self.used += passed;
+        }
+    }
+
+    pub(crate) fn has_used(&self, limit: Duration) -> bool {
+        self.used >= limit
+    }
+}
+
+/// True for a process that a signal or a debugger has stopped.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    let stat = reader().ok().and_then(|mut reader| read_stat(&mut reader, pid).ok());
+    stat.is_some_and(|stat| matches!(stat.state, b'T' | b't'))
+}

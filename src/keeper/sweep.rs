@@ -1,0 +1,112 @@
+//! Ending what a dead run has left, by the marks in its ledger.
+
+use crate::backoff::Backoff;
+use crate::ledger::message::Swept;
+use crate::ledger::recipe::Recipe;
+use crate::ledger::replay::{Open, Replayed};
+use crate::process::handle::ProcessHandle;
+use crate::process::identity::{ProcessIdentity, Ticks};
+use crate::process::kill::{Target, end_all};
+use crate::process::summary::ProcessSummary;
+use crate::runtime::park_on;
+use crate::sys;
+use std::time::{Duration, Instant};
+
+/// Until when a process of this run may have started: its owner's death, and the time that a late creation gets.
+pub(crate) fn until(replayed: &Replayed, death: Ticks) -> Ticks {
+    death + sys::ticks_in(replayed.create_within)
+}
+
+/// Looks for what is left of the sessions that the ledger has open, and ends it.
+///
+/// Where a server was asked for a session and its answer has not come, it is looked for until it can not be born any more.
+pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept {
+    let start = Instant::now();
+    let until = until(replayed, death);
+    let mut swept = Swept::default();
+    let mut targets: Vec<(&Open, Target)> = Vec::new();
+    for open in replayed.open.values() {
+        targets.push((open, target(replayed, open, until)));
+    }
+    if targets.is_empty() {
+        return swept;
+    }
+    let is_unborn = |open: &Open| !open.is_identified && !matches!(open.recipe, Recipe::Own);
+    let unborn_until = replayed.open.values().any(is_unborn).then_some(until);
+    let (opens, mut targets): (Vec<&Open>, Vec<Target>) = targets.into_iter().unzip();
+    let mut result = park_on(end_all(&mut targets, grace, start));
+    for pause in Backoff::new() {
+        if result.is_err() || unborn_until.is_none_or(|until| sys::now_ticks() > until) {
+            break;
+        }
+        let _ = sys::wait_for(&[], Some(pause));
+        result = park_on(end_all(&mut targets, grace, start));
+    }
+    if let Err(cause) = result {
+        swept.undone.push(format!("nothing is proven to be gone: {cause}"));
+    }
+    for (open, target) in opens.into_iter().zip(targets) {
+        take_down(open, target, &mut swept);
+    }
+    swept.took = start.elapsed();
+    swept
+}
+
+fn target(replayed: &Replayed, open: &Open, until: Ticks) -> Target {
+    let mut mark = replayed.mark(open, Some(until));
+    let leader = mark.leader.and_then(|leader| match held(leader) {
+        Held::It(handle) => Some(handle),
+        Held::Nobody => None,
+        // The number is free for others only when the session's last member is gone, so that whoever is in a session of
+        // this number now is not of ours.
+        Held::Another => {
+            mark.leader = None;
+            None
+        }
+    });
+    Target::new(mark, leader)
+}
+
+enum Held {
+    It(ProcessHandle),
+    Nobody,
+    Another,
+}
+
+/// The process of this identity, if it lives.
+fn held(identity: ProcessIdentity) -> Held {
+    match ProcessHandle::open(identity.pid()) {
+        Ok(handle) if handle.identity() == identity => Held::It(handle),
+        Ok(_) => Held::Another,
+        Err(_) => Held::Nobody,
+    }
+}
+
+/// True if it is proven that this process is gone: it belongs to this boot and PID namespace, and there is no living
+/// process of its identity.
+pub(crate) fn is_proven_dead(identity: ProcessIdentity, here: ProcessIdentity) -> bool {
+    let is_here = (identity.boot_id(), identity.pid_namespace()) == (here.boot_id(), here.pid_namespace());
+    is_here && !matches!(held(identity), Held::It(_)) && !is_hidden(identity.pid())
+}
+
+/// A process that is there and cannot be looked at may be anybody.
+fn is_hidden(pid: u32) -> bool {
+    let Ok(pidfd) = sys::Pidfd::open(pid) else { return false };
+    !pidfd.has_exited().unwrap_or(true) && ProcessHandle::open(pid).is_err()
+}
+
+fn take_down(open: &Open, target: Target, swept: &mut Swept) {
+    let ending = target.ending;
+    let what = format!("session `{}` (made at {})", open.label, open.made_at);
+    let is_known = open.leader.is_some() || open.cookie.is_some();
+    if !is_known || (open.is_identified && open.leader.is_none() && !matches!(open.recipe, Recipe::Own)) {
+        swept.undone.push(format!("{what}: its server was not asked to end it: {}", open.recipe));
+    }
+    for process in ending.signalled {
+        if swept.ended.iter().all(|known: &ProcessSummary| known.identity != process.identity) {
+            swept.ended.push(process);
+        }
+    }
+    swept.survivors.extend(ending.survivors);
+    swept.suspects.extend(ending.suspects);
+}

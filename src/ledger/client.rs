@@ -1,0 +1,211 @@
+//! This process's own run: what it writes down, and the keeper that reads it should this process die.
+//!
+//! ```text
+//!  a body:            its keeper has made the file ──► opened at the first session
+//!  any test process:  first session ──► file made ──► keeper started beside us (not waited for)
+//! ```
+
+use crate::error::{Error, Result};
+use crate::event::warn;
+use crate::ledger::containment::Containment;
+use crate::ledger::directory::Directory;
+use crate::ledger::file::RunFile;
+use crate::ledger::keepers::{self, StartedKeeper};
+use crate::ledger::message::{LedgerAt, Start, Welcome};
+use crate::ledger::record::Record;
+use crate::process::cookie;
+use crate::process::handle::{read_stat, reader};
+use crate::process::identity::{OurSelf, ProcessIdentity};
+use crate::settings::Settings;
+use crate::sys::{self, FileStat};
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+/// What a body was told by its keeper.
+static BODY: OnceCell<Welcome> = OnceCell::new();
+
+/// Says that this process is a body.
+pub(crate) fn become_body(welcome: Welcome) {
+    cookie::join_run(welcome.run);
+    let _ = BODY.set(welcome);
+}
+
+/// What this process was told by its keeper, if it is a body.
+pub(crate) fn body() -> Option<&'static Welcome> {
+    BODY.get()
+}
+
+enum State {
+    /// No session yet.
+    Unopened,
+    Open(Run),
+    /// There is none, and why; that was said.
+    Nowhere(String),
+}
+
+struct Run {
+    file: RunFile,
+    /// The process that opened it: a child forked without exec must not write into it.
+    owner: u32,
+    /// For a process that is no body.
+    keeper: Option<StartedKeeper>,
+    at: LedgerAt,
+}
+
+static STATE: Mutex<State> = Mutex::new(State::Unopened);
+/// The file's descriptor, opened in the middle of a test.
+static DESCRIPTOR: Mutex<Option<(i32, FileStat)>> = Mutex::new(None);
+
+/// The number of the ledger's descriptor, which is no test's: none if something else is open there by now.
+pub(crate) fn descriptor() -> Option<i32> {
+    let (number, stat) = (*DESCRIPTOR.lock())?;
+    (sys::stat_descriptor(number).ok()? == Some(stat)).then_some(number)
+}
+
+/// Writes one record, into a file that is made for the first. A ledger that fails is said once, and the test runs on.
+pub(crate) fn write(record: &Record) {
+    let mut state = STATE.lock();
+    if let State::Unopened = *state {
+        *state = open().map_or_else(
+            |cause| {
+                let why = cause.to_string();
+                warn(format!(
+                    "sessions are not written down, so that none is ended should this process be killed: {why}"
+                ));
+                State::Nowhere(why)
+            },
+            State::Open,
+        );
+        if let State::Open(run) = &*state {
+            let number = run.file.number();
+            *DESCRIPTOR.lock() = sys::stat_descriptor(number).ok().flatten().map(|stat| (number, stat));
+        }
+    }
+    let State::Open(run) = &mut *state else { return };
+    if run.owner != sys::own_pid() {
+        return;
+    }
+    if matches!(record, Record::Announced { .. }) {
+        run.keep_kept();
+    }
+    if let Err(cause) = run.file.append(record) {
+        let why = format!("its ledger cannot be written any more: {cause}");
+        warn(format!(
+            "sessions are not written down from here on, so that none is ended should this process be killed: {why}"
+        ));
+        *state = State::Nowhere(why);
+    }
+}
+
+/// What would hold this process's sessions at this moment; `why_here` for a test that runs in the test process.
+pub(crate) fn containment(why_here: &str) -> Containment {
+    if let Some(welcome) = body() {
+        let mut containment = welcome.containment.clone();
+        if let (Containment::Isolated { ledger, .. }, State::Nowhere(why)) = (&mut containment, &*STATE.lock()) {
+            *ledger = Err(why.clone());
+        }
+        return containment;
+    }
+    let ledger = match &*STATE.lock() {
+        State::Unopened => Err("it had no session yet".into()),
+        State::Open(_) => Ok(()),
+        State::Nowhere(why) => Err(why.clone()),
+    };
+    Containment::InProcess { why: why_here.into(), ledger }
+}
+
+fn open() -> Result<Run> {
+    match body() {
+        Some(welcome) => match &welcome.ledger {
+            at @ LedgerAt::File { directory, name } => {
+                let file = Directory::open(directory)?.open_run(name)?;
+                let file = file.ok_or_else(|| Error::refused("somebody has removed the ledger of this run"))?;
+                Ok(Run { file, owner: sys::own_pid(), keeper: None, at: at.clone() })
+            }
+            LedgerAt::Nowhere { why } => Err(Error::refused(why.clone())),
+        },
+        None => {
+            let (file, at) = make(cookie::run_id(), "", &Settings::from_env().unwrap_or_default())?;
+            let mut run = Run { file, owner: sys::own_pid(), keeper: None, at };
+            run.keeper = Some(run.start_keeper()?);
+            Ok(run)
+        }
+    }
+}
+
+/// Makes the file of a run, with its first record.
+pub(crate) fn make(run: Uuid, name: &str, settings: &Settings) -> Result<(RunFile, LedgerAt)> {
+    let (owner, directory) = (own_identity()?, Directory::find(settings)?);
+    let file = directory.create_run(run)?;
+    let name_of_file = Directory::name_of(run);
+    let at = LedgerAt::File { directory: directory.path().to_owned(), name: name_of_file.clone() };
+    let first = Record::Run {
+        format: crate::ledger::record::FORMAT,
+        run,
+        owner,
+        user: sys::own_uid(),
+        name: name.to_owned(),
+        create_within_ms: u64::try_from(settings.create.as_millis()).unwrap_or(u64::MAX),
+        since: owner.started,
+    };
+    if let Err(cause) = file.append(&first) {
+        let _ = directory.remove(&name_of_file).and_then(|()| directory.remove_if_empty());
+        return Err(Error::os(
+            format!("write the ledger {}", directory.path().display()),
+            "make room on its file system, or name another directory by TERMLEASH_LEDGER",
+            cause,
+        ));
+    }
+    Ok((file, at))
+}
+
+/// Who this process is.
+pub(crate) fn own_identity() -> Result<ProcessIdentity> {
+    let ourself = OurSelf::get()?;
+    let stat = read_stat(&mut reader()?, ourself.pid)
+        .map_err(|cause| Error::os("read our own process from /proc", "let this user read /proc", cause))?;
+    Ok(ProcessIdentity {
+        pid: ourself.pid,
+        started: stat.started,
+        boot: ourself.boot,
+        pid_namespace: ourself.pid_namespace,
+    })
+}
+
+impl Run {
+    /// A keeper that has died is replaced: it holds nothing that the file does not.
+    fn keep_kept(&mut self) {
+        if self.keeper.as_ref().is_some_and(StartedKeeper::has_ended) {
+            match self.start_keeper() {
+                Ok(keeper) => self.keeper = Some(keeper),
+                Err(cause) => {
+                    self.keeper = None;
+                    warn(format!("the keeper of this process has died, and no other could be started: {cause}"));
+                }
+            }
+        }
+    }
+
+    fn start_keeper(&self) -> Result<StartedKeeper> {
+        let settings = Settings::from_env().unwrap_or_default();
+        let start = Start {
+            run: cookie::run_id(),
+            name: program_name(),
+            ledger: self.at.clone(),
+            runner: own_identity()?,
+            grace: settings.grace,
+            create_within: settings.create,
+            keeps: settings.keeps,
+            inherited: Vec::new(),
+            body: None,
+        };
+        // Nothing is waited for: it finds this message, or this process dead.
+        keepers::start(&start, &[]).map(|(keeper, _)| keeper)
+    }
+}
+
+fn program_name() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,73 @@
+//! Starting a keeper: this very program again, caught before its `main`.
+
+use crate::error::{Error, Result};
+use crate::ledger::message::{BODY, KEEPER, Start, tell};
+use crate::sys::{self, Channel, Launch, Pidfd};
+use parking_lot::Mutex;
+use std::ffi::CString;
+
+/// The keepers that this process has started and not reaped: no child of a test's.
+static KEEPERS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// True for the process id of a keeper of ours.
+pub(crate) fn is_keeper(pid: u32) -> bool {
+    KEEPERS.lock().contains(&pid)
+}
+
+/// A child of this process.
+pub(crate) struct StartedKeeper {
+    pid: u32,
+}
+
+/// Starts one, which gets these descriptors beside its channel, and answers with our end of that. Nothing is waited for but
+/// the exec.
+pub(crate) fn start(start: &Start, passed: &[i32]) -> Result<(StartedKeeper, Channel)> {
+    spawn(start, passed).map_err(|cause| {
+        Error::os(
+            "start the keeper that cleans up should this process die",
+            "raise `ulimit -n` or `ulimit -u`; without one run with TERMLEASH_ISOLATE=never",
+            cause,
+        )
+    })
+}
+
+fn spawn(start: &Start, passed: &[i32]) -> std::io::Result<(StartedKeeper, Channel)> {
+    let (ours, theirs) = Channel::pair()?;
+    tell(&ours, start)?;
+    let mut environment = sys::start_environment(&[KEEPER, BODY])?;
+    environment.push(sys::variable(KEEPER, theirs.number().to_string()));
+    let name = CString::new(format!("termleash-keeper {}", start.name)).unwrap_or_default();
+    let passed: Vec<i32> = passed.iter().copied().chain([theirs.number()]).collect();
+    let launch = Launch { arguments: &[name], environment: &environment, passed: &passed };
+    let directory = sys::start_directory().and_then(|path| sys::c_string(path.clone()).ok());
+    // nextest calls a test leaky whose standard error is open after its end, and a kept run's is for hours.
+    let is_mute = start.keeps || std::env::var_os("NEXTEST").is_some();
+    // Before the lock is given back: a leak check must never see it as anybody's child.
+    let mut keepers = KEEPERS.lock();
+    let pid = sys::spawn_leader(&launch, directory.as_deref(), is_mute)?;
+    keepers.push(pid);
+    Ok((StartedKeeper { pid }, ours))
+}
+
+impl StartedKeeper {
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Holds it, to wait for its end. It is our child, and so its id means no other.
+    pub(crate) fn hold(&self) -> std::io::Result<Pidfd> {
+        Pidfd::open(self.pid)
+    }
+
+    /// True once it has exited; it is reaped then.
+    pub(crate) fn has_ended(&self) -> bool {
+        let Ok(pidfd) = self.hold() else { return true };
+        match pidfd.reap() {
+            Ok(None) => return false,
+            // Also if somebody else has reaped it.
+            Ok(Some(_)) | Err(_) => {}
+        }
+        KEEPERS.lock().retain(|pid| *pid != self.pid);
+        true
+    }
+}

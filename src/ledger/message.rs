@@ -1,0 +1,199 @@
+//! What runner, keeper and body tell each other.
+//!
+//! ```text
+//!  runner ──Start, Order──► keeper ──Welcome, Go──► body
+//!  runner ◄──────News────── keeper ◄────Told─────── body
+//! ```
+//! One message is one JSON text: whoever debugs a run can read along with strace.
+
+use crate::ledger::containment::Containment;
+use crate::process::exit::ExitStatus;
+use crate::process::identity::ProcessIdentity;
+use crate::process::policy::Suspect;
+use crate::process::summary::ProcessSummary;
+use crate::sys::Channel;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// The variable by which a keeper knows that it is one, and the number of its channel.
+pub(crate) const KEEPER: &str = "TERMLEASH_KEEPER";
+/// The same for a body.
+pub(crate) const BODY: &str = "TERMLEASH_BODY";
+
+/// The first message to a keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Start {
+    pub(crate) run: Uuid,
+    /// What the test, or the program, is called.
+    pub(crate) name: String,
+    pub(crate) ledger: LedgerAt,
+    /// The test process.
+    pub(crate) runner: ProcessIdentity,
+    /// From the polite signal to the KILL.
+    pub(crate) grace: Duration,
+    /// How long a server may take to create a session.
+    pub(crate) create_within: Duration,
+    /// Nothing is ended before somebody asks for it.
+    pub(crate) keeps: bool,
+    /// What the test process itself was started with; everything else is closed.
+    pub(crate) inherited: Vec<i32>,
+    /// `None` for a keeper beside a test process.
+    pub(crate) body: Option<BodyStart>,
+}
+
+/// Where the run's ledger is, or why there is none.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum LedgerAt {
+    File { directory: PathBuf, name: String },
+    Nowhere { why: String },
+}
+
+/// How the body is started.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct BodyStart {
+    /// What the program is called, byte by byte, and its arguments.
+    pub(crate) program: Vec<u8>,
+    pub(crate) arguments: Vec<String>,
+    /// Descriptors that the keeper passes on: where the body's output goes, what is printed before and after it, and
+    /// the test process's own standard error, which nobody captures.
+    pub(crate) output: i32,
+    pub(crate) errors: i32,
+    pub(crate) around: i32,
+    pub(crate) uncaptured: i32,
+    /// How long what the body lost may take to end by itself.
+    pub(crate) settle: Duration,
+}
+
+/// What a runner asks for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// The body's call with this number, counted from 1, may run, for so long.
+    Call { number: u32, timeout: Duration },
+    /// There are no more calls: everything is to be ended.
+    End { why: String },
+}
+
+/// What a keeper tells.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum News {
+    Started {
+        keeper: ProcessIdentity,
+        body: ProcessIdentity,
+        containment: Containment,
+    },
+    /// The body waits to be let into this call.
+    Reached {
+        number: u32,
+    },
+    Outcome {
+        number: u32,
+        outcome: Outcome,
+    },
+    /// The last one.
+    Ended(Box<EndOfRun>),
+}
+
+/// The first message to a body.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    pub(crate) run: Uuid,
+    pub(crate) ledger: LedgerAt,
+    pub(crate) keeper: ProcessIdentity,
+    pub(crate) runner: ProcessIdentity,
+    pub(crate) containment: Containment,
+    pub(crate) output: i32,
+    pub(crate) errors: i32,
+    pub(crate) around: i32,
+    pub(crate) uncaptured: i32,
+    pub(crate) grace: Duration,
+    pub(crate) keeps: bool,
+}
+
+/// Lets a body into its call.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Go {
+    pub(crate) number: u32,
+}
+
+/// What a body tells.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Told {
+    Reached {
+        number: u32,
+    },
+    /// The test's own part is over, and clean-up begins, which has deadlines of its own.
+    CleansUp,
+    Outcome {
+        number: u32,
+        outcome: Outcome,
+    },
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    Passed,
+    /// With what the panic said; it has been printed by the body.
+    Panicked {
+        text: String,
+    },
+}
+
+/// How a run ended, and what was done.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct EndOfRun {
+    /// How the body ended; `None` if it could not be started, or lives on.
+    pub(crate) status: Option<ExitStatus>,
+    /// Why nothing could be started.
+    pub(crate) not_started: Option<String>,
+    /// Why the keeper has ended the body, if it has.
+    pub(crate) ended_because: Option<String>,
+    /// What was alive after a body that had reported, when it had had time to end.
+    pub(crate) left: Vec<ProcessSummary>,
+    pub(crate) swept: Swept,
+    /// How everything can be looked at, and ended later.
+    pub(crate) kept: Option<String>,
+}
+
+/// What a clean-up has done.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Swept {
+    /// How many processes were signalled and are gone.
+    pub(crate) ended: Vec<ProcessSummary>,
+    pub(crate) survivors: Vec<ProcessSummary>,
+    pub(crate) suspects: Vec<Suspect>,
+    /// What could not be done, in sentences.
+    pub(crate) undone: Vec<String>,
+    pub(crate) took: Duration,
+}
+
+impl Swept {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.ended.extend(other.ended);
+        self.survivors.extend(other.survivors);
+        self.suspects.extend(other.suspects);
+        self.undone.extend(other.undone);
+        self.took += other.took;
+    }
+}
+
+/// # Errors
+///
+/// Those of [`Channel::send`].
+pub(crate) fn tell(channel: &Channel, message: &impl Serialize) -> io::Result<()> {
+    channel.send(&serde_json::to_vec(message)?)
+}
+
+/// # Errors
+///
+/// Those of [`Channel::receive`], and if it is no such message.
+pub(crate) fn hear<T: DeserializeOwned>(channel: &mut Channel, limit: Option<Duration>) -> io::Result<Option<T>> {
+    match channel.receive(limit)? {
+        Some(message) => Ok(Some(serde_json::from_slice(&message)?)),
+        None => Ok(None),
+    }
+}

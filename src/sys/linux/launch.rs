@@ -1,0 +1,224 @@
+//! Starting this very program again: the keeper by the test process, the body by the keeper.
+
+#![expect(unsafe_code, reason = "posix_spawn, and what a child does between clone3 or fork and exec")]
+
+use super::spawn::{Actions, Attributes, check, pointers};
+use std::ffi::{CStr, CString, c_int};
+use std::io::{self, Read};
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+/// The running program, also after its file was replaced or removed.
+const OURSELVES: &CStr = c"/proc/self/exe";
+/// Not by libc's constant, which is too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+/// What a shell calls a program that could not be executed.
+const NOT_EXECUTED: c_int = 127;
+
+/// How this program is started again.
+pub(crate) struct Launch<'a> {
+    pub(crate) arguments: &'a [CString],
+    pub(crate) environment: &'a [CString],
+    /// Descriptors that it gets at their own numbers, beside 0, 1 and 2.
+    pub(crate) passed: &'a [RawFd],
+}
+
+/// Starts it as the leader of a kernel session of its own, in a directory; without fork, so that the cost does not grow with
+/// this process. It gets our descriptors 0 and 2, and /dev/null as 1; 2, too, if `is_mute`.
+///
+/// # Errors
+///
+/// Those of execve(2), and of chdir(2) for the directory.
+pub(crate) fn spawn_leader(launch: &Launch<'_>, directory: Option<&CStr>, is_mute: bool) -> io::Result<u32> {
+    let mut actions = Actions::new()?;
+    if let Some(directory) = directory {
+        actions.change_directory(directory)?;
+    }
+    actions.open(1, c"/dev/null", rustix::fs::OFlags::WRONLY)?;
+    if is_mute {
+        actions.duplicate(1, 2)?;
+    }
+    for fd in launch.passed {
+        // Onto itself: posix_spawn clears close-on-exec then (POSIX.1-2024; glibc 2.29, musl 1.1.23).
+        actions.duplicate(*fd, *fd)?;
+    }
+    let attributes = Attributes::for_session_leader()?;
+    let (argv, envp) = (pointers(launch.arguments), pointers(launch.environment));
+    let mut pid: libc::pid_t = 0;
+    // SAFETY: all pointers are to live, NUL-terminated strings and null-terminated arrays of them; the actions and
+    // attributes are initialised; the child runs only libc's own code until it execs.
+    check(unsafe {
+        libc::posix_spawn(&mut pid, OURSELVES.as_ptr(), &actions.raw, &attributes.raw, argv.as_ptr(), envp.as_ptr())
+    })?;
+    u32::try_from(pid).map_err(io::Error::other)
+}
+
+/// Starts it as a child in a process group of its own and, where one is given, in a control group from its first
+/// instruction on (`CLONE_INTO_CGROUP`, Linux 5.7). `standard` become its descriptors 0, 1 and 2.
+///
+/// For a process of one thread that is small: without a control group it forks.
+///
+/// # Errors
+///
+/// Those of clone3(2) and execve(2).
+pub(crate) fn fork_exec(
+    launch: &Launch<'_>,
+    standard: [BorrowedFd<'_>; 3],
+    cgroup: Option<BorrowedFd<'_>>,
+) -> io::Result<u32> {
+    let (argv, envp) = (pointers(launch.arguments), pointers(launch.environment));
+    let (mut told, tell) = io::pipe()?;
+    // SAFETY: this process has one thread, and the child calls nothing but async-signal-safe functions until it execs.
+    let pid = unsafe { fork_into(cgroup)? };
+    if pid == 0 {
+        // SAFETY: in the child; the arrays are null-terminated and live in its copy of this frame.
+        unsafe {
+            let standard = standard.map(|fd| fd.as_raw_fd());
+            let error = become_body(standard, launch.passed, argv.as_ptr().cast(), envp.as_ptr().cast());
+            let bytes = error.to_ne_bytes();
+            libc::write(tell.as_raw_fd(), bytes.as_ptr().cast(), bytes.len());
+            libc::_exit(NOT_EXECUTED);
+        }
+    }
+    drop(tell);
+    let mut error = [0; size_of::<c_int>()];
+    // End of file is the exec, which closes the other end.
+    match told.read(&mut error)? {
+        0 => u32::try_from(pid).map_err(io::Error::other),
+        _ => {
+            // SAFETY: the child is ours and has exited or is about to.
+            unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
+            Err(io::Error::from_raw_os_error(c_int::from_ne_bytes(error)))
+        }
+    }
+}
+
+/// The child's pid, or 0 in the child.
+unsafe fn fork_into(cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::pid_t> {
+    let pid = match cgroup {
+        // SAFETY: as the caller promises.
+        None => unsafe { libc::fork() },
+        Some(cgroup) => {
+            // SAFETY: a structure of numbers, for which zero means "not used".
+            let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+            arguments.flags = CLONE_INTO_CGROUP;
+            arguments.exit_signal = libc::SIGCHLD as u64;
+            arguments.cgroup = cgroup.as_raw_fd() as u64;
+            // SAFETY: without CLONE_VM the child has a copy of everything, its stack included, as after fork(2).
+            let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
+            libc::pid_t::try_from(pid).unwrap_or(-1)
+        }
+    };
+    if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
+}
+
+/// Answers only if something failed, with the error number.
+unsafe fn become_body(
+    standard: [RawFd; 3],
+    passed: &[RawFd],
+    argv: *const *const libc::c_char,
+    envp: *const *const libc::c_char,
+) -> c_int {
+    // SAFETY: numbers and live pointers, in a child of one thread.
+    unsafe {
+        // A test may send a signal to its own group, which must not reach the keeper.
+        libc::setpgid(0, 0);
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut());
+        for (fd, number) in standard.into_iter().zip(0..) {
+            let is_done = if fd == number { libc::fcntl(fd, libc::F_SETFD, 0) } else { libc::dup2(fd, number) };
+            if is_done < 0 {
+                return *libc::__errno_location();
+            }
+        }
+        for fd in passed {
+            libc::fcntl(*fd, libc::F_SETFD, 0);
+        }
+        libc::execve(OURSELVES.as_ptr(), argv, envp);
+        *libc::__errno_location()
+    }
+}
+
+/// Keeps a descriptor from whatever this process starts.
+pub(crate) fn keep_from_children(fd: RawFd) -> io::Result<()> {
+    // SAFETY: a flag of a descriptor; EBADF if it is not open.
+    if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Takes over a descriptor that this process was started with.
+///
+/// # Errors
+///
+/// If there is none at this number.
+pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+    keep_from_children(fd)?;
+    // SAFETY: it is open, and whoever started us passed it on for nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Closes all descriptors from 3 on but these: what others happened to have open when this process was started would live
+/// for as long as it.
+pub(crate) fn close_all_but(kept: &[RawFd]) {
+    let mut kept: Vec<u32> = kept.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd >= 3).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().map(Some).chain([None]) {
+        let last = fd.map_or(u32::MAX, |fd| fd - 1);
+        if first <= last {
+            // SAFETY: nothing in this process owns a descriptor in this range yet. Before Linux 5.9 nothing is closed.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+        first = fd.map_or(first, |fd| fd + 1);
+    }
+}
+
+/// Makes one descriptor another's copy: what is written to `to` goes to what is open at `from` from now on.
+pub(crate) fn redirect_number(from: RawFd, to: RawFd) {
+    // SAFETY: dup2 replaces what is open at the number at once; 1 and 2 are nobody's own. If `from` was closed, nothing
+    // changes.
+    unsafe { libc::dup2(from, to) };
+}
+
+/// Sends on what C code has printed and keeps.
+pub(crate) fn flush_c_output() {
+    // SAFETY: all streams of libc's own.
+    unsafe { libc::fflush(ptr::null_mut()) };
+}
+
+/// Nothing is read from standard input any more, and whoever waits for its end is not held up.
+pub(crate) fn close_standard_input() -> io::Result<()> {
+    let null = std::fs::File::open("/dev/null")?;
+    redirect_number(null.as_raw_fd(), 0);
+    Ok(())
+}
+
+/// Both ends of a pipe, closed by exec.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// Writes all of it to a descriptor by its number; `EBADF` if that was closed.
+pub(crate) fn write_to(number: RawFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        // SAFETY: it is used for this call only, and EBADF is the answer if it is closed.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        match rustix::io::write(fd, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(cause) => return Err(cause.into()),
+        }
+    }
+    Ok(())
+}
+
+/// True if what is open at this number is a terminal.
+pub(crate) fn is_terminal(number: RawFd) -> bool {
+    // SAFETY: as above.
+    rustix::termios::isatty(unsafe { BorrowedFd::borrow_raw(number) })
+}
