@@ -10,6 +10,7 @@ pub(crate) mod children;
 pub(crate) mod describe;
 pub(crate) mod descriptors;
 pub(crate) mod item;
+pub(crate) mod locks;
 pub(crate) mod memory;
 pub(crate) mod origins;
 pub(crate) mod own_threads;

@@ -20,18 +20,53 @@ pub(crate) fn state_name(state: u8) -> &'static str {
     }
 }
 
-/// `sleeping in futex_do_wait`; `None` for a thread that has ended.
-pub(crate) fn of_thread(reader: &mut ProcReader, id: u32) -> Option<String> {
-    let stat = Stat::parse(reader.read_own(&format!("task/{id}/stat")).ok()?)?;
-    let mut text = state_name(stat.state).to_owned();
-    // The function of the kernel that it sleeps in; `0` while it runs, or where that is kept secret.
-    if let Ok(place) = reader.read_own(&format!("task/{id}/wchan"))
-        && !place.is_empty()
-        && place != b"0"
-    {
-        text += &format!(" in {}", printable(place));
+/// Whose threads. Our own are read by way of /proc/self, which is right also where this /proc knows us by another number.
+#[derive(Clone, Copy)]
+enum Whose {
+    Ours,
+    Of(u32),
+}
+
+impl Whose {
+    fn threads(self, reader: &mut ProcReader) -> io::Result<Vec<u32>> {
+        match self {
+            Self::Ours => reader.own_threads(),
+            Self::Of(pid) => reader.threads(pid),
+        }
     }
-    Some(text)
+
+    fn read<'a>(self, reader: &'a mut ProcReader, id: u32, file: &str) -> io::Result<&'a [u8]> {
+        let file = format!("task/{id}/{file}");
+        match self {
+            Self::Ours => reader.read_own(&file),
+            Self::Of(pid) => reader.read(pid, &file),
+        }
+    }
+
+    fn thread(self, reader: &mut ProcReader, id: u32) -> Option<String> {
+        let stat = Stat::parse(self.read(reader, id, "stat").ok()?)?;
+        let mut text = state_name(stat.state).to_owned();
+        // The function of the kernel that it sleeps in; `0` while it runs, or where that is kept secret.
+        if let Ok(place) = self.read(reader, id, "wchan")
+            && !place.is_empty()
+            && place != b"0"
+        {
+            text += &format!(" in {}", printable(place));
+        }
+        Some(text)
+    }
+
+    fn all(self) -> io::Result<Vec<Waiting>> {
+        let mut reader = ProcReader::new()?;
+        let mut all = Vec::new();
+        for id in self.threads(&mut reader)? {
+            let Ok(name) = self.read(&mut reader, id, "comm") else { continue };
+            let name = printable(name.trim_ascii_end());
+            all.extend(self.thread(&mut reader, id).map(|what| Waiting { id, name, what }));
+        }
+        all.sort_unstable_by_key(|waiting| waiting.id);
+        Ok(all)
+    }
 }
 
 /// One thread and what it waits for.
@@ -42,17 +77,24 @@ pub(crate) struct Waiting {
     pub(crate) what: String,
 }
 
+/// What one of our own threads waits for: `sleeping in futex_do_wait`; `None` for one that has ended.
+pub(crate) fn of_thread(reader: &mut ProcReader, id: u32) -> Option<String> {
+    Whose::Ours.thread(reader, id)
+}
+
 /// All threads of this process.
 pub(crate) fn of_all_threads() -> io::Result<Vec<Waiting>> {
-    let mut reader = ProcReader::new()?;
-    let mut all = Vec::new();
-    for id in reader.own_threads()? {
-        let Ok(name) = reader.read_own(&format!("task/{id}/comm")) else { continue };
-        let name = printable(name.trim_ascii_end());
-        all.extend(of_thread(&mut reader, id).map(|what| Waiting { id, name, what }));
-    }
-    all.sort_unstable_by_key(|waiting| waiting.id);
-    Ok(all)
+    Whose::Ours.all()
+}
+
+/// All threads of another process, which the caller holds: its number alone may mean another one by now.
+///
+/// # Errors
+///
+/// `ENOENT` if there is no such process. Where the kernel sleeps for a process that we may not trace is left out.
+#[allow(dead_code, reason = "used by the keeper")]
+pub(crate) fn of_all_threads_of(pid: u32) -> io::Result<Vec<Waiting>> {
+    Whose::Of(pid).all()
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -72,5 +114,31 @@ mod tests {
         assert!(own > 0);
         drop(stop);
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn another_process_shows_its_threads_until_it_is_gone() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let look = || of_all_threads_of(child.id()).unwrap();
+        let is_asleep =
+            |all: &[Waiting]| all.len() == 1 && all[0].name == "sleep" && all[0].what.starts_with("sleeping in ");
+        while !is_asleep(&look()) {
+            std::thread::yield_now();
+        }
+        let id = child.id();
+        assert_eq!(look()[0].id, id);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(of_all_threads_of(id).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn by_number_we_look_as_we_do_by_self() {
+        // Other tests' threads come and go.
+        let own = crate::sys::own_thread();
+        let found = |all: Vec<Waiting>| all.into_iter().find(|waiting| waiting.id == own).unwrap();
+        let (by_self, by_number) =
+            (found(of_all_threads().unwrap()), found(of_all_threads_of(crate::sys::own_pid()).unwrap()));
+        assert_eq!((by_self.name, by_self.what), (by_number.name, by_number.what));
     }
 }

@@ -212,6 +212,14 @@ impl ProcReader {
         match *self {}
     }
 
+    pub(crate) fn descriptors(&mut self, _pid: u32) -> io::Result<Vec<u32>> {
+        match *self {}
+    }
+
+    pub(crate) fn device_and_inode(&mut self, _pid: u32, _descriptor: u32) -> io::Result<((u32, u32), u64)> {
+        match *self {}
+    }
+
     pub(crate) fn descriptor_targets(&mut self, _pid: u32) -> io::Result<Vec<Vec<u8>>> {
         match *self {}
     }

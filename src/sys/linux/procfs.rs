@@ -1,7 +1,7 @@
 //! Reading /proc: one descriptor kept open for it, buffers reused, no path resolved twice.
 
 use once_cell::sync::OnceCell;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, StatxFlags};
 use std::fmt::Write as _;
 use std::io;
 use std::mem::MaybeUninit;
@@ -150,10 +150,25 @@ impl ProcReader {
         }
     }
 
-    /// Where each of a process's descriptors leads; those that vanish meanwhile are left out.
-    pub(crate) fn descriptor_targets(&mut self, pid: u32) -> io::Result<Vec<Vec<u8>>> {
+    /// The numbers of a process's descriptors.
+    pub(crate) fn descriptors(&mut self, pid: u32) -> io::Result<Vec<u32>> {
         let mut numbers = Vec::new();
         each_entry(&format!("{pid}/fd"), |name| numbers.extend(number(name)))?;
+        Ok(numbers)
+    }
+
+    /// Major and minor number of the device, and the inode, of what is open there in a process. Of a file on a network what is
+    /// known here already: its server may not answer.
+    pub(crate) fn device_and_inode(&mut self, pid: u32, descriptor: u32) -> io::Result<((u32, u32), u64)> {
+        self.path.clear();
+        let _ = write!(self.path, "{pid}/fd/{descriptor}");
+        let found = rustix::fs::statx(self.root, self.path.as_str(), AtFlags::STATX_DONT_SYNC, StatxFlags::INO)?;
+        Ok(((found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
+    }
+
+    /// Where each of a process's descriptors leads; those that vanish meanwhile are left out.
+    pub(crate) fn descriptor_targets(&mut self, pid: u32) -> io::Result<Vec<Vec<u8>>> {
+        let numbers = self.descriptors(pid)?;
         let mut targets = Vec::with_capacity(numbers.len());
         for number in numbers {
             self.path.clear();
