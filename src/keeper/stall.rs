@@ -1,6 +1,10 @@
 //! Why a body does not go on, for the one who has to mend it.
 
+use crate::probe::{locks, waiting};
+use std::fmt::Write;
 use std::time::Duration;
+
+const MOST_THREADS: usize = 20;
 
 /// The test function has not come to its call.
 pub(crate) fn before_the_call(body: u32, limit: Duration) -> String {
@@ -9,6 +13,13 @@ pub(crate) fn before_the_call(body: u32, limit: Duration) -> String {
          test process first, which holds what it has taken there",
         humantime::format_duration(limit)
     );
+    if let Some(lock) = locks::waits_for(body) {
+        let path = lock.path.map_or_else(|| "a file".into(), |path| format!("{}", path.display()));
+        let _ = write!(text, "; the second waits for the {} on {path}", lock.kind);
+        if let Some(holder) = lock.holder {
+            let _ = write!(text, ", which process {holder} holds");
+        }
+    }
     text += ": take locks, ports and the like inside of the closure, or run this test with `options().in_process()`";
     with_threads(text, body)
 }
@@ -32,6 +43,11 @@ pub(crate) fn after_the_call(body: u32, limit: Duration) -> String {
     with_threads(text, body)
 }
 
-fn with_threads(text: String, _body: u32) -> String {
+fn with_threads(mut text: String, body: u32) -> String {
+    let threads = waiting::of_all_threads_of(body).unwrap_or_default();
+    for thread in threads.iter().take(MOST_THREADS) {
+        // Writing to a string does not fail.
+        let _ = write!(text, "\n    thread `{}` (tid {}): {}", thread.name, thread.id, thread.what);
+    }
     text
 }

@@ -190,7 +190,7 @@ mod tests {
         assert_eq!((replayed.owner, replayed.user, replayed.name.as_str()), (identity(7), 0, "a::test"));
         assert_eq!((replayed.create_within, replayed.since), (Duration::from_secs(5), 11));
         assert_eq!(replayed.keepers, [identity(70), identity(8)]);
-        assert_eq!(replayed.cgroup.unwrap().kernel_path, "/user.slice/termleash-1");
+        assert_eq!(replayed.cgroup.as_ref().unwrap().kernel_path, "/user.slice/termleash-1");
         assert!(replayed.is_kept && replayed.is_sweep_asked);
         assert_eq!(replayed.damaged, 1);
         assert_eq!(replayed.open.keys().copied().collect::<Vec<_>>(), [1, 3, 4]);
