@@ -242,8 +242,9 @@ mod tests {
             }
         }
 
+        /// What it runs once it has the lock ends by itself: that outlives it.
         fn flock(path: &std::path::Path) -> Ended {
-            Ended(Command::new("flock").arg(path).args(["sleep", "1000"]).spawn().unwrap())
+            Ended(Command::new("flock").arg(path).arg("true").spawn().unwrap())
         }
 
         #[test]
@@ -287,6 +288,7 @@ mod tests {
                 Some(found) => assert_eq!(found, LockWait { kind: "flock", holder: None, path: Some(path) }),
                 None => crate::event::warn("not tested: in a PID namespace the kernel hides such a lock"),
             }
+            drop(waiter);
             drop(file);
         }
     }
