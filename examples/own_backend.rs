@@ -7,7 +7,10 @@
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 use termleash::session::{Created, Running, SessionState};
-use termleash::{BoxError, SessionBackend, SessionSpec, SessionTestHelper, session::SessionId};
+use termleash::{
+    SessionBackend, SessionSpec, SessionTestHelper,
+    session::{BoxError, SessionId},
+};
 
 /// A tmux server of our own (3.2 or later, for `new-session -e`): its socket lies in a directory of its own, which goes with this value.
 pub(crate) struct Tmux {

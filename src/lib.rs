@@ -194,8 +194,8 @@ pub mod testing;
 pub mod tracker;
 mod watched;
 
-pub use error::{BoxError, Error, Result};
-pub use harness::{Scope, isolated, options, test, test_blocking};
+pub use error::{Error, Result};
+pub use harness::{Scope, isolated, options, test};
 pub use keeper::sweep;
 #[doc(inline)]
 pub use leak::LeakCheck;

@@ -28,7 +28,8 @@ impl Counts {
             let stat = fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
             // After the name, which is in parentheses: the state and the parent.
             let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?;
-            (parent == own.to_string()).then_some(stat)
+            // The one that stays beside this process from its first session on.
+            (parent == own.to_string() && !stat.contains("(termleash-keep")).then_some(stat)
         });
         Self {
             children: children.collect(),

@@ -13,7 +13,7 @@ use termleash::session::{
     Created, FakeBackend, Fault, Method, Running, SessionBackend, SessionId, SessionSpec, SessionState,
 };
 use termleash::testing::{BackendCheck, Check, Conformance, Outcome, check_backend};
-use termleash::{BoxError, block_on};
+use termleash::{block_on, session::BoxError};
 
 /// Long enough for a busy machine, and short enough to wait for in vain.
 const LIMIT: Duration = Duration::from_secs(1);

@@ -18,8 +18,16 @@ fn count() -> Counts {
     Counts {
         descriptors: std::fs::read_dir("/proc/self/fd").unwrap().count(),
         threads: threads.len(),
-        children: children.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect(),
+        children: children
+            .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+            .filter(|pid| !is_keeper(pid))
+            .collect(),
     }
+}
+
+/// The one that stays beside this process from its first session on.
+fn is_keeper(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("termleash-keep"))
 }
 
 async fn round(helper: &SessionTestHelper, number: usize) {

@@ -9,8 +9,8 @@ use std::fs::File;
 use std::mem::forget;
 use std::sync::Arc;
 use std::time::Duration;
-use termleash::BoxError;
 use termleash::leak::{Ignore, Kind, Level};
+use termleash::session::BoxError;
 use termleash::testing::Flavor;
 use termleash::{SessionTestHelper, options};
 
@@ -39,7 +39,7 @@ fn a_body_that_leaves_its_session_to_the_end_passes_and_is_clean() {
 
 #[test]
 fn a_leak_fails_a_body_that_passed_and_is_named() {
-    let Some(ran) = alone(&[]) else {
+    let Some(ran) = alone(&[("TERMLEASH_ISOLATE", "never")]) else {
         return termleash::test(async |_| {
             forget(File::open("/etc/hostname")?);
             Ok(())
@@ -56,7 +56,7 @@ fn a_leak_fails_a_body_that_passed_and_is_named() {
 
 #[test]
 fn beside_other_tests_a_difference_is_suspicious_told_and_no_failure() {
-    let Some(ran) = with(&["--test-threads=2"], &[]) else {
+    let Some(ran) = with(&["--test-threads=2"], &[("TERMLEASH_ISOLATE", "never")]) else {
         return termleash::test(async |_| {
             forget(File::open("/etc/hostname")?);
             Ok(())
@@ -72,7 +72,9 @@ fn beside_other_tests_a_difference_is_suspicious_told_and_no_failure() {
 
 #[test]
 fn under_nextest_and_where_the_test_says_so_it_is_a_failure_beside_others_too() {
-    let Some(ran) = with(&["--test-threads=2"], &[("NEXTEST_EXECUTION_MODE", "process-per-test")]) else {
+    let Some(ran) =
+        with(&["--test-threads=2"], &[("NEXTEST_EXECUTION_MODE", "process-per-test"), ("TERMLEASH_ISOLATE", "never")])
+    else {
         return termleash::test(async |_| {
             forget(File::open("/etc/hostname")?);
             Ok(())
@@ -129,8 +131,12 @@ fn a_panic_goes_on_after_everything_was_cleaned_up_and_told() {
 
 #[test]
 fn should_panic_sees_the_bodys_panic() {
+    // Of another process it comes as a text of its own.
     let caught = std::panic::catch_unwind(|| termleash::test(async |_| panic!("what it expects")));
     let payload = caught.expect_err("it panics");
+    assert_eq!(payload.downcast_ref::<String>().map(String::as_str), Some("what it expects"));
+    let body = || termleash::options().in_process().run(async |_| panic!("what it expects"));
+    let payload = std::panic::catch_unwind(body).expect_err("it panics");
     assert_eq!(payload.downcast_ref::<&str>(), Some(&"what it expects"));
 }
 
@@ -219,7 +225,7 @@ fn a_body_that_blocks_on_its_session_is_freed_by_the_watchdog() {
 
 #[test]
 fn a_body_that_blocks_for_ever_is_reported_and_the_process_aborts() {
-    let Some(ran) = alone(&[]) else {
+    let Some(ran) = alone(&[("TERMLEASH_ISOLATE", "never")]) else {
         return options().timeout(Duration::from_millis(200)).run(async |t| {
             let session = t.session("sh").await?;
             println!("the shell is pid {}", session.leader().ok_or("it has a leader")?.pid());
@@ -392,8 +398,8 @@ fn a_test_within_a_test_is_refused_by_name() {
 #[test]
 fn a_blocking_test_within_a_blocking_test_is_refused_too() {
     let Some(ran) = alone(&[]) else {
-        return termleash::test_blocking(|_| {
-            termleash::test_blocking(|_| Ok(()));
+        return termleash::testing::test_blocking(|_| {
+            termleash::testing::test_blocking(|_| Ok(()));
             Ok(())
         });
     };

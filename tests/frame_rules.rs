@@ -9,8 +9,8 @@ use std::fs::File;
 use std::mem::forget;
 use std::sync::Arc;
 use std::time::Duration;
-use termleash::BoxError;
 use termleash::leak::Level;
+use termleash::session::BoxError;
 use termleash::session::{Created, SessionId, SessionState};
 use termleash::{SessionBackend, SessionSpec, options};
 
@@ -106,7 +106,7 @@ fn one_test_after_another_on_one_thread_is_no_nesting() {
     let Some(ran) = alone(&[]) else {
         termleash::test(async |_| Ok(()));
         assert!(std::panic::catch_unwind(|| termleash::test(async |_| panic!("its own"))).is_err());
-        termleash::test_blocking(|_| Ok(()));
+        termleash::testing::test_blocking(|_| Ok(()));
         return;
     };
     ran.passed();
@@ -115,7 +115,7 @@ fn one_test_after_another_on_one_thread_is_no_nesting() {
 #[test]
 fn a_test_within_a_runtime_is_refused_by_name() {
     let Some(ran) = alone(&[]) else {
-        return termleash::block_on(async { termleash::test_blocking(|_| Ok(())) });
+        return termleash::block_on(async { termleash::testing::test_blocking(|_| Ok(())) });
     };
     ran.failed().says(&["termleash::test was called inside of a test or of a runtime"]);
 }

@@ -8,8 +8,8 @@ use children::{alone, with};
 use std::fs::File;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
-use termleash::BoxError;
 use termleash::leak::{Gauge, HuntReport, LeakHunt, Level, Verdict};
+use termleash::session::BoxError;
 use termleash::session::{Created, SessionId, SessionState};
 use termleash::{SessionBackend, SessionSpec, SessionTestHelper, assert_no_leaks, block_on};
 

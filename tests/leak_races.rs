@@ -98,7 +98,7 @@ fn tests_that_come_one_after_the_other_leave_each_other_nothing() {
         while start.elapsed() < race_time() {
             // Now and then as long as the watchdog's thread needs to start.
             let pause = if rounds % 20 == 0 { 99 + rounds / 20 % 4 } else { 0 };
-            termleash::test_blocking(|t| {
+            termleash::testing::test_blocking(|t| {
                 std::thread::sleep(Duration::from_millis(pause));
                 if rounds % 5 == 0 {
                     t.blocking().create_tracked_session("sh")?.close()?;

@@ -18,8 +18,8 @@ use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
-use termleash::BoxError;
 use termleash::leak::{Attribution, Ignore, Kind, LeakReport, Level, Verdict};
+use termleash::session::BoxError;
 use termleash::session::{Created, SessionId, SessionState};
 use termleash::{LeakCheck, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, block_on, options};
 
@@ -126,7 +126,7 @@ fn a_session_of_no_scope_that_a_test_leaves_is_found() {
 /// Neither the session nor its terminal, its process and our reference to that: they are that test's to end.
 #[test]
 fn a_session_of_another_tests_scope_is_not_found() {
-    let Some(ran) = alone(&[]) else {
+    let Some(ran) = alone(&[("TERMLEASH_ISOLATE", "never")]) else {
         let (begin, began) = channel::<()>();
         let (make, to_make) = channel::<()>();
         let (made, is_made) = channel::<()>();

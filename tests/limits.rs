@@ -72,6 +72,10 @@ fn set_soft_limit(soft: u64) {
 fn descriptors() -> Vec<String> {
     let link = |entry: fs::DirEntry| {
         let target = fs::read_link(entry.path()).ok()?;
+        // Where the sessions are written down, from the first one on: opened once there is a descriptor for it.
+        if target.extension().is_some_and(|ending| ending == "ledger") {
+            return None;
+        }
         Some(format!("{} {}", entry.file_name().display(), target.display()))
     };
     fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| link(entry.ok()?)).collect()
@@ -82,7 +86,9 @@ fn children() -> Vec<String> {
     let own = std::process::id().to_string();
     let child = |entry: fs::DirEntry| {
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        (stat.rsplit(')').next()?.split_whitespace().nth(1)? == own).then_some(stat)
+        let is_ours = stat.rsplit(')').next()?.split_whitespace().nth(1)? == own;
+        // The one that stays beside this process from its first session on.
+        (is_ours && !stat.contains("(termleash-keep")).then_some(stat)
     };
     fs::read_dir("/proc").unwrap().filter_map(|entry| child(entry.ok()?)).collect()
 }

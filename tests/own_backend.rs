@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use termleash::process::{KillAction, ProcessHandle};
 use termleash::session::{SessionBackend, SessionId, SessionSpec};
 use termleash::testing::{BackendCheck, Outcome};
-use termleash::{BoxError, SessionTestHelper, options, process::KillPolicy};
+use termleash::{SessionTestHelper, options, process::KillPolicy, session::BoxError};
 
 #[path = "it/checked.rs"]
 mod checked;

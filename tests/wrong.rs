@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
 use termleash::session::{Created, SessionId, SessionState};
-use termleash::{BoxError, PtyBackend, SessionBackend, SessionSpec, options};
+use termleash::{PtyBackend, SessionBackend, SessionSpec, options, session::BoxError};
 
 /// Sessions on real terminals whose server claims them, and does something wrong when it is to kill one.
 struct Odd {
@@ -93,7 +93,7 @@ fn a_backend_that_panics_at_the_end_is_a_failure_beside_the_bodys() {
 /// A synchronous client in an async function: the watchdog must not wait for what it waits for.
 #[test]
 fn a_backend_that_blocks_the_body_does_not_block_the_watchdog() {
-    let Some(ran) = alone(&[]) else {
+    let Some(ran) = alone(&[("TERMLEASH_ISOLATE", "never")]) else {
         return options().timeout(Duration::from_millis(150)).run(async |t| {
             let helper = t.helper_on(Odd::new(|| std::thread::sleep(Duration::from_secs(1000))));
             helper.create_tracked_session("sh").await?.close().await?;
@@ -106,7 +106,7 @@ fn a_backend_that_blocks_the_body_does_not_block_the_watchdog() {
 
 #[test]
 fn a_backend_that_panics_in_the_watchdog_does_not_stop_it() {
-    let Some(ran) = alone(&[]) else {
+    let Some(ran) = alone(&[("TERMLEASH_ISOLATE", "never")]) else {
         return options().timeout(Duration::from_millis(150)).run(async |t| {
             let helper = t.helper_on(Odd::new(|| panic!("the client is gone")));
             helper.create_tracked_session("sh").await?.keep();
@@ -138,7 +138,7 @@ fn what_is_started_while_the_test_ends_is_ended_and_the_bodys_failure_is_told() 
 
 #[test]
 fn a_scope_that_outlives_its_test_creates_nothing() {
-    let Some(ran) = alone(&[]) else {
+    let Some(ran) = alone(&[("TERMLEASH_ISOLATE", "never")]) else {
         let mut kept = None;
         termleash::test(async |t| {
             t.session("sh").await?.close().await?;
@@ -196,11 +196,11 @@ fn a_panic_after_the_deadline_says_that_it_was_after_it() {
 #[test]
 #[expect(unsafe_code, reason = "what a test of a server may do, and std does not: fork without exec")]
 fn a_child_that_was_forked_within_a_test_cleans_nothing_up() {
-    let Some(ran) = alone(&[]) else {
+    let Some(ran) = alone(&[("TERMLEASH_ISOLATE", "never")]) else {
         let mut is_child = false;
         let mut session = None;
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            termleash::test_blocking(|t| {
+            termleash::testing::test_blocking(|t| {
                 let shell = t.blocking().create_tracked_session("sh")?;
                 // SAFETY: what the child does from here on is to panic, and to exit below.
                 let child = unsafe { libc::fork() };

@@ -1,11 +1,11 @@
 //! The body's side: a call waits to be let in, runs with its output where the runner hears it, and reports.
 
 use crate::harness::catch::text_of;
+use crate::harness::relay::{flush, turn_output};
 use crate::keeper::orphaned;
 use crate::ledger::client;
 use crate::ledger::message::{Go, Outcome, Told, hear, tell};
 use crate::sys;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -80,7 +80,7 @@ pub(crate) fn fail_now(text: String) -> ! {
 fn report(number: u32, outcome: Outcome) {
     if !HAS_REPORTED.swap(true, Ordering::SeqCst) {
         // All that was printed must be on its way before it.
-        let _ = std::io::stdout().flush();
+        flush();
         send(&Told::Outcome { number, outcome });
     }
 }
@@ -100,15 +100,6 @@ fn wait_for_turn(number: u32) {
     match hear::<Go>(&mut channel.lock(), None) {
         Ok(Some(go)) if go.number == number => {}
         _ => orphaned::end(),
-    }
-}
-
-/// Where standard output and standard error go from now on.
-fn turn_output(output: i32, errors: i32) {
-    let _ = std::io::stdout().flush();
-    sys::flush_c_output();
-    for (from, to) in [(output, 1), (errors, 2)] {
-        sys::redirect_number(from, to);
     }
 }
 

@@ -124,6 +124,7 @@ mod tests {
         leak check of `a_test`: 1 leaked
         leaked: file `/x`, descriptor 9
             to do: drop it
+        containment: in the test process (asked for), a keeper beside it with a ledger of its sessions
         ");
     }
 
@@ -137,6 +138,7 @@ mod tests {
         and failed then: no route
         still alive: session `pty-1` (`sh`), made at tests/x.rs:2:9
         thread `a_test` (tid 7): sleeping
+        containment: in the test process (asked for), a keeper beside it with a ledger of its sessions
         ");
     }
 

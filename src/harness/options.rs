@@ -55,7 +55,7 @@ where
 ///
 /// ```
 /// # #[cfg(target_os = "linux")]
-/// termleash::test_blocking(|t| {
+/// termleash::testing::test_blocking(|t| {
 ///     let shell = t.blocking().create_tracked_session("sh")?;
 ///     assert_eq!(shell.run("echo it")?.stdout(), "it");
 ///     Ok(())

@@ -58,7 +58,7 @@ impl Relay {
         self.print();
         self.output.flush(|text| print!("{text}"));
         self.errors.flush(|text| eprint!("{text}"));
-        let _ = std::io::stdout().flush();
+        flush();
     }
 
     /// What was printed around the body's own part, without what libtest says of a run.
@@ -110,6 +110,26 @@ fn whole_characters(bytes: &[u8]) -> usize {
             after + whole_characters(&bytes[after..])
         }
     }
+}
+
+/// The test process's own standard error, to be passed on for what nobody is to capture.
+pub(crate) fn standard_error() -> std::io::Result<OwnedFd> {
+    std::io::stderr().as_fd().try_clone_to_owned()
+}
+
+/// In a body: where standard output and standard error go from now on.
+pub(crate) fn turn_output(output: i32, errors: i32) {
+    flush();
+    for (from, to) in [(output, 1), (errors, 2)] {
+        sys::redirect_number(from, to);
+    }
+}
+
+/// Sends on what was printed and kept.
+pub(crate) fn flush() {
+    // There is nobody to tell that standard output is closed.
+    let _ = std::io::stdout().flush();
+    sys::flush_c_output();
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! ```
 
 use crate::error::Error;
-use crate::harness::relay::{Ends, Relay};
+use crate::harness::relay::{Ends, Relay, standard_error};
 use crate::harness::told::{Told, tell_of};
 use crate::keeper::{ending, leftovers};
 use crate::leak::Level;
@@ -17,7 +17,7 @@ use crate::ledger::keepers::{self, StartedKeeper};
 use crate::ledger::message::{BodyStart, EndOfRun, LedgerAt, News, Order, Outcome, Start, hear, tell};
 use crate::process::identity::ProcessIdentity;
 use crate::settings::Settings;
-use crate::sys::{self, AsFd as _, AsRawFd as _, BorrowedFd, Channel, Pidfd};
+use crate::sys::{self, AsRawFd as _, BorrowedFd, Channel, Pidfd};
 use std::cell::RefCell;
 use std::io;
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ impl Run {
         };
         let os = |cause: io::Error| Error::os("start a process for a test", "raise `ulimit -n` or `ulimit -u`", cause);
         let (relay, ends) = Relay::new().map_err(os)?;
-        let uncaptured = io::stderr().as_fd().try_clone_to_owned().map_err(os)?;
+        let uncaptured = standard_error().map_err(os)?;
         let Ends { output, errors, around } = &ends;
         let program = sys::start_arguments().ok().and_then(|arguments| arguments.into_iter().next());
         let body = BodyStart {

@@ -155,6 +155,9 @@ fn sweep_one(
 ) -> Result<Option<SweptRun>, String> {
     let Some(file) = directory.open_run(name).map_err(|cause| cause.to_string())? else { return Ok(None) };
     let replayed = read(&file)?;
+    if Directory::name_of(replayed.run) != name {
+        return Err("its name is not that of the run in it".into());
+    }
     if replayed.is_kept && asked && !replayed.is_dead(here) {
         file.append(&Record::Sweep).map_err(|cause| format!("it is kept, and could not be told to end: {cause}"))?;
         return Err("it was kept, and its keeper was told to end it now".into());

@@ -4,6 +4,7 @@ use crate::backoff::Backoff;
 use crate::ledger::message::Swept;
 use crate::ledger::recipe::Recipe;
 use crate::ledger::replay::{Open, Replayed};
+use crate::process::cgroup::Leaf;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::{ProcessIdentity, Ticks};
 use crate::process::kill::{Target, end_all};
@@ -54,6 +55,8 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
 
 fn target(replayed: &Replayed, open: &Open, until: Ticks) -> Target {
     let mut mark = replayed.mark(open, Some(until));
+    // As this process sees it: what was written down is relative to the writer's namespace.
+    mark.cgroup = mark.cgroup.and_then(|group| Some(Leaf::open(&group.path).ok()?.mark().clone()));
     let leader = mark.leader.and_then(|leader| match held(leader) {
         Held::It(handle) => Some(handle),
         Held::Nobody => None,

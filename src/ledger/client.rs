@@ -63,24 +63,15 @@ pub(crate) fn descriptor() -> Option<i32> {
     (sys::stat_descriptor(number).ok()? == Some(stat)).then_some(number)
 }
 
-/// Writes one record, into a file that is made for the first. A ledger that fails is said once, and the test runs on.
+/// Writes one record, into a file that is made for the first. A ledger that fails is said once, and the test runs on; the
+/// next session tries again.
 pub(crate) fn write(record: &Record) {
     let mut state = STATE.lock();
-    if let State::Unopened = *state {
-        *state = open().map_or_else(
-            |cause| {
-                let why = cause.to_string();
-                warn(format!(
-                    "sessions are not written down, so that none is ended should this process be killed: {why}"
-                ));
-                State::Nowhere(why)
-            },
-            State::Open,
-        );
-        if let State::Open(run) = &*state {
-            let number = run.file.number();
-            *DESCRIPTOR.lock() = sys::stat_descriptor(number).ok().flatten().map(|stat| (number, stat));
-        }
+    if !matches!(*state, State::Open(_)) && matches!(record, Record::Announced { .. }) {
+        *state = match open() {
+            Ok(run) => State::Open(run),
+            Err(cause) => fail(&state, cause.to_string()),
+        };
     }
     let State::Open(run) = &mut *state else { return };
     if run.owner != sys::own_pid() {
@@ -90,12 +81,16 @@ pub(crate) fn write(record: &Record) {
         run.keep_kept();
     }
     if let Err(cause) = run.file.append(record) {
-        let why = format!("its ledger cannot be written any more: {cause}");
-        warn(format!(
-            "sessions are not written down from here on, so that none is ended should this process be killed: {why}"
-        ));
-        *state = State::Nowhere(why);
+        *state = fail(&state, format!("the ledger cannot be written: {cause}"));
     }
+}
+
+/// Says it once.
+fn fail(before: &State, why: String) -> State {
+    if !matches!(before, State::Nowhere(_)) {
+        warn(format!("this session is not written down, so that nobody ends it should this process be killed: {why}"));
+    }
+    State::Nowhere(why)
 }
 
 /// What would hold this process's sessions at this moment; `why_here` for a test that runs in the test process.
@@ -116,6 +111,13 @@ pub(crate) fn containment(why_here: &str) -> Containment {
 }
 
 fn open() -> Result<Run> {
+    let run = open_or_make()?;
+    let number = run.file.number();
+    *DESCRIPTOR.lock() = sys::stat_descriptor(number).ok().flatten().map(|stat| (number, stat));
+    Ok(run)
+}
+
+fn open_or_make() -> Result<Run> {
     match body() {
         Some(welcome) => match &welcome.ledger {
             at @ LedgerAt::File { directory, name } => {

@@ -50,10 +50,6 @@ fn spawn(start: &Start, passed: &[i32]) -> std::io::Result<(StartedKeeper, Chann
 }
 
 impl StartedKeeper {
-    pub(crate) fn pid(&self) -> u32 {
-        self.pid
-    }
-
     /// Holds it, to wait for its end. It is our child, and so its id means no other.
     pub(crate) fn hold(&self) -> std::io::Result<Pidfd> {
         Pidfd::open(self.pid)

@@ -21,7 +21,6 @@ pub(crate) struct Replayed {
     pub(crate) user: u32,
     pub(crate) name: String,
     pub(crate) create_within: Duration,
-    pub(crate) since: Ticks,
     pub(crate) cgroup: Option<CgroupMark>,
     pub(crate) is_kept: bool,
     pub(crate) is_sweep_asked: bool,
@@ -79,7 +78,7 @@ impl Replayed {
     pub(crate) fn new(parsed: Parsed) -> Result<Self, Unreadable> {
         let Parsed { records, damaged } = parsed;
         let mut records = records.into_iter();
-        let Some(Record::Run { format, run, owner, user, name, create_within_ms, since }) = records.next() else {
+        let Some(Record::Run { format, run, owner, user, name, create_within_ms, .. }) = records.next() else {
             return Err(Unreadable::NoRun { damaged });
         };
         if format > FORMAT {
@@ -92,7 +91,6 @@ impl Replayed {
             user,
             name,
             create_within: Duration::from_millis(create_within_ms),
-            since,
             cgroup: None,
             is_kept: false,
             is_sweep_asked: false,
@@ -188,7 +186,7 @@ mod tests {
         records.push(Record::Forgotten { id: 2 });
         let replayed = Replayed::new(parse(&[bytes(&records), b"torn".to_vec()].concat())).unwrap();
         assert_eq!((replayed.owner, replayed.user, replayed.name.as_str()), (identity(7), 0, "a::test"));
-        assert_eq!((replayed.create_within, replayed.since), (Duration::from_secs(5), 11));
+        assert_eq!(replayed.create_within, Duration::from_secs(5));
         assert_eq!(replayed.keepers, [identity(70), identity(8)]);
         assert_eq!(replayed.cgroup.as_ref().unwrap().kernel_path, "/user.slice/termleash-1");
         assert!(replayed.is_kept && replayed.is_sweep_asked);

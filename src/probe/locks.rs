@@ -7,8 +7,6 @@
 //! PID namespace the kernel hides a lock, and with it who waits, if whoever took it has ended and another process has its file
 //! open still.
 
-#![allow(dead_code, reason = "used by the keeper")]
-
 use crate::sys::ProcReader;
 use std::collections::BTreeSet;
 use std::fs;

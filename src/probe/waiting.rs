@@ -92,7 +92,6 @@ pub(crate) fn of_all_threads() -> io::Result<Vec<Waiting>> {
 /// # Errors
 ///
 /// `ENOENT` if there is no such process. Where the kernel sleeps for a process that we may not trace is left out.
-#[allow(dead_code, reason = "used by the keeper")]
 pub(crate) fn of_all_threads_of(pid: u32) -> io::Result<Vec<Waiting>> {
     Whose::Of(pid).all()
 }

@@ -140,11 +140,6 @@ impl Leaf {
         &self.dir
     }
 
-    /// The living processes in it and in all groups below it; see [`members`].
-    pub(crate) fn members(&self) -> io::Result<Vec<u32>> {
-        members(&self.mark.path)
-    }
-
     /// Whether any process is in it or below it.
     pub(crate) fn is_populated(&self) -> io::Result<bool> {
         is_populated(&self.mark.path)

@@ -178,7 +178,7 @@ mod real {
 
     impl Drop for Removed {
         fn drop(&mut self) {
-            for pid in self.0.members().unwrap_or_default() {
+            for pid in members(&self.0.mark().path).unwrap_or_default() {
                 let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
             }
             let end = Instant::now() + Duration::from_secs(5);
@@ -262,7 +262,7 @@ mod real {
         let (mut shell, mut go) = shell(ESCAPE);
         let Some(leaf) = leaf("escape") else { return };
         let mark = by_group(&leaf.0, since);
-        assert_eq!((leaf.0.members().unwrap(), leaf.0.is_populated().unwrap()), (vec![], false));
+        assert_eq!((members(&leaf.0.mark().path).unwrap(), leaf.0.is_populated().unwrap()), (vec![], false));
         let nothing = survey(&[&mark]).unwrap();
         assert!(nothing.found.is_empty() && nothing.suspects.is_empty() && nothing.is_settled);
 
@@ -281,7 +281,7 @@ mod real {
         let mut expected = vec![shell.0.id(), sleeper];
         expected.sort_unstable();
         assert_eq!((found, survey.suspects.len(), survey.is_settled), (expected.clone(), 0, true));
-        assert_eq!(leaf.0.members().unwrap(), expected);
+        assert_eq!(members(&leaf.0.mark().path).unwrap(), expected);
         drop(survey);
 
         let mut targets = [Target::new(mark, None)];
@@ -332,7 +332,7 @@ mod real {
         let sleeper = line(&mut shell);
         until_it_sleeps(sleeper);
         let mut targets = [Target::new(by_group(&leaf.0, since), None)];
-        assert_eq!(leaf.0.members().unwrap().len(), 2);
+        assert_eq!(members(&leaf.0.mark().path).unwrap().len(), 2);
         crate::runtime::block_on(end_all(&mut targets, Duration::from_millis(500), Instant::now())).unwrap();
         drop(shell);
         leaf.0.remove().unwrap();
@@ -353,7 +353,7 @@ mod real {
         writeln!(go, "go").unwrap();
         until_it_sleeps(line(&mut shell));
         let mut targets = [Target::new(by_group(&leaf.0, since), None)];
-        assert_eq!(leaf.0.members().unwrap().len(), 2);
+        assert_eq!(members(&leaf.0.mark().path).unwrap().len(), 2);
         crate::runtime::block_on(end_all(&mut targets, Duration::from_millis(500), Instant::now())).unwrap();
         drop(shell);
         leaf.0.remove().unwrap();

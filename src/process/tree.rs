@@ -68,7 +68,7 @@ fn listed_children(reader: &mut ProcReader, pid: u32) -> io::Result<Vec<u32>> {
     let threads = if reader.thread_count(pid)? == 1 { vec![pid] } else { reader.threads(pid)? };
     let mut found = Vec::new();
     for thread in threads {
-        match reader.read(pid, &format!("task/{thread}/children")) {
+        match reader.read_list(pid, &format!("task/{thread}/children")) {
             Ok(list) => found.extend(
                 list.split(|byte| *byte == b' ').filter_map(|word| std::str::from_utf8(word).ok()?.parse::<u32>().ok()),
             ),

@@ -36,9 +36,9 @@ use std::time::Duration;
 /// fake.set_faults([Fault::Fails(Method::State)]);
 /// assert!(fake.state(created.id()).await.is_err());
 /// assert_eq!(fake.calls().len(), 3);
-/// # Ok::<(), termleash::BoxError>(())
+/// # Ok::<(), termleash::session::BoxError>(())
 /// # })?;
-/// # Ok::<(), termleash::BoxError>(())
+/// # Ok::<(), termleash::session::BoxError>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct FakeBackend {

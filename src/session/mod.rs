@@ -26,6 +26,7 @@ pub(crate) mod spec;
 pub(crate) mod terminal;
 pub(crate) mod text;
 
+pub use crate::error::BoxError;
 pub use backend::{Created, KillRecipe, Running, SessionBackend, SessionState};
 pub use command::CommandOutput;
 pub use fake::FakeBackend;

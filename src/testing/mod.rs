@@ -18,7 +18,7 @@ pub(crate) mod report;
 pub(crate) mod rules;
 
 #[doc(inline)]
-pub use crate::harness::{Flavor, TestOptions};
+pub use crate::harness::{Flavor, TestOptions, test_blocking};
 #[doc(inline)]
 pub use crate::keeper::{SweepReport, SweptRun};
 #[doc(inline)]

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use termleash::process::ProcessHandle;
 use termleash::session::{Created, SessionState};
-use termleash::{BoxError, Error, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, session::SessionId};
+use termleash::{
+    Error, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper,
+    session::{BoxError, SessionId},
+};
 
 /// A server whose sessions have the ids that the test wants.
 struct Named {

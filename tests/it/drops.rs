@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use termleash::process::ProcessHandle;
 use termleash::session::{Created, FakeBackend, Fault, Method, Session, SessionState};
 use termleash::{
-    BoxError, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, block_on, process::KillPolicy,
-    session::SessionId, tracker::SessionGuard,
+    PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, block_on,
+    process::KillPolicy,
+    session::{BoxError, SessionId},
+    tracker::SessionGuard,
 };
 use tokio::sync::{mpsc, oneshot};
 

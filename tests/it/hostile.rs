@@ -10,7 +10,9 @@ use std::time::Duration;
 use termleash::process::ProcessHandle;
 use termleash::session::{Created, Running, SessionState};
 use termleash::{
-    BoxError, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, process::KillPolicy, session::SessionId,
+    PtyBackend, SessionBackend, SessionSpec, SessionTestHelper,
+    process::KillPolicy,
+    session::{BoxError, SessionId},
 };
 
 /// Names any process as a session's leader, and any as its server.

@@ -11,7 +11,10 @@ use termleash::session::{
     BoxFuture, Created, FakeBackend, Fault, Method, Running, SessionState, Terminal, TerminalInput, TerminalOutput,
     WindowSize,
 };
-use termleash::{BoxError, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, session::SessionId};
+use termleash::{
+    PtyBackend, SessionBackend, SessionSpec, SessionTestHelper,
+    session::{BoxError, SessionId},
+};
 
 fn calls(fake: &FakeBackend, method: Method) -> usize {
     fake.calls().iter().filter(|call| call.method == method).count()

@@ -8,7 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use termleash::process::{ExitStatus, KillAction, ProcessHandle, Refusal};
 use termleash::session::{Created, Running, SessionState};
-use termleash::{BoxError, SessionBackend, SessionSpec, SessionTestHelper, process::KillPolicy, session::SessionId};
+use termleash::{
+    SessionBackend, SessionSpec, SessionTestHelper,
+    process::KillPolicy,
+    session::{BoxError, SessionId},
+};
 
 fn sleeping() -> SessionSpec {
     SessionSpec::new("sleep").arg("1000")

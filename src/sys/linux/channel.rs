@@ -68,7 +68,7 @@ impl Channel {
                 return Ok(Some(message));
             }
             let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if !super::wait_for(&[self.fd()], rest)?[0] {
+            if !super::supervise::wait_for(&[self.fd()], rest)?[0] {
                 if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                     return Ok(None);
                 }

@@ -58,6 +58,22 @@ impl ProcReader {
         self.read_current()
     }
 
+    /// The same of a file that the kernel hands out by the page, so that a short read is no end: lists of any length.
+    pub(crate) fn read_list(&mut self, pid: u32, file: &str) -> io::Result<Vec<u8>> {
+        self.path.clear();
+        let _ = write!(self.path, "{pid}/{file}");
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = rustix::fs::openat(self.root, self.path.as_str(), flags, Mode::empty())?;
+        let mut list = Vec::new();
+        loop {
+            let got = rustix::io::read(&file, &mut self.content[..])?;
+            if got == 0 {
+                return Ok(list);
+            }
+            list.extend_from_slice(&self.content[..got]);
+        }
+    }
+
     fn read_path(&mut self, path: &str) -> io::Result<&[u8]> {
         self.path.clear();
         self.path.push_str(path);

@@ -2,7 +2,6 @@
 
 #![expect(unsafe_code, reason = "a variable can be removed safely only while there is one thread, before main")]
 
-use super::own::list_descriptors;
 use super::spawn::c_string;
 use once_cell::sync::OnceCell;
 use std::ffi::{CString, OsStr, OsString};
@@ -38,8 +37,13 @@ pub(crate) fn note_start() {
     if let Ok(directory) = std::env::current_dir() {
         let _ = DIRECTORY.set(directory);
     }
-    if let Ok(all) = list_descriptors() {
-        let _ = INHERITED.set(all.into_iter().filter(|fd| *fd > 2).collect());
+    if let Ok(listing) = std::fs::read_dir("/proc/self/fd") {
+        let names = listing.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok());
+        let numbers: Vec<RawFd> = names.filter(|fd| *fd > 2).collect();
+        // Without the listing's own, which is closed by now.
+        // SAFETY: F_GETFD on any number is harmless.
+        let is_open = |fd: &RawFd| unsafe { libc::fcntl(*fd, libc::F_GETFD) } >= 0;
+        let _ = INHERITED.set(numbers.into_iter().filter(is_open).collect());
     }
 }
 
