@@ -1,6 +1,6 @@
 //! The operating system: every `unsafe`, every `cfg` that names a system (but for `session/pty.rs`), and no decisions.
 //!
-//! `linux/` is complete. `other.rs` has the same names with types that cannot be made: asking for one answers
+//! `linux/` is complete. `other/` has the same names with types that cannot be made: asking for one answers
 //! "unsupported", and what is written on top compiles everywhere.
 
 #[cfg(target_os = "linux")]

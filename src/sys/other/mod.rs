@@ -1,0 +1,35 @@
+//! Systems other than Linux: the same names, and every answer is "unsupported".
+//!
+//! The types that would stand for a descriptor are empty, so the code on top of them is compiled and cannot run.
+//! The poller still waits and can be interrupted, since deadlines are needed everywhere.
+
+mod descriptor;
+mod files;
+mod isolation;
+mod own;
+mod poller;
+mod process;
+mod pty;
+mod refusal;
+
+pub(crate) use descriptor::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+pub(crate) use files::{
+    create_directory, create_in, file_facts, names_in, number_of, open_directory, open_in, remove_in,
+};
+pub(crate) use isolation::{
+    Channel, Launch, adopt, adopt_orphans, at_start, close_all_but, close_standard_input, drain, ends_of_children,
+    exit_now, flush_c_output, fork_exec, inherited_descriptors, is_terminal, keep_from_children, note_start,
+    parent_pid, pipe, read_now, reap_any, redirect_number, remove_variable, set_own_name, spawn_leader,
+    start_arguments, start_directory, start_environment, tracer, variable, wait_for, when_ended, write_to,
+};
+pub(crate) use own::{
+    boot_id, count_descriptors, describe_socket, has_children, heap_bytes, is_main_thread, list_descriptors, now_ticks,
+    own_pid, own_thread, own_uid, peak_bytes, pid_in_proc, raise_descriptor_limit, resident_bytes,
+    restore_descriptor_limit, session_of, specimens, stat_descriptor, ticks_in, trim_heap,
+};
+pub(crate) use poller::{Pollable, Poller};
+pub(crate) use process::{CgroupDir, Pidfd, ProcReader};
+pub(crate) use pty::{Master, Peer, c_string, is_executable, spawn_on_terminal};
+
+/// True where sessions can be spawned, pinned and proven dead by this crate itself.
+pub(crate) const IS_COMPLETE: bool = false;

@@ -1,0 +1,90 @@
+//! What this process has and is.
+
+use super::refusal::unsupported;
+use crate::sys::{FileStat, SocketNames, Specimen};
+use std::io;
+use std::time::Duration;
+
+pub(crate) fn now_ticks() -> u64 {
+    0
+}
+
+pub(crate) fn ticks_in(_duration: Duration) -> u64 {
+    0
+}
+
+pub(crate) fn boot_id() -> io::Result<u128> {
+    unsupported()
+}
+
+pub(crate) fn pid_in_proc() -> io::Result<u32> {
+    unsupported()
+}
+
+pub(crate) fn own_pid() -> u32 {
+    std::process::id()
+}
+
+pub(crate) fn own_uid() -> u32 {
+    0
+}
+
+pub(crate) fn session_of(_pid: u32) -> Option<u32> {
+    None
+}
+
+pub(crate) fn raise_descriptor_limit(_wanted: u64) -> io::Result<u64> {
+    unsupported()
+}
+
+pub(crate) fn restore_descriptor_limit(_pid: u32) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn stat_descriptor(_number: i32) -> io::Result<Option<FileStat>> {
+    unsupported()
+}
+
+pub(crate) fn count_descriptors() -> io::Result<Option<usize>> {
+    unsupported()
+}
+
+pub(crate) fn list_descriptors() -> io::Result<Vec<i32>> {
+    unsupported()
+}
+
+pub(crate) fn describe_socket(_number: i32) -> Option<SocketNames> {
+    None
+}
+
+pub(crate) fn specimens() -> io::Result<Vec<Specimen>> {
+    unsupported()
+}
+
+pub(crate) fn has_children() -> io::Result<bool> {
+    unsupported()
+}
+
+pub(crate) fn resident_bytes() -> io::Result<u64> {
+    unsupported()
+}
+
+pub(crate) fn peak_bytes() -> io::Result<u64> {
+    unsupported()
+}
+
+pub(crate) fn heap_bytes() -> Option<u64> {
+    None
+}
+
+pub(crate) fn trim_heap() -> bool {
+    false
+}
+
+pub(crate) fn own_thread() -> u32 {
+    0
+}
+
+pub(crate) fn is_main_thread() -> bool {
+    false
+}
