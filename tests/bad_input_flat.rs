@@ -6,8 +6,11 @@
 
 #[path = "it/checked.rs"]
 mod checked;
+#[path = "children/mod.rs"]
+mod children;
 
 use checked::checked_without_frame;
+use children::is_keeper;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -28,8 +31,7 @@ impl Counts {
             let stat = fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
             // After the name, which is in parentheses: the state and the parent.
             let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?;
-            // The one that stays beside this process from its first session on.
-            (parent == own.to_string() && !stat.contains("(termleash-keep")).then_some(stat)
+            (parent == own.to_string() && !is_keeper(stat.split(' ').next()?)).then_some(stat)
         });
         Self {
             children: children.collect(),

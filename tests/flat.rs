@@ -2,6 +2,10 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "children/mod.rs"]
+mod children;
+
+use children::is_keeper;
 use std::collections::BTreeSet;
 use termleash::{LeakCheck, PtyBackend, SessionTestHelper, assert_no_leaks};
 
@@ -23,11 +27,6 @@ fn count() -> Counts {
             .filter(|pid| !is_keeper(pid))
             .collect(),
     }
-}
-
-/// The one that stays beside this process from its first session on.
-fn is_keeper(pid: &str) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("termleash-keep"))
 }
 
 async fn round(helper: &SessionTestHelper, number: usize) {

@@ -6,8 +6,11 @@
 
 #[path = "it/checked.rs"]
 mod checked;
+#[path = "children/mod.rs"]
+mod children;
 
 use checked::{checked_alone, checked_blocking};
+use children::is_keeper;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -87,8 +90,7 @@ fn children() -> Vec<String> {
     let child = |entry: fs::DirEntry| {
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
         let is_ours = stat.rsplit(')').next()?.split_whitespace().nth(1)? == own;
-        // The one that stays beside this process from its first session on.
-        (is_ours && !stat.contains("(termleash-keep")).then_some(stat)
+        (is_ours && !is_keeper(stat.split(' ').next()?)).then_some(stat)
     };
     fs::read_dir("/proc").unwrap().filter_map(|entry| child(entry.ok()?)).collect()
 }

@@ -58,6 +58,8 @@ impl Drop for Turn {
         report(self.number, self.outcome.clone());
         turn_output(welcome.around, welcome.around);
         if welcome.keeps {
+            // Whoever reads the tests' output to its end is not kept waiting.
+            sys::redirect_number(welcome.around, welcome.uncaptured);
             wait_for_the_end();
         }
     }

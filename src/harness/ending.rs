@@ -36,13 +36,9 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// In a child that was forked without exec: its copy of the body must not clean up for its parent, nor judge.
-    pub(crate) fn of_a_copy(name: String, body: BodyEnd) -> Self {
-        let body = match body {
-            BodyEnd::Panicked(payload, _) => BodyEnd::Panicked(payload, None),
-            _ => BodyEnd::Passed,
-        };
-        Self { name, body, clean_up: Vec::new(), leaks: None, containment: containment("in a copy of it") }
+    /// Of a body after which nothing is cleaned up or judged.
+    pub(crate) fn of_body_alone(name: String, body: BodyEnd) -> Self {
+        Self { name, body, clean_up: Vec::new(), leaks: None, containment: containment("it was left as it is") }
     }
 
     /// The same for the runner of an isolated test.

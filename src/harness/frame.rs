@@ -7,7 +7,7 @@ use crate::harness::ending::{BodyEnd, Ending};
 use crate::harness::scope::Scope;
 use crate::harness::watchdog::Watchdog;
 use crate::leak::{Diff, Item, LeakCheck, Settled, settle};
-use crate::ledger::client::containment;
+use crate::ledger::client::{self, containment};
 use crate::process::policy::KillPolicy;
 use crate::process::pump::Pump;
 use crate::report::AssertNoLeaks;
@@ -92,6 +92,9 @@ impl Frame {
                 return Err(body);
             }
             cleans_up();
+            if self.keeps() {
+                return Err(body);
+            }
             let mut left = self.clean_up(&watchdog).await;
             left.failures.splice(0..0, dropped.map(|text| format!("the body panicked when it was dropped: {text}")));
             Ok((body, left))
@@ -103,7 +106,7 @@ impl Frame {
             }
             Err(body) => {
                 runtime.forget();
-                self.leave_to_the_parent(watchdog, body)
+                self.leave_as_it_is(watchdog, body)
             }
         }
     }
@@ -118,9 +121,12 @@ impl Frame {
         let ended = catch_unwind(AssertUnwindSafe(|| body(&self.scope)));
         let body = ending_of(Some(ended), watchdog.body_ended(), self.timeout);
         if !self.is_in_its_process() {
-            return self.leave_to_the_parent(watchdog, body);
+            return self.leave_as_it_is(watchdog, body);
         }
         cleans_up();
+        if self.keeps() {
+            return self.leave_as_it_is(watchdog, body);
+        }
         let left = match Runtime::new() {
             Ok(runtime) => {
                 let left = runtime.run(self.clean_up(&watchdog));
@@ -140,12 +146,23 @@ impl Frame {
         self.owner == std::process::id()
     }
 
-    /// The end of such a copy: threads and descriptors are the parent's, so nothing is dropped.
-    fn leave_to_the_parent(self, watchdog: Watchdog, body: BodyEnd) -> Ending {
+    /// True where `TERMLEASH_KEEP` says that nothing is to be ended: the process waits for whoever looks at it.
+    fn keeps(&self) -> bool {
+        client::body().is_some_and(|welcome| welcome.keeps)
+    }
+
+    /// Without clean-up: of a copy, whose threads and descriptors are the parent's, nothing is dropped, nor of what is kept for
+    /// debugging. What a copy's body came to, but for a panic, is nobody's outcome.
+    fn leave_as_it_is(self, watchdog: Watchdog, body: BodyEnd) -> Ending {
+        let body = match body {
+            BodyEnd::Panicked(payload, _) => BodyEnd::Panicked(payload, None),
+            _ if !self.is_in_its_process() => BodyEnd::Passed,
+            body => body,
+        };
         watchdog.forget();
         let name = self.scope.name().to_owned();
         std::mem::forget(self);
-        Ending::of_a_copy(name, body)
+        Ending::of_body_alone(name, body)
     }
 
     /// What the test deferred, its sessions, and what must be gone by then.

@@ -183,8 +183,11 @@ impl Run {
                 Ok(Some(News::Outcome { number, outcome })) if number == self.calls => self.outcome = Some(outcome),
                 Ok(Some(News::Outcome { .. })) => {}
                 Ok(Some(News::Ended(end))) => {
+                    let is_kept = end.kept.is_some();
                     self.end = Some(End::Told(end));
-                    self.reap();
+                    if !is_kept {
+                        self.reap();
+                    }
                 }
                 Ok(None) => return,
                 Err(_) => self.keeper_died(),

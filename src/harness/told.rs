@@ -4,6 +4,7 @@ use crate::event::warn;
 use crate::leak::Level;
 use crate::ledger::containment::Containment;
 use crate::ledger::message::{EndOfRun, Outcome, Swept};
+use crate::report::console::uncaptured;
 use crate::report::text::duration;
 use std::fmt::Write;
 use std::panic::resume_unwind;
@@ -107,7 +108,7 @@ impl Told<'_> {
         }
         text += &swept(&end.swept, end.left.is_empty());
         if let Some(kept) = &end.kept {
-            warn(kept.clone());
+            uncaptured(&format!("termleash: {kept}\n"));
         }
         text
     }

@@ -19,7 +19,7 @@ pub(crate) fn keep(start: &Start) {
     if let Ok(identity) = crate::ledger::client::own_identity() {
         ledger.append(&Record::Keeper { identity });
     }
-    sweep_others(&ledger);
+    leftovers::sweep_others(&start.ledger);
     if let Some(process) = ending::held(start.runner) {
         let mut last = Instant::now();
         while !process.has_exited().unwrap_or(true) {
@@ -43,13 +43,5 @@ pub(crate) fn keep(start: &Start) {
     };
     if is_clean {
         ledger.remove();
-    }
-}
-
-/// What earlier runs have left.
-pub(crate) fn sweep_others(ledger: &Ledger) {
-    if let Some(held) = &ledger.open {
-        // Its report has no reader: `termleash::sweep` is for those who want one.
-        let _ = leftovers::sweep_directory(&held.directory, Some(&held.name), false);
     }
 }

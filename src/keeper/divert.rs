@@ -28,7 +28,7 @@ fn divert() {
 }
 
 fn keep(number: i32) {
-    sys::set_own_name(c"termleash-keep");
+    sys::set_own_name("termleash-keep");
     let Ok(fd) = sys::adopt(number) else { return };
     let mut runner = Channel::over(fd);
     let Ok(Some(start)) = hear::<Start>(&mut runner, Some(FIRST_MESSAGE)) else { return };
@@ -56,6 +56,10 @@ fn begin_body(number: i32) {
         let _ = sys::keep_from_children(number);
     }
     let pid = welcome.keeper.pid();
+    // The program was started by a name that says nothing.
+    if let Some(name) = std::env::current_exe().ok().and_then(|path| path.file_name()?.to_str().map(str::to_owned)) {
+        sys::set_own_name(&name);
+    }
     let held = Pidfd::open(pid);
     orphaned::set_channel(keeper);
     become_body(welcome);

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::keeper::descendants::GRACE;
+use crate::keeper::lost;
 use crate::keeper::sweep::{is_proven_dead, sweep as sweep_marks};
 use crate::ledger::client::own_identity;
 use crate::ledger::directory::Directory;
@@ -129,6 +130,16 @@ pub fn sweep() -> Result<SweepReport> {
     Ok(report)
 }
 
+/// What earlier runs have left, for a keeper that has begun another.
+pub(crate) fn sweep_others(own: &LedgerAt) {
+    if let LedgerAt::File { directory, name } = own
+        && let Ok(directory) = Directory::open(directory)
+    {
+        // Its report has no reader: `termleash::sweep` is for those who want one.
+        let _ = sweep_directory(&directory, Some(name), false);
+    }
+}
+
 /// All but one, which is the caller's own.
 pub(crate) fn sweep_directory(directory: &Directory, except: Option<&str>, asked: bool) -> Result<SweepReport> {
     let here = own_identity()?;
@@ -223,7 +234,14 @@ fn try_sweep_own(at: &LedgerAt) -> Result<Swept, String> {
     };
     let file = directory.open_run(name).map_err(text)?.ok_or("its ledger is gone")?;
     let replayed = read(&file)?;
-    let swept = sweep_now(&replayed, sys::now_ticks());
+    let died = sys::now_ticks();
+    let mut swept = sweep_now(&replayed, died);
+    // A control group held all of it.
+    if replayed.cgroup.is_none()
+        && let Some(body) = replayed.open.get(&BODY_RECORD)
+    {
+        swept.suspects.extend(lost::suspects(body.since, died));
+    }
     if swept.survivors.is_empty() {
         directory.remove(name).and_then(|()| directory.remove_if_empty()).map_err(text)?;
     }

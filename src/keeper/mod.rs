@@ -15,6 +15,7 @@ pub(crate) mod divert;
 pub(crate) mod ending;
 pub(crate) mod kept;
 pub(crate) mod leftovers;
+pub(crate) mod lost;
 pub(crate) mod orphaned;
 pub(crate) mod over;
 pub(crate) mod patience;

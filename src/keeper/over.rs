@@ -10,7 +10,7 @@
 use crate::keeper::begin::{Begun, begin};
 use crate::keeper::ending::{self, End};
 use crate::keeper::patience::{Patience, TICK};
-use crate::keeper::stall;
+use crate::keeper::{leftovers, stall};
 use crate::ledger::message::{EndOfRun, Go, News, Order, Start, Told, hear, tell};
 use crate::process::exit::ExitStatus;
 use crate::sys::{self, AsFd as _, Channel, Pidfd};
@@ -96,15 +96,23 @@ pub(crate) fn keep(start: Start, runner: Channel) {
     });
     // It may have come with the first message.
     keeper.hear_runner();
+    // Beside, since it may take as long as a create deadline; the body is started, so there may be threads.
+    let place = keeper.start.ledger.clone();
+    let others = std::thread::Builder::new().spawn(move || leftovers::sweep_others(&place));
     while !keeper.is_over() {
         keeper.look();
     }
     keeper.end();
+    if let Ok(others) = others {
+        // Half a sweep is another's to finish; a whole one is better.
+        let _ = others.join();
+    }
 }
 
 impl Keeper {
     fn is_over(&self) -> bool {
-        self.status.is_some() || self.because.is_some() || self.runner_process.is_none()
+        let is_kept = self.start.keeps && self.has_reported;
+        self.status.is_some() || self.because.is_some() || self.runner_process.is_none() || is_kept
     }
 
     /// Waits for something to happen, and heeds it.

@@ -7,6 +7,7 @@ use crate::leak::references::MustDrop;
 use crate::leak::report::LeakReport;
 use crate::leak::settle::{Settled, settle};
 use crate::leak::snapshot::{EVERYTHING, Snapshot};
+use crate::ledger::client::containment;
 use crate::probe::attribution::{Attribution, Reason};
 use crate::probe::item::{Item, Resource};
 use crate::probe::memory::{Memory, private_bytes};
@@ -175,7 +176,9 @@ impl LeakCheck {
     /// If a `TERMLEASH_…` variable is malformed. What could not be looked at is no error but the verdict
     /// [`CouldNotCheck`](crate::leak::Verdict::CouldNotCheck).
     pub async fn find(&self) -> Result<LeakReport> {
-        self.find_with(Vec::new(), Settled::default()).await
+        let mut report = self.find_with(Vec::new(), Settled::default()).await?;
+        report.containment = (report.level != Level::Off).then(|| containment("no `termleash::test` around it"));
+        Ok(report)
     }
 
     /// The same, with what is known to be left from elsewhere, and how long that was waited for.

@@ -6,6 +6,7 @@ use crate::leak::report::LeakReport;
 use crate::leak::rounds::{Gauge, Rounds, Sample};
 use crate::leak::series::{LOOKS, P_PER_LOOK, P_SINGLE};
 use crate::leak::verdict::Verdict;
+use crate::ledger::Containment;
 use crate::probe::attribution::Attribution;
 use crate::probe::prime::prime;
 use crate::process::pump::Pump;
@@ -88,6 +89,9 @@ pub struct HuntReport {
     pub series: Vec<Series>,
     /// What the rounds have left behind, by name, where a count has leaked.
     pub left: Option<LeakReport>,
+    /// What would hold the test's processes if it died at this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containment: Option<Containment>,
 }
 
 /// One count or gauge over the rounds.
@@ -269,7 +273,7 @@ impl LeakHunt {
             let (resolution, rounds_needed) = (own.resolution, own.rounds_needed.filter(|_| self.judges_memory));
             series.push(Series { gauge, values, verdict, per_round: own.per_round, resolution, rounds_needed });
         }
-        let found = check.find().await?;
+        let mut found = check.find().await?;
         if !found.attribution.is_exact() {
             for one in series.iter_mut().filter(|series| series.verdict == Verdict::Leaked) {
                 one.verdict = Verdict::Suspicious;
@@ -284,6 +288,7 @@ impl LeakHunt {
             attribution: found.attribution,
             rounds: samples.len() - 1,
             series,
+            containment: found.containment.take(),
             left: counts_leak.then_some(found),
         })
     }

@@ -6,6 +6,7 @@ use crate::leak::ignore::Ignored;
 use crate::leak::settle::Settled;
 use crate::leak::snapshot::NotLookedAt;
 use crate::leak::verdict::Verdict;
+use crate::ledger::Containment;
 use crate::probe::attribution::Attribution;
 use crate::probe::item::{Item, Resource};
 use crate::probe::memory::Memory;
@@ -37,6 +38,9 @@ pub struct LeakReport {
     pub attribution: Attribution,
     /// How it has grown; `None` if that could not be measured, or nobody asked.
     pub memory: Option<Memory>,
+    /// What would hold the test's processes if it died at this moment; `None` within a test's own report, which says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containment: Option<Containment>,
 }
 
 /// One thing that was found, or several that are the same leak.
@@ -80,6 +84,7 @@ impl LeakReport {
             lasted: Duration::ZERO,
             attribution,
             memory: None,
+            containment: None,
         }
     }
 

@@ -95,13 +95,12 @@ pub enum Refusal {
     NotMarked,
     /// It started before the session was asked for.
     TooEarly,
-    /// It started after its owner's end and the time that a late creation gets. Not given by this release, in which a
-    /// session's time ends with the test process.
+    /// It started after its owner's end and the time that a late creation gets.
     TooLate,
     /// Only the kernel session ties it to the leader, and it started after the leader's end.
     AfterLeader,
     /// A cookie alone ties it to the session, and it has children from outside of the session's time: a daemon that
-    /// serves others by now. Not given by this release, as [`TooLate`](Self::TooLate).
+    /// serves others by now.
     ServesOthers,
     /// It holds the session's terminal open, and nothing else ties it to the session.
     HoldsTerminal,
@@ -109,6 +108,9 @@ pub enum Refusal {
     Unreadable,
     /// It descends from a process of the session and carries no mark, as after `env -i` and `setsid`.
     UnmarkedDescendant,
+    /// It started during a run whose keeper was killed, carries no mark, and its parent is dead: the run may have lost it, or
+    /// anybody else.
+    Orphan,
 }
 
 impl fmt::Display for Refusal {
@@ -128,6 +130,9 @@ impl fmt::Display for Refusal {
             Self::Unreadable => "it started in the session's time and shows nobody whether it carries the cookie",
             Self::UnmarkedDescendant => {
                 "it descends from the session but has neither its cookie nor its kernel session"
+            }
+            Self::Orphan => {
+                "it started during the run, which may have lost it when its keeper was killed: it carries no mark"
             }
         })
     }

@@ -25,6 +25,9 @@ impl HuntReport {
             write_series(text, series, self.verdict, color)?;
         }
         writeln!(text, "  {}", self.attribution)?;
+        if let Some(containment) = &self.containment {
+            writeln!(text, "  containment: {containment}")?;
+        }
         if let Some(left) = &self.left {
             writeln!(text, "what the rounds have left:")?;
             for line in left.render(color).lines() {

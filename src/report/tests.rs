@@ -221,6 +221,7 @@ fn a_hunt_shows_each_series_as_a_line() {
             inconclusive,
         ],
         left: Some(report(Verdict::Leaked, vec![one(Verdict::Leaked, item(Kind::PtyMaster))])),
+        containment: None,
     };
     assert_snapshot!(report);
     assert_eq!(HuntReport::from_json(&report.to_json()).unwrap(), report);
@@ -241,6 +242,7 @@ fn a_hunt_that_does_not_tell_says_how_many_rounds_would() {
         rounds: 18,
         series: vec![inconclusive, too_few],
         left: None,
+        containment: None,
     };
     assert_snapshot!(report);
 }

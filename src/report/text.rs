@@ -64,7 +64,11 @@ fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Re
         1 => "looked once".to_owned(),
         looks => format!("looked {looks} times in {}", duration(report.settled.took)),
     };
-    writeln!(text, "{looks}, {} after the baseline; {}", duration(report.lasted), report.attribution)
+    writeln!(text, "{looks}, {} after the baseline; {}", duration(report.lasted), report.attribution)?;
+    match &report.containment {
+        Some(containment) => writeln!(text, "containment: {containment}"),
+        None => Ok(()),
+    }
 }
 
 const REQUIRED: &str = "run it on Linux with /proc, or take it out of `TERMLEASH_REQUIRE`";

@@ -50,6 +50,11 @@ impl Ran {
     }
 }
 
+/// True for the keeper that stays beside this process from its first session on.
+pub(crate) fn is_keeper(pid: &str) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"termleash-keeper"))
+}
+
 /// Runs this very test again as the only one of a process, with these variables; `None` in that process, where the body is
 /// to run.
 pub(crate) fn alone(variables: &[(&str, &str)]) -> Option<Ran> {

@@ -136,9 +136,10 @@ fn unsafe_zero() -> libc::pthread_t {
 }
 
 /// What /proc calls this process (15 bytes at most).
-pub(crate) fn set_own_name(name: &std::ffi::CStr) {
+pub(crate) fn set_own_name(name: &str) {
+    let name = std::ffi::CString::new(name).unwrap_or_default();
     // A name is a courtesy.
-    let _ = rustix::thread::set_name(name);
+    let _ = rustix::thread::set_name(&name);
 }
 
 impl Pidfd {

@@ -160,4 +160,4 @@ pub(crate) fn when_ended(process: Pidfd, _then: fn()) -> io::Result<()> {
     match process {}
 }
 
-pub(crate) fn set_own_name(_name: &CStr) {}
+pub(crate) fn set_own_name(_name: &str) {}

@@ -50,6 +50,10 @@ impl ProcReader {
         match *self {}
     }
 
+    pub(crate) fn read_list(&mut self, _pid: u32, _file: &str) -> io::Result<Vec<u8>> {
+        match *self {}
+    }
+
     pub(crate) fn descriptors(&mut self, _pid: u32) -> io::Result<Vec<u32>> {
         match *self {}
     }
