@@ -228,9 +228,8 @@ impl TestOptions {
     /// (`harness = false`), or a thread that is not named after a test. Without it such a body runs in the test process.
     ///
     /// ```no_run
-    /// fn main() {
-    ///     termleash::options().name("the whole program").rerun_with::<String>([]).run(async |_| Ok(()));
-    /// }
+    /// // In a `main`:
+    /// termleash::options().name("the whole program").rerun_with::<String>([]).run(async |_| Ok(()));
     /// ```
     pub fn rerun_with<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.wish.arguments = Some(arguments.into_iter().map(Into::into).collect());

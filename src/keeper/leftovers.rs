@@ -1,5 +1,6 @@
 //! Runs of which everybody has died: found by their ledgers, and swept by whoever comes next.
 
+use crate::backoff::Backoff;
 use crate::error::Result;
 use crate::keeper::descendants::GRACE;
 use crate::keeper::lost;
@@ -17,7 +18,11 @@ use crate::process::summary::ProcessSummary;
 use crate::settings::Settings;
 use crate::sys;
 use std::fmt;
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How long a control group may hold what is dead.
+const LEAF_EMPTIES: Duration = Duration::from_secs(1);
 
 /// What a sweep of dead runs has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -205,10 +210,24 @@ fn sweep_one(
 fn remove_group(replayed: &Replayed, swept: &mut Swept) {
     if let Some(group) = &replayed.cgroup
         && let Ok(leaf) = Leaf::open(&group.path)
-        && let Err(cause) = leaf.remove()
+        && let Err(cause) = remove_leaf(&leaf)
     {
         swept.undone.push(format!("its control group {} could not be removed: {cause}", group.path.display()));
     }
+}
+
+/// A process is counted for a moment after its end can be seen.
+pub(crate) fn remove_leaf(leaf: &Leaf) -> io::Result<()> {
+    let deadline = Instant::now() + LEAF_EMPTIES;
+    for pause in Backoff::new() {
+        match leaf.remove() {
+            Err(cause) if cause.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                let _ = sys::wait_for(&[], Some(pause));
+            }
+            removed => return removed,
+        }
+    }
+    leaf.remove()
 }
 
 /// What it means that records could not be read.

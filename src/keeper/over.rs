@@ -119,7 +119,7 @@ impl Keeper {
     fn look(&mut self) {
         let Some(runner_process) = &self.runner_process else { return };
         let mut fds = vec![self.begun.ends.as_fd(), runner_process.fd()];
-        let body_at = self.hears_body.then(|| fds.len());
+        let body_at = self.hears_body.then_some(fds.len());
         if self.hears_body {
             fds.push(self.begun.channel.fd());
         }

@@ -58,10 +58,9 @@ impl StartedKeeper {
     /// True once it has exited; it is reaped then.
     pub(crate) fn has_ended(&self) -> bool {
         let Ok(pidfd) = self.hold() else { return true };
-        match pidfd.reap() {
-            Ok(None) => return false,
-            // Also if somebody else has reaped it.
-            Ok(Some(_)) | Err(_) => {}
+        // Also if somebody else has reaped it.
+        if let Ok(None) = pidfd.reap() {
+            return false;
         }
         KEEPERS.lock().retain(|pid| *pid != self.pid);
         true
