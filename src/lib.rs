@@ -116,8 +116,22 @@
 //! # }
 //! ```
 //!
-//! What differs is *exact* where the process is known to run one test: under cargo-nextest, with `--test-threads=1`, or where the
-//! test says [`exclusive`](LeakCheck::exclusive). Elsewhere it is *suspicious*: told, and no failure.
+//! What differs is *exact* where the process is known to run one test: in the process of a [`test()`]'s own, under
+//! cargo-nextest, with `--test-threads=1`, or where the test says [`exclusive`](LeakCheck::exclusive). Elsewhere it is *suspicious*: told, and no failure.
+//!
+//! # However it dies
+//!
+//! A test's body runs in a process of its own, below a *keeper*: a third process that adopts whatever the body loses and ends it
+//! when body or test process is dead. Sessions are written down before they are created, so that the next run, or [`sweep`],
+//! ends what is left where everybody was killed. `docs/deaths.md` has a table: way of dying, who cleans, how fast, what
+//! cannot be promised. [`isolated`] is the same for a part of a plain test:
+//!
+//! ```
+//! termleash::isolated(|| {
+//!     // What happens here happens to no other test.
+//!     assert_eq!(6 * 7, 42);
+//! });
+//! ```
 //!
 //! # Who may get a signal
 //!
@@ -128,10 +142,11 @@
 //!
 //! # Limits
 //!
-//! - Clean-up runs in the test process. If that is killed, aborts or exits, nothing but the kernel's hang-up ends its
-//!   sessions.
-//! - What a session leaves behind in a kernel session of its own *and* with a cleared environment carries no mark. It
-//!   is named if it holds the terminal open or descends from the leader at the time of the kill, and never signalled.
+//! - What stands outside of the closure of [`test()`] runs in two processes.
+//! - What a session leaves behind in a kernel session of its own *and* with a cleared environment carries no mark. A kill of
+//!   the session names it if it holds the terminal open or descends from the leader then; the test's keeper ends it at the
+//!   test's end. Where the keeper was killed, too, or beside a test that runs in the test process, it is named at most.
+//! - A session of a backend whose server passes neither environment nor command outlives a test that is killed.
 //! - A process that hides itself from its own user (not dumpable: an ssh-agent, a setuid program) shows neither cookie nor
 //!   identity. Unless it leads the session it is named at best; to root it is visible. One that writes over its
 //!   environment, as daemons do that set their title, hides its cookie.
@@ -140,8 +155,7 @@
 //! - A backend whose server passes neither environment nor command, and says no process id, proves deaths by its word.
 //! - Complete on Linux 5.4 and later with /proc. On macOS and Windows it compiles: sessions start by portable-pty, and
 //!   end by their leader's status; processes left behind are not found, and [`process`] answers "unsupported".
-//! - Leak checks look at the test's own process; what a child leaves behind when it ends is nobody's child any more. More
-//!   limits stand at [`LeakCheck`], [`leak::LeakHunt`] and [`test()`].
+//! - Leak checks look at the test's own process, and the keeper at what that has lost. More limits stand at [`LeakCheck`], [`leak::LeakHunt`] and [`test()`].
 //!
 //! # Environment variables
 //!
@@ -151,6 +165,9 @@
 //! | `TERMLEASH_WAIT` | deadline of every wait for a session or its server (but 5 s for a server to say that a killed session is dead) | `10s` |
 //! | `TERMLEASH_CREATE_TIMEOUT` | how long a backend may take to create a session | `5s` |
 //! | `TERMLEASH_TIMEOUT` | deadline of a test's body | `30s` |
+//! | `TERMLEASH_ISOLATE` | `never` runs every body in the test process | `auto` |
+//! | `TERMLEASH_KEEP` | `1` ends nothing, for debugging, and says how to end it later | `0` |
+//! | `TERMLEASH_LEDGER` | the directory of the ledgers, an absolute path | `termleash` in `XDG_RUNTIME_DIR`, else `termleash-<uid>` in the directory for temporary files |
 //! | `TERMLEASH_LEAKS` | what a leak check does: `off`, `warn`, `fail`, `paranoid` | `fail` |
 //! | `TERMLEASH_SETTLE` | how long it waits for what is on its way out | `2s`; `5s` where `CI` is set |
 //! | `TERMLEASH_REQUIRE` | what it must be able to look at: some of `fds,processes,threads,memory` | none |

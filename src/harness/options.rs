@@ -39,10 +39,22 @@ use std::time::Duration;
 /// If the body fails, times out, or leaves something: with all of it in one text, the body's own failure first. A panic of the
 /// body's goes on as it is.
 ///
+/// # Where it runs
+///
+/// In a process of its own, below a keeper that ends what it leaves however it dies; the test fails then, with what is known of
+/// it. The process is this very program, started again with libtest's arguments for this one test, from the directory and with
+/// the environment that this one started with; so **what stands outside of the closure runs in both**. What the body prints is captured
+/// as this test's. A debugger, strace and miri keep it in this process, as do
+/// [`in_process`](TestOptions::in_process) and `TERMLEASH_ISOLATE=never`, and so does a thread that is not named after a test, such as a
+/// program's first; see [`rerun_with`](TestOptions::rerun_with).
+///
+/// Several calls in one function run in one process, in order.
+///
 /// # Limits
 ///
-/// The body runs in the test's own process. If it blocks its thread for ever, a watchdog reports what each thread waits for,
-/// ends the sessions, and aborts the process: nothing else can end a thread.
+/// If the body blocks its thread for ever, a watchdog reports what each thread waits for, ends the sessions, and ends the process, in
+/// the test process by an abort: nothing else can end a thread. What the closure changes outside of itself stays in its process. A body that
+/// closes descriptors which it has not opened may close the channel that it reports by, and fails then.
 #[track_caller]
 pub fn test<F>(body: F)
 where

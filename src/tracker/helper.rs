@@ -39,7 +39,8 @@ use std::time::Instant;
 ///
 /// # Limits
 ///
-/// A drop does not run when the test process is killed, aborts or exits.
+/// A drop does not run when the test process is killed, aborts or exits. Then a keeper, a process that is started beside it with
+/// the first session, ends the sessions by their marks.
 ///
 /// ```
 /// # #[cfg(target_os = "linux")] {
