@@ -19,7 +19,7 @@ pub(crate) fn keep(start: &Start) {
     if let Ok(identity) = crate::ledger::client::own_identity() {
         ledger.append(&Record::Keeper { identity });
     }
-    leftovers::sweep_others(&start.ledger);
+    let others = leftovers::sweep_others(&ledger);
     if let Some(process) = ending::held(start.runner) {
         let mut last = Instant::now();
         while !process.has_exited().unwrap_or(true) {
@@ -44,4 +44,5 @@ pub(crate) fn keep(start: &Start) {
     if is_clean {
         ledger.remove();
     }
+    leftovers::wait_for(others);
 }

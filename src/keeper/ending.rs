@@ -53,7 +53,7 @@ impl End<'_> {
         end.status = end.status.or(status);
         self.sweep_the_rest(end, died);
         if let Some(leaf) = self.begun.leaf.take()
-            && let Err(cause) = leftovers::remove_leaf(&leaf)
+            && let Err(cause) = leaf.remove()
         {
             end.swept
                 .undone

@@ -1,7 +1,7 @@
 //! Runs of which everybody has died: found by their ledgers, and swept by whoever comes next.
 
-use crate::backoff::Backoff;
 use crate::error::Result;
+use crate::keeper::begin::Ledger;
 use crate::keeper::descendants::GRACE;
 use crate::keeper::lost;
 use crate::keeper::sweep::{is_proven_dead, sweep as sweep_marks};
@@ -18,11 +18,8 @@ use crate::process::summary::ProcessSummary;
 use crate::settings::Settings;
 use crate::sys;
 use std::fmt;
-use std::io;
-use std::time::{Duration, Instant};
-
-/// How long a control group may hold what is dead.
-const LEAF_EMPTIES: Duration = Duration::from_secs(1);
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// What a sweep of dead runs has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,16 +132,6 @@ pub fn sweep() -> Result<SweepReport> {
     Ok(report)
 }
 
-/// What earlier runs have left, for a keeper that has begun another.
-pub(crate) fn sweep_others(own: &LedgerAt) {
-    if let LedgerAt::File { directory, name } = own
-        && let Ok(directory) = Directory::open(directory)
-    {
-        // Its report has no reader: `termleash::sweep` is for those who want one.
-        let _ = sweep_directory(&directory, Some(name), false);
-    }
-}
-
 /// All but one, which is the caller's own.
 pub(crate) fn sweep_directory(directory: &Directory, except: Option<&str>, asked: bool) -> Result<SweepReport> {
     let here = own_identity()?;
@@ -160,6 +147,31 @@ pub(crate) fn sweep_directory(directory: &Directory, except: Option<&str>, asked
         }
     }
     Ok(report)
+}
+
+/// What earlier runs have left, ended on a thread of its own, since a keeper has its own run to watch meanwhile. Its report
+/// has no reader: [`sweep`] is for those who want one.
+pub(crate) fn sweep_others(ledger: &Ledger) -> Option<JoinHandle<()>> {
+    let held = ledger.open.as_ref()?;
+    // Mostly there is nobody else, and no thread.
+    if held.directory.list().is_ok_and(|names| names.iter().all(|name| *name == held.name)) {
+        return None;
+    }
+    let (path, own) = (held.directory.path().to_owned(), held.name.clone());
+    let sweep = move || {
+        if let Ok(Some(directory)) = Directory::open_existing(&path) {
+            let _ = sweep_directory(&directory, Some(&own), false);
+            // Our own run may have ended before, which left the directory to us.
+            let _ = directory.remove_if_empty();
+        }
+    };
+    std::thread::Builder::new().name("termleash-sweep".into()).spawn(sweep).ok()
+}
+
+/// Before the process ends: it takes a grace for each dead run, and mostly there is none.
+pub(crate) fn wait_for(others: Option<JoinHandle<()>>) {
+    // What has gone wrong there is the next run's to do.
+    let _ = others.map(JoinHandle::join);
 }
 
 /// `None` if it has gone meanwhile; an error says why it was left alone.
@@ -210,24 +222,10 @@ fn sweep_one(
 fn remove_group(replayed: &Replayed, swept: &mut Swept) {
     if let Some(group) = &replayed.cgroup
         && let Ok(leaf) = Leaf::open(&group.path)
-        && let Err(cause) = remove_leaf(&leaf)
+        && let Err(cause) = leaf.remove()
     {
         swept.undone.push(format!("its control group {} could not be removed: {cause}", group.path.display()));
     }
-}
-
-/// A process is counted for a moment after its end can be seen.
-pub(crate) fn remove_leaf(leaf: &Leaf) -> io::Result<()> {
-    let deadline = Instant::now() + LEAF_EMPTIES;
-    for pause in Backoff::new() {
-        match leaf.remove() {
-            Err(cause) if cause.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
-                let _ = sys::wait_for(&[], Some(pause));
-            }
-            removed => return removed,
-        }
-    }
-    leaf.remove()
 }
 
 /// What it means that records could not be read.

@@ -73,6 +73,8 @@ pub(crate) fn keep(start: Start, runner: Channel) {
         }
     };
     let _ = sys::close_standard_input();
+    // Not before the body was forked, which takes a process of one thread.
+    let others = leftovers::sweep_others(&begun.ledger);
     let mut keeper = Keeper {
         runner: Some(runner),
         runner_process,
@@ -96,17 +98,11 @@ pub(crate) fn keep(start: Start, runner: Channel) {
     });
     // It may have come with the first message.
     keeper.hear_runner();
-    // Beside, since it may take as long as a create deadline; the body is started, so there may be threads.
-    let place = keeper.start.ledger.clone();
-    let others = std::thread::Builder::new().spawn(move || leftovers::sweep_others(&place));
     while !keeper.is_over() {
         keeper.look();
     }
     keeper.end();
-    if let Ok(others) = others {
-        // Half a sweep is another's to finish; a whole one is better.
-        let _ = others.join();
-    }
+    leftovers::wait_for(others);
 }
 
 impl Keeper {
