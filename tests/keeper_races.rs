@@ -35,11 +35,11 @@ fn kill_at_any_instant(has_groups: bool) {
     let bystanders = Bystanders::start();
     let mut random = Random::new();
     let mut times: BTreeMap<u8, Vec<Duration>> = BTreeMap::new();
-    let (mut rounds, mut in_groups) = (0, 0);
+    let (mut rounds, mut in_groups) = (0u32, 0);
     let start = Instant::now();
     // Each combination at least once.
     while start.elapsed() < race_time() || rounds < 7 {
-        let killed = 1 + rounds % 7;
+        let killed = 1 + (rounds % 7) as u8;
         let done = round(killed, has_groups, &mut random, &bystanders);
         times.entry(killed).or_default().push(done.took);
         in_groups += u32::from(done.was_in_a_group);

@@ -1,5 +1,6 @@
 //! How a keeper begins: what it holds on to, and the body that it starts.
 
+use crate::keeper::{descendants, group};
 use crate::ledger::containment::Containment;
 use crate::ledger::directory::Directory;
 use crate::ledger::file::RunFile;
@@ -8,18 +9,20 @@ use crate::ledger::recipe::Recipe;
 use crate::ledger::record::{BODY_RECORD, Record};
 use crate::process::cgroup::Leaf;
 use crate::process::cookie::{self, Cookie};
-use crate::process::handle::ProcessHandle;
+use crate::process::handle::{read_stat, reader};
 use crate::process::identity::ProcessIdentity;
 use crate::sys::{self, AsFd as _, Channel, Launch, OwnedFd};
 use std::ffi::CString;
 use std::io;
+use std::time::Duration;
 
 /// What a keeper holds.
 pub(crate) struct Begun {
     pub(crate) identity: ProcessIdentity,
     pub(crate) ledger: Ledger,
     pub(crate) leaf: Option<Leaf>,
-    pub(crate) body: ProcessHandle,
+    /// Our child: its number is its own until we have reaped it.
+    pub(crate) body: ProcessIdentity,
     pub(crate) channel: Channel,
     pub(crate) containment: Containment,
     /// Readable when a child has ended.
@@ -84,10 +87,6 @@ impl Ledger {
 ///
 /// Why there is no body, in words.
 pub(crate) fn begin(start: &Start, body: &BodyStart) -> Result<Begun, String> {
-    let why = |what: &str| {
-        let what = what.to_owned();
-        move |cause: io::Error| format!("{what}: {cause}")
-    };
     let passed = [body.output, body.errors, body.around, body.uncaptured];
     let [_output, _errors, around, _uncaptured] = passed.map(sys::adopt);
     let around = around.map_err(why("it got no descriptor for its output"))?;
@@ -96,16 +95,41 @@ pub(crate) fn begin(start: &Start, body: &BodyStart) -> Result<Begun, String> {
     let identity = crate::ledger::client::own_identity().map_err(|cause| cause.to_string())?;
 
     let held = Ledger::hold(&start.ledger);
-    let leaf = Leaf::create(&start.run.simple().to_string());
+    let record = |record: &Record| held.iter().for_each(|ledger| ledger.append(record));
+    record(&Record::Keeper { identity });
+    let leaf = Leaf::create(&start.run.simple().to_string(), |group| record(&Record::Cgroup { group: group.clone() }));
     let containment = Containment::Isolated {
         ledger: held.as_ref().map(|_| ()).map_err(Clone::clone),
         cgroup: leaf.as_ref().map(|_| ()).map_err(Clone::clone),
     };
     let (ledger, leaf) = (held.unwrap_or_default(), leaf.ok());
-    ledger.append(&Record::Keeper { identity });
-    if let Some(leaf) = &leaf {
-        ledger.append(&Record::Cgroup { group: leaf.mark().clone() });
+    let around_it = Around { identity, ledger: &ledger, leaf: leaf.as_ref(), output: &around };
+    match start_body(start, body, &around_it, &containment) {
+        Ok((body, channel)) => Ok(Begun { identity, ledger, leaf, body, channel, containment, ends }),
+        Err(why) => {
+            // It may have begun all the same, and the ledger goes next.
+            descendants::end_all(Duration::ZERO, 0);
+            let _ = leaf.as_ref().map(group::remove);
+            Err(why)
+        }
     }
+}
+
+/// What a body is started with.
+struct Around<'a> {
+    identity: ProcessIdentity,
+    ledger: &'a Ledger,
+    leaf: Option<&'a Leaf>,
+    output: &'a OwnedFd,
+}
+
+fn start_body(
+    start: &Start,
+    body: &BodyStart,
+    around: &Around<'_>,
+    containment: &Containment,
+) -> Result<(ProcessIdentity, Channel), String> {
+    let Around { identity, ledger, leaf, output } = *around;
     cookie::join_run(start.run);
     let cookie = Cookie::new();
     // Before it is started, so that whoever sweeps after us knows it.
@@ -132,11 +156,21 @@ pub(crate) fn begin(start: &Start, body: &BodyStart) -> Result<Begun, String> {
         keeps: start.keeps,
     };
     tell(&ours, &welcome).map_err(why("no message to it"))?;
-    let pid = launch(body, cookie, &theirs, &around, leaf.as_ref()).map_err(why("the program did not start again"))?;
+    let pid = launch(body, cookie, &theirs, output, leaf).map_err(why("the program did not start again"))?;
     drop(theirs);
-    let body = ProcessHandle::open(pid).map_err(|cause| cause.to_string())?;
-    ledger.append(&Record::Identified { id: BODY_RECORD, leader: Some(body.identity()), since: None, session: None });
-    Ok(Begun { identity, ledger, leaf, body, channel: ours, containment, ends })
+    // Also of one that has ended by now, which is told as any other end is.
+    let stat = reader().map_err(|cause| cause.to_string()).and_then(|mut reader| {
+        read_stat(&mut reader, pid).map_err(|cause| format!("its start could not be read: {cause}"))
+    })?;
+    let body = ProcessIdentity { pid, started: stat.started, ..identity };
+    ledger.append(&Record::Identified { id: BODY_RECORD, leader: Some(body), since: None, session: None });
+    Ok((body, ours))
+}
+
+/// An error with what it means.
+fn why(what: &str) -> impl FnOnce(io::Error) -> String {
+    let what = what.to_owned();
+    move |cause| format!("{what}: {cause}")
 }
 
 fn launch(

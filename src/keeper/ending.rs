@@ -1,7 +1,7 @@
 //! The end of a run: the body, what it has lost, what its servers were asked for, its control group, its ledger.
 
 use crate::keeper::begin::{Begun, Ledger};
-use crate::keeper::{descendants, kept, leftovers, sweep};
+use crate::keeper::{descendants, group, kept, leftovers, sweep};
 use crate::ledger::message::{EndOfRun, LedgerAt, News, Start, tell};
 use crate::ledger::record::{BODY_RECORD, Record, parse};
 use crate::ledger::replay::Replayed;
@@ -53,7 +53,7 @@ impl End<'_> {
         end.status = end.status.or(status);
         self.sweep_the_rest(end, died);
         if let Some(leaf) = self.begun.leaf.take()
-            && let Err(cause) = leaf.remove()
+            && let Err(cause) = group::remove(&leaf)
         {
             end.swept
                 .undone

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::keeper::begin::Ledger;
 use crate::keeper::descendants::GRACE;
-use crate::keeper::lost;
+use crate::keeper::{group, lost};
 use crate::keeper::sweep::{is_proven_dead, sweep as sweep_marks};
 use crate::ledger::client::own_identity;
 use crate::ledger::directory::Directory;
@@ -182,6 +182,9 @@ fn sweep_one(
     asked: bool,
 ) -> Result<Option<SweptRun>, String> {
     let Some(file) = directory.open_run(name).map_err(|cause| cause.to_string())? else { return Ok(None) };
+    if file.is_empty().unwrap_or(false) {
+        return remove_empty(directory, name, &file);
+    }
     let replayed = read(&file)?;
     if Directory::name_of(replayed.run) != name {
         return Err("its name is not that of the run in it".into());
@@ -218,11 +221,21 @@ fn sweep_one(
     }))
 }
 
+/// One whose maker was killed before its first record: there was nobody beside it yet.
+fn remove_empty(directory: &Directory, name: &str, file: &RunFile) -> Result<Option<SweptRun>, String> {
+    let is_locked = file.try_lock().map_err(|cause| format!("it could not be locked: {cause}"))?;
+    if !is_locked || !file.is_empty().unwrap_or(false) {
+        return Err("its test process is beginning".into());
+    }
+    // Held until it is gone: its maker, if it lives after all, sees that and makes another one.
+    directory.remove(name).map(|()| None).map_err(|cause| cause.to_string())
+}
+
 /// The run's control group, once it is empty.
 fn remove_group(replayed: &Replayed, swept: &mut Swept) {
     if let Some(group) = &replayed.cgroup
         && let Ok(leaf) = Leaf::open(&group.path)
-        && let Err(cause) = leaf.remove()
+        && let Err(cause) = group::remove(&leaf)
     {
         swept.undone.push(format!("its control group {} could not be removed: {cause}", group.path.display()));
     }

@@ -13,6 +13,7 @@ pub(crate) mod beside;
 pub(crate) mod descendants;
 pub(crate) mod divert;
 pub(crate) mod ending;
+pub(crate) mod group;
 pub(crate) mod kept;
 pub(crate) mod leftovers;
 pub(crate) mod lost;

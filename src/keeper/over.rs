@@ -93,7 +93,7 @@ pub(crate) fn keep(start: Start, runner: Channel) {
     };
     keeper.tell_runner(&News::Started {
         keeper: keeper.begun.identity,
-        body: keeper.begun.body.identity(),
+        body: keeper.begun.body,
         containment: keeper.begun.containment.clone(),
     });
     // It may have come with the first message.

@@ -139,7 +139,7 @@ fn open_or_make() -> Result<Run> {
 /// Makes the file of a run, with its first record.
 pub(crate) fn make(run: Uuid, name: &str, settings: &Settings) -> Result<(RunFile, LedgerAt)> {
     let (owner, directory) = (own_identity()?, Directory::find(settings)?);
-    let file = directory.create_run(run)?;
+    let file = create_locked(&directory, run)?;
     let name_of_file = Directory::name_of(run);
     let at = LedgerAt::File { directory: directory.path().to_owned(), name: name_of_file.clone() };
     let first = Record::Run {
@@ -151,7 +151,9 @@ pub(crate) fn make(run: Uuid, name: &str, settings: &Settings) -> Result<(RunFil
         create_within_ms: u64::try_from(settings.create.as_millis()).unwrap_or(u64::MAX),
         since: owner.started,
     };
-    if let Err(cause) = file.append(&first) {
+    let written = file.append(&first);
+    let _ = file.unlock();
+    if let Err(cause) = written {
         let _ = directory.remove(&name_of_file).and_then(|()| directory.remove_if_empty());
         return Err(Error::os(
             format!("write the ledger {}", directory.path().display()),
@@ -160,6 +162,17 @@ pub(crate) fn make(run: Uuid, name: &str, settings: &Settings) -> Result<(RunFil
         ));
     }
     Ok((file, at))
+}
+
+/// A sweep removes an empty file, whose maker was killed; so it is locked until it is not empty any more.
+fn create_locked(directory: &Directory, run: Uuid) -> Result<RunFile> {
+    loop {
+        let file = directory.create_run(run)?;
+        // Where nothing can be locked, nobody sweeps.
+        if file.lock().is_err() || file.is_still_linked().unwrap_or(true) {
+            return Ok(file);
+        }
+    }
 }
 
 /// Who this process is.

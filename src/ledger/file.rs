@@ -73,6 +73,21 @@ impl RunFile {
         }
     }
 
+    /// Takes the lock as soon as whoever has it gives it back: for its maker, until it says whose it is.
+    pub(crate) fn lock(&self) -> io::Result<()> {
+        self.file.lock().lock()
+    }
+
+    /// Also for a child that was forked without exec meanwhile.
+    pub(crate) fn unlock(&self) -> io::Result<()> {
+        self.file.lock().unlock()
+    }
+
+    /// True as long as it does not say whose it is: its maker is about to write that, or was killed before.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.file.lock().metadata()?.len() == 0)
+    }
+
     /// Notes in the file's time that the run is watched now.
     pub(crate) fn touch(&self) -> io::Result<()> {
         // By our own clock: on a network's disk the server's may be another.

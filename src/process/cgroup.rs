@@ -61,12 +61,13 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
-    /// Makes `termleash-NAME` below the group that this process is in.
+    /// Makes `termleash-NAME` below the group that this process is in. It is told before it is made, so that it is in the books
+    /// when its maker is killed the next moment.
     ///
     /// # Errors
     ///
     /// Why there is none, in words for a report; then nothing is left behind.
-    pub(crate) fn create(name: &str) -> Result<Self, String> {
+    pub(crate) fn create(name: &str, tell: impl Fn(&CgroupMark)) -> Result<Self, String> {
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
             return Err(format!("`{name}` is no name for a control group"));
         }
@@ -75,7 +76,7 @@ impl Leaf {
         // The last mount hides those before it, if any, so what it lacks says most.
         for mount in mounts()?.iter().rev() {
             let made = match mount.find(&own) {
-                Ok(above) => Self::create_below(&above, &own, name),
+                Ok(above) => Self::create_below(&above, &own, name, &tell),
                 Err(cause) => Err(cause),
             };
             match made {
@@ -86,15 +87,17 @@ impl Leaf {
         Err(why.unwrap_or_else(|| "no cgroup v2 file system is mounted".to_owned()))
     }
 
-    fn create_below(above: &Path, own: &str, name: &str) -> Result<Self, String> {
+    fn create_below(above: &Path, own: &str, name: &str, tell: impl Fn(&CgroupMark)) -> Result<Self, String> {
         let why = |path: &Path, what: &str, cause: &io::Error| format!("{} {what}: {cause}", path.display());
         // Before anything is made: what is mounted there may be another file system by now.
         CgroupDir::open(above).map_err(|cause| why(above, "cannot be used", &cause))?;
         // Who enters ours must be allowed to leave this one, which is asked of this very file (cgroups(7)).
         may_write(&above.join("cgroup.procs"))?;
         let path = above.join(format!("{PREFIX}{name}"));
-        fs::create_dir(&path).map_err(|cause| why(&path, "cannot be made", &cause))?;
         let kernel_path = format!("{}/{PREFIX}{name}", own.trim_end_matches('/'));
+        let mark = CgroupMark { path: path.clone(), kernel_path };
+        tell(&mark);
+        fs::create_dir(&path).map_err(|cause| why(&path, "cannot be made", &cause))?;
         let finish = || {
             let dir = CgroupDir::open(&path).map_err(|cause| why(&path, "cannot be used", &cause))?;
             may_write(&path.join("cgroup.procs"))?;
@@ -108,7 +111,7 @@ impl Leaf {
             Ok(dir)
         };
         match finish() {
-            Ok(dir) => Ok(Self { mark: CgroupMark { path, kernel_path }, dir }),
+            Ok(dir) => Ok(Self { mark, dir }),
             Err(cause) => {
                 // It is new and empty; what has gone wrong says more than a failure to take it back.
                 let _ = fs::remove_dir(&path);

@@ -115,7 +115,7 @@ fn a_mark_survives_json() {
 #[test]
 fn a_name_that_leads_elsewhere_makes_no_group() {
     for name in ["", "a/b", "..\\x", "a\nb", "a b", "\u{e9}"] {
-        assert!(Leaf::create(name).unwrap_err().contains("is no name for a control group"), "{name}");
+        assert!(Leaf::create(name, |_| ()).unwrap_err().contains("is no name for a control group"), "{name}");
     }
 }
 
@@ -194,7 +194,7 @@ mod real {
 
     /// A leaf in a cgroup v2 of our own mount namespace, or why not, visibly.
     fn leaf(name: &str) -> Option<Removed> {
-        match Leaf::create(&format!("{name}-{}", std::process::id())) {
+        match Leaf::create(&format!("{name}-{}", std::process::id()), |_| ()) {
             Ok(leaf) => Some(Removed(leaf)),
             Err(why) => {
                 assert!(!why.is_empty());
@@ -364,7 +364,7 @@ mod real {
         if in_namespace("umount -R /sys/fs/cgroup; ! grep -q ' - cgroup2 ' /proc/self/mountinfo").is_some() {
             return;
         }
-        assert_eq!(Leaf::create("none").unwrap_err(), "no cgroup v2 file system is mounted");
+        assert_eq!(Leaf::create("none", |_| ()).unwrap_err(), "no cgroup v2 file system is mounted");
     }
 
     #[test]
@@ -372,7 +372,7 @@ mod real {
         if in_namespace(&format!("{MOUNT} && set -- setpriv --reuid=65534 --clear-groups \"$@\"")).is_some() {
             return;
         }
-        let why = Leaf::create("forbidden").unwrap_err();
+        let why = Leaf::create("forbidden", |_| ()).unwrap_err();
         assert!(why.contains("cgroup.procs may not be written: Permission denied"), "{why}");
     }
 
@@ -381,7 +381,7 @@ mod real {
         if in_namespace(&format!("{MOUNT} && mount -t tmpfs none /sys/fs/cgroup")).is_some() {
             return;
         }
-        let why = Leaf::create("hidden").unwrap_err();
+        let why = Leaf::create("hidden", |_| ()).unwrap_err();
         assert!(why.contains("cannot be used"), "{why}");
         // As a mkdir would make it.
         let path = Path::new("/sys/fs/cgroup/termleash-x");

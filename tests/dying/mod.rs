@@ -115,6 +115,13 @@ impl Place {
         Ran { status, text: self.said(part) }
     }
 
+    /// Keeps a copy of the ledgers, for a test that fails.
+    pub(crate) fn note_ledgers(&self) {
+        for run in self.runs() {
+            let _ = std::fs::copy(self.ledger().join(format!("{run}.ledger")), self.path(&format!("copy of {run}")));
+        }
+    }
+
     pub(crate) fn said(&self, part: &str) -> String {
         String::from_utf8_lossy(&std::fs::read(self.path(part)).unwrap_or_default()).into_owned()
     }

@@ -43,14 +43,17 @@ impl Pinned {
 pub(crate) struct Carrier {
     pub(crate) pid: u32,
     pub(crate) command: String,
-    /// It shows no environment.
+    /// Its environment was cleared.
     pub(crate) is_cleared: bool,
+    /// What it carries of termleash's.
+    cookies: Vec<String>,
 }
 
 impl fmt::Debug for Carrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cleared = if self.is_cleared { ", its environment cleared" } else { "" };
-        write!(f, "{} `{}`{cleared}", self.pid, self.command)
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        write!(f, "{} `{}`{cleared}, {}, {}", self.pid, self.command, self.cookies.join(" "), stat.trim_end())
     }
 }
 
@@ -70,7 +73,10 @@ fn carrier(pid: u32, mark: &str) -> Option<Carrier> {
         return None;
     }
     let command = String::from_utf8_lossy(&command).replace('\0', " ").trim_end().to_owned();
-    Some(Carrier { pid, command, is_cleared: environment.is_empty() })
+    let variables = String::from_utf8_lossy(&environment).into_owned();
+    let cookies = variables.split('\0').filter(|variable| variable.starts_with("TERMLEASH_S_")).map(str::to_owned);
+    // A shell that was started without an environment gives what it starts some variables again.
+    Some(Carrier { pid, command, is_cleared: !has_it(&environment), cookies: cookies.collect() })
 }
 
 /// Waits until nobody carries it, and says how long after `start` that was; else who does. Those that `is_excused` do not

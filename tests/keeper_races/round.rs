@@ -98,6 +98,7 @@ pub(crate) fn round(killed: u8, has_groups: bool, random: &mut Random, bystander
     let mut runs: BTreeSet<String> = place.runs().into_iter().collect();
 
     let start = victims.kill(killed, random);
+    place.note_ledgers();
     let has_keeper = victims.keeper.is_some() && killed & KEEPER == 0;
     let is_anybody_left = killed & RUNNER == 0 || has_keeper;
     // What hides from everybody but its keeper is only named when that is dead.

@@ -1,0 +1,29 @@
+//! Taking a run's control group away.
+
+use crate::backoff::Backoff;
+use crate::process::cgroup::Leaf;
+use crate::sys;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How long one is tried again that is busy: who has died, and was reaped, is counted for a moment longer.
+const DYING: Duration = Duration::from_secs(1);
+
+/// # Errors
+///
+/// Those of [`Leaf::remove`]: somebody lives in it.
+pub(crate) fn remove(leaf: &Leaf) -> io::Result<()> {
+    let start = Instant::now();
+    let mut pauses = Backoff::new();
+    loop {
+        let done = leaf.remove();
+        match (&done, pauses.next()) {
+            (Err(cause), Some(pause))
+                if cause.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < DYING =>
+            {
+                let _ = sys::wait_for(&[], Some(pause));
+            }
+            _ => return done,
+        }
+    }
+}
