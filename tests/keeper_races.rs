@@ -84,7 +84,10 @@ fn start_a_daemon(mark: &str) {
         let session = t.session(SessionSpec::shell(script)).await?;
         session.wait_for_text(".\n").await?;
         let text = session.output()?.text();
-        std::fs::write(format!("{directory}/daemon"), text.trim().trim_start_matches("daemon: ").trim_end_matches('.'))?;
+        std::fs::write(
+            format!("{directory}/daemon"),
+            text.trim().trim_start_matches("daemon: ").trim_end_matches('.'),
+        )?;
         std::future::pending().await
     });
 }

@@ -18,9 +18,7 @@ pub(crate) fn remove(leaf: &Leaf) -> io::Result<()> {
     loop {
         let done = leaf.remove();
         match (&done, pauses.next()) {
-            (Err(cause), Some(pause))
-                if cause.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < DYING =>
-            {
+            (Err(cause), Some(pause)) if cause.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < DYING => {
                 let _ = sys::wait_for(&[], Some(pause));
             }
             _ => return done,

@@ -3,8 +3,8 @@
 use crate::error::Result;
 use crate::keeper::begin::Ledger;
 use crate::keeper::descendants::GRACE;
-use crate::keeper::{group, lost};
 use crate::keeper::sweep::{is_proven_dead, sweep as sweep_marks};
+use crate::keeper::{group, lost};
 use crate::ledger::client::own_identity;
 use crate::ledger::directory::Directory;
 use crate::ledger::file::RunFile;

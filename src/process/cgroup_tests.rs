@@ -323,7 +323,7 @@ mod real {
         for threaded in [&leaf.0.mark().path.join("a"), &deep] {
             fs::write(threaded.join("cgroup.type"), "threaded").unwrap();
         }
-        let why = Leaf::create_below(&deep, "/any", "invalid").unwrap_err();
+        let why = Leaf::create_below(&deep, "/any", "invalid", |_| ()).unwrap_err();
         assert!(why.ends_with("is of type `domain invalid`, which takes no processes"), "{why}");
         assert!(!deep.join("termleash-invalid").exists());
         enter(&leaf.0.mark().path, shell.0.id());

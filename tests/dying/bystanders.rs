@@ -29,7 +29,8 @@ impl Bystanders {
         start("one without an environment", Command::new("setsid").args(["env", "-i", "sleep", "1000.05"]));
         let helper = SessionTestHelper::new(PtyBackend::new()).blocking();
         let session = helper.create_tracked_session(SessionSpec::new("sleep").arg("1000.06")).expect("a session");
-        let mut held: Vec<_> = children.iter().filter_map(|(what, child)| Some((*what, Pinned::open(child.id())?))).collect();
+        let mut held: Vec<_> =
+            children.iter().filter_map(|(what, child)| Some((*what, Pinned::open(child.id())?))).collect();
         let leader = session.session().leader().expect("it has a leader").pid();
         held.extend(Pinned::open(leader).map(|pinned| ("another helper's session", pinned)));
         assert_eq!(held.len(), 6);

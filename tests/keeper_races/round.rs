@@ -58,7 +58,8 @@ impl Victims {
     }
 
     fn kill(&self, killed: u8, random: &mut Random) -> Instant {
-        let mut of_them = vec![(BODY, self.body.as_ref()), (KEEPER, self.keeper.as_ref()), (RUNNER, Some(&self.runner))];
+        let mut of_them =
+            vec![(BODY, self.body.as_ref()), (KEEPER, self.keeper.as_ref()), (RUNNER, Some(&self.runner))];
         let start = Instant::now();
         while !of_them.is_empty() {
             let (which, process) = of_them.swap_remove(random.below(of_them.len() as u64) as usize);
@@ -85,8 +86,7 @@ pub(crate) struct Done {
 }
 
 pub(crate) fn round(killed: u8, has_groups: bool, random: &mut Random, bystanders: &Bystanders) -> Done {
-    let variables =
-        [("TERMLEASH_CREATE_TIMEOUT", "2s"), ("TERMLEASH_GRACE", "40ms"), ("TERMLEASH_TIMEOUT", "60s")];
+    let variables = [("TERMLEASH_CREATE_TIMEOUT", "2s"), ("TERMLEASH_GRACE", "40ms"), ("TERMLEASH_TIMEOUT", "60s")];
     let place = Place::new(has_groups).with(&variables);
     let mut runner = place.start("victim");
     let is_early = random.below(3) == 0;
@@ -119,7 +119,12 @@ pub(crate) fn round(killed: u8, has_groups: bool, random: &mut Random, bystander
     let took = start.elapsed();
     for run in &runs {
         let leaf = leaf_of(run).filter(|leaf| leaf.exists());
-        assert!(leaf.is_none(), "{} killed, and a control group is left: {leaf:?}\n{}", name_of(killed), place.all_said());
+        assert!(
+            leaf.is_none(),
+            "{} killed, and a control group is left: {leaf:?}\n{}",
+            name_of(killed),
+            place.all_said()
+        );
     }
     if killed & RUNNER == 0 {
         place.ended(runner, "victim").failed();
