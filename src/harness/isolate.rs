@@ -9,10 +9,18 @@ use crate::sys;
 pub(crate) enum Place {
     /// In this process, and why.
     Here(String),
-    /// In a process that is started for it, by these arguments.
-    Apart(Vec<String>),
+    /// In a process that is started for it.
+    Apart(Again),
     /// This process is the one that was started.
     Body,
+}
+
+/// How the program comes to a call again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Again {
+    pub(crate) arguments: Vec<String>,
+    /// By a test's name: then it begins with the first call of a test function, and comes to a later one only by going on.
+    pub(crate) is_by_name: bool,
 }
 
 /// What a test may say about it.
@@ -45,10 +53,10 @@ pub(crate) fn place(wish: &Wish, settings: &Settings) -> Place {
         return Place::Here(format!("it is traced by process {tracer}, a debugger or strace"));
     }
     if let Some(arguments) = &wish.arguments {
-        return Place::Apart(arguments.clone());
+        return Place::Apart(Again { arguments: arguments.clone(), is_by_name: false });
     }
     match name::of_thread() {
-        Some(name) => Place::Apart(libtest_arguments(&name)),
+        Some(name) => Place::Apart(Again { arguments: libtest_arguments(&name), is_by_name: true }),
         None => here("its thread has no test's name, by which it could be run again; see `rerun_with`"),
     }
 }

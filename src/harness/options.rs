@@ -13,7 +13,7 @@ use crate::leak::{Ignore, LeakCheck, Level};
 use crate::ledger::message::Outcome;
 use crate::process::policy::KillPolicy;
 use crate::runtime::Runtime;
-use crate::settings::Settings;
+use crate::settings::{Isolation, Settings};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ pub fn isolated(part: impl FnOnce()) {
     let settings = settings(&name);
     match place(&options.wish, &settings) {
         Place::Here(why) => {
-            say_once(&why, &options.wish);
+            say_once(&why, &options.wish, &settings);
             part();
         }
         Place::Body => {
@@ -114,7 +114,7 @@ pub fn isolated(part: impl FnOnce()) {
             turn.take(part);
             turn.came_to(Outcome::Passed);
         }
-        Place::Apart(arguments) => runner::call(&options.call(&name, &settings), &arguments),
+        Place::Apart(again) => runner::call(&options.call(&name, &settings), &again),
     }
 }
 
@@ -127,9 +127,10 @@ fn settings(name: &str) -> Settings {
 }
 
 /// A debugger and the like are worth a word, once; what was asked for is not.
-fn say_once(why: &str, wish: &Wish) {
+fn say_once(why: &str, wish: &Wish, settings: &Settings) {
     static IS_SAID: AtomicBool = AtomicBool::new(false);
-    if !wish.is_in_process && name::of_thread().is_some() && !IS_SAID.swap(true, Ordering::Relaxed) {
+    let is_asked_for = wish.is_in_process || settings.isolation == Isolation::Never;
+    if !is_asked_for && name::of_thread().is_some() && !IS_SAID.swap(true, Ordering::Relaxed) {
         warn(format!("tests run in the test process: {why}"));
     }
 }
@@ -289,7 +290,7 @@ impl TestOptions {
         let settings = settings(name);
         match place(&self.wish, &settings) {
             Place::Here(why) => {
-                say_once(&why, &self.wish);
+                say_once(&why, &self.wish, &settings);
                 match self.frame(name, why) {
                     Ok(frame) => run(frame).tell(),
                     Err(text) => panic!("{text}"),
@@ -309,7 +310,7 @@ impl TestOptions {
                     }
                 }
             }
-            Place::Apart(arguments) => runner::call(&self.call(name, &settings), &arguments),
+            Place::Apart(again) => runner::call(&self.call(name, &settings), &again),
         }
     }
 

@@ -6,6 +6,8 @@
 //! ```
 
 use crate::error::Error;
+use crate::event::warn;
+use crate::harness::isolate::Again;
 use crate::harness::relay::{Ends, Relay, standard_error};
 use crate::harness::told::{Told, tell_of};
 use crate::keeper::{ending, leftovers};
@@ -29,8 +31,8 @@ const KEEPER_ENDS: Duration = Duration::from_secs(2);
 const BODY_ENDS: Duration = Duration::from_secs(10);
 
 thread_local! {
-    /// The run of the test that this thread runs: its calls are answered by one body.
-    static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
+    /// The run of the test that this thread runs, `None` when it is over: its calls are answered by one body.
+    static RUN: RefCell<Option<(Again, Option<Run>)>> = const { RefCell::new(None) };
 }
 
 /// One call, as far as the runner must know it.
@@ -44,19 +46,32 @@ pub(crate) struct Call<'a> {
 
 /// Has the body run its next call; returns as that returned, or panics as it panicked.
 #[track_caller]
-pub(crate) fn call(call: &Call<'_>, arguments: &[String]) {
-    let mut run = match RUN.take().map_or_else(|| Run::start(call, arguments), Ok) {
+pub(crate) fn call(call: &Call<'_>, again: &Again) {
+    let run = match RUN.take().filter(|(before, _)| before == again) {
+        Some((_, Some(run))) => Ok(run),
+        // Another process would answer by the function's first call.
+        Some((_, None)) if again.is_by_name => {
+            RUN.set(Some((again.clone(), None)));
+            let name = call.name;
+            panic!(
+                "test `{name}` made another call than its own process, which has ended in an earlier call: a test function \
+                 must make the same calls in both processes, and none is answered after a crash"
+            )
+        }
+        _ => Run::start(call, again),
+    };
+    let mut run = match run {
         Ok(run) => run,
         Err(cause) => panic!("test `{}` was not run: {cause}", call.name),
     };
     let told = run.call(call);
-    if run.end.is_none() {
-        RUN.set(Some(run));
-    }
+    RUN.set(Some((again.clone(), run.end.is_none().then_some(run))));
     tell_of(told);
 }
 
 struct Run {
+    /// What is said of a body that makes more calls, if that is a mistake.
+    surplus: Option<String>,
     keeper: StartedKeeper,
     keeper_process: Pidfd,
     channel: Channel,
@@ -79,7 +94,7 @@ enum End {
 }
 
 impl Run {
-    fn start(call: &Call<'_>, arguments: &[String]) -> Result<Self, Error> {
+    fn start(call: &Call<'_>, again: &Again) -> Result<Self, Error> {
         let run = Uuid::now_v7();
         let ledger = match client::make(run, call.name, call.settings) {
             Ok((_, at)) => at,
@@ -93,7 +108,7 @@ impl Run {
         let program = sys::start_arguments().ok().and_then(|arguments| arguments.into_iter().next());
         let body = BodyStart {
             program: program.unwrap_or_default().into_encoded_bytes(),
-            arguments: arguments.to_vec(),
+            arguments: again.arguments.clone(),
             output: output.as_raw_fd(),
             errors: errors.as_raw_fd(),
             around: around.as_raw_fd(),
@@ -114,7 +129,15 @@ impl Run {
         };
         let (keeper, channel) = keepers::start(&start, &passed).inspect_err(|_| ending::remove_ledger(&ledger))?;
         let keeper_process = keeper.hold().map_err(os)?;
+        let surplus = again.is_by_name.then(|| {
+            format!(
+                "test `{}` made fewer calls than its own process, and the next of those was not run: a test function must \
+                 make the same calls in both processes",
+                call.name
+            )
+        });
         Ok(Self {
+            surplus,
             keeper,
             keeper_process,
             channel,
@@ -230,6 +253,9 @@ impl Drop for Run {
     fn drop(&mut self) {
         if self.end.is_some() {
             return;
+        }
+        if let Some(text) = self.surplus.take() {
+            warn(text);
         }
         let why = "its test function has ended in the other process without another call".to_owned();
         let _ = tell(&self.channel, &Order::End { why });
