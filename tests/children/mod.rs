@@ -43,6 +43,13 @@ impl Ran {
         self
     }
 
+    /// It is in what it printed, once.
+    #[track_caller]
+    pub(crate) fn says_once(&self, part: &str) -> &Self {
+        assert_eq!(self.text.matches(part).count(), 1, "how often {part:?} is in it:\n{}", self.text);
+        self
+    }
+
     #[track_caller]
     pub(crate) fn does_not_say(&self, part: &str) -> &Self {
         assert!(!self.text.contains(part), "{part:?} is in it:\n{}", self.text);
@@ -72,13 +79,28 @@ pub(crate) fn with(arguments: &[&str], variables: &[(&str, &str)]) -> Option<Ran
 }
 
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Option<Ran> {
-    let name = std::thread::current().name().expect("libtest names its threads").to_owned();
-    if std::env::var_os(CHILD).is_some() {
+    if is_child() {
         return None;
     }
-    let output = Command::new(std::env::current_exe().expect("this program has a path"))
-        .args(["--exact", &name])
-        .args(arguments)
+    let name = std::thread::current().name().expect("libtest names its threads").to_owned();
+    Some(binary(&[&["--exact", &name], arguments].concat(), variables))
+}
+
+/// True in a process in which a test's body is to run.
+pub(crate) fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// Runs this binary again, with any arguments.
+pub(crate) fn binary(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.args(arguments);
+    command_in_child(command, variables)
+}
+
+/// Runs a command as such a process.
+pub(crate) fn command_in_child(mut command: Command, variables: &[(&str, &str)]) -> Ran {
+    let output = command
         .env(CHILD, "1")
         .env("RUST_BACKTRACE", "0")
         .env("NO_COLOR", "1")
@@ -88,7 +110,7 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Option<Ran> {
         .output()
         .expect("run this program again");
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    Some(Ran { status: output.status, text })
+    Ran { status: output.status, text }
 }
 
 /// Runs this test again in a mount namespace, after a command that changes /proc there.

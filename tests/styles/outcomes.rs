@@ -1,0 +1,197 @@
+//! A test comes to what its body came to, and not to what another libtest makes of that.
+
+use crate::children::{Ran, alone, binary, captured, is_child};
+use crate::{BoxError, here, own_name, process_of};
+use std::panic::panic_any;
+
+/// Its body ran in a process of its own.
+#[track_caller]
+fn was_apart(ran: &Ran) {
+    assert_ne!(process_of(ran, "outside"), process_of(ran, "the body"));
+}
+
+fn in_this_file(name: &str) -> String {
+    format!("outcomes::{name}")
+}
+
+#[test]
+fn a_body_that_passes_has_a_process_of_its_own() {
+    let Some(ran) = alone(&[]) else {
+        here("outside");
+        return termleash::test(async |t| {
+            here("the body");
+            assert_eq!(t.name(), own_name());
+            Ok(())
+        });
+    };
+    ran.passed();
+    was_apart(&ran);
+}
+
+#[test]
+fn an_error_fails_the_test_with_its_text_said_once() {
+    let Some(ran) = captured(&[]) else { return termleash::test(async |_| Err("no route".into())) };
+    ran.failed().says_once(&format!("test `{}` failed: no route", own_name())).says(&["1 failed"]);
+}
+
+#[test]
+fn a_panic_fails_the_test_and_is_told_once_with_its_place() {
+    let Some(ran) = captured(&[]) else { return termleash::test(async |_| panic!("a str")) };
+    ran.failed().says_once("a str").says(&["panicked at tests/styles/outcomes.rs", "a str"]);
+}
+
+#[test]
+fn a_panic_with_arguments_does_the_same() {
+    let number = 7;
+    let Some(ran) = captured(&[]) else { return termleash::test(async |_| panic!("a string, {number}")) };
+    ran.failed().says_once("a string, 7");
+}
+
+#[test]
+fn a_panic_that_is_no_text_fails_the_test() {
+    let Some(ran) = captured(&[]) else { return termleash::test(async |_| panic_any(7)) };
+    ran.failed().says(&["panicked at tests/styles/outcomes.rs", "1 failed"]);
+}
+
+#[test]
+#[should_panic]
+fn a_panic_that_is_expected_passes() {
+    termleash::test(async |_| panic!("as expected"));
+}
+
+#[test]
+#[should_panic]
+fn a_panic_that_is_expected_and_no_text_passes() {
+    termleash::test(async |_| panic_any(7));
+}
+
+#[test]
+#[should_panic(expected = "as expected, 7")]
+fn a_panic_with_the_text_that_is_expected_passes() {
+    let number = 7;
+    termleash::test(async |_| panic!("it is as expected, {number}"));
+}
+
+#[test]
+#[should_panic(expected = "no route")]
+fn an_error_with_the_text_that_is_expected_passes() {
+    termleash::test(async |_| Err("no route".into()));
+}
+
+#[test]
+#[should_panic(expected = "the right text")]
+fn another_panic_where_another_is_expected() {
+    assert!(is_child(), "the right text");
+    termleash::test(async |_| panic!("another text"));
+}
+
+#[test]
+fn a_panic_with_another_text_than_is_expected_fails_the_test() {
+    let ran = binary(&["--exact", &in_this_file("another_panic_where_another_is_expected")], &[]);
+    ran.failed().says(&["panic did not contain expected string", "another text", "the right text", "1 failed"]);
+}
+
+#[test]
+#[should_panic]
+fn no_panic_where_one_is_expected() {
+    assert!(is_child());
+    termleash::test(async |_| Ok(()));
+}
+
+#[test]
+fn a_body_that_passes_where_a_panic_is_expected_fails_the_test() {
+    let ran = binary(&["--exact", &in_this_file("no_panic_where_one_is_expected")], &[]);
+    ran.failed().says(&["test did not panic as expected", "1 failed"]);
+}
+
+#[test]
+#[ignore = "another test runs it"]
+fn an_ignored_one() {
+    here("outside");
+    termleash::test(async |_| {
+        here("the body");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_ignored_test_runs_when_it_is_asked_for() {
+    for ask in ["--ignored", "--include-ignored"] {
+        let ran = binary(&["--exact", &in_this_file("an_ignored_one"), "--nocapture", ask], &[]);
+        ran.passed();
+        was_apart(&ran);
+    }
+    let ran = binary(&["--exact", &in_this_file("an_ignored_one"), "--nocapture"], &[]);
+    ran.says(&["1 ignored"]).does_not_say("the body");
+}
+
+#[test]
+fn a_thread_with_another_name_than_its_tests_is_told_what_to_do() {
+    let Some(ran) = alone(&[]) else {
+        let worker = std::thread::Builder::new().name("a worker".into());
+        let call = || termleash::test(async |_| Ok(()));
+        return assert!(worker.spawn(call).unwrap().join().is_err(), "it passed");
+    };
+    ran.passed().says(&[
+        "test `a worker` was not run: its own process ended",
+        "--exact a worker",
+        "not named after one",
+        "options().in_process()",
+        "rerun_with",
+    ]);
+}
+
+#[test]
+fn a_thread_without_a_name_runs_its_body_in_the_test_process() {
+    let Some(ran) = alone(&[]) else {
+        here("outside");
+        let call = || {
+            termleash::test(async |_| {
+                here("the body");
+                Err("no route".into())
+            });
+        };
+        return assert!(std::thread::spawn(call).join().is_err(), "it passed");
+    };
+    ran.passed().says(&["no route", "containment: in the test process", "rerun_with"]);
+    assert_eq!(process_of(&ran, "outside"), process_of(&ran, "the body"));
+}
+
+#[test]
+fn a_body_that_is_killed_or_ends_its_process_is_a_crash_and_says_how() {
+    const WAY: &str = "TEST_WAY";
+    for (way, how) in [("kill", "signal 9"), ("abort", "signal 6"), ("exit", "status 0")] {
+        let Some(ran) = captured(&[(WAY, way)]) else {
+            return termleash::test(async |_| {
+                println!("its last words");
+                match std::env::var(WAY)?.as_str() {
+                    "kill" => rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?,
+                    "abort" => std::process::abort(),
+                    _ => std::process::exit(0),
+                }
+                Ok(())
+            });
+        };
+        ran.failed().says_once("its last words").says(&["crashed: its process was ended by ", how, "containment: "]);
+    }
+}
+
+#[test]
+fn a_function_that_returns_a_result_passes() -> Result<(), BoxError> {
+    let number: u32 = "7".parse()?;
+    termleash::test(async |_| {
+        assert_eq!(number, 7);
+        Ok(())
+    });
+    Ok(())
+}
+
+#[test]
+fn a_function_that_returns_an_error_behind_its_call_fails() -> Result<(), BoxError> {
+    let Some(ran) = captured(&[]) else {
+        termleash::test(async |_| Ok(()));
+        return Err("of the function".into());
+    };
+    ran.failed().says_once("of the function").says(&["1 failed"]);
+    Ok(())
+}
