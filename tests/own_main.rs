@@ -157,6 +157,8 @@ fn arguments_that_miss_the_call_are_an_error() -> Tried {
     let ran = run("misses")?;
     ran.ended_with(101);
     ran.says_once("test `misses` was not run: its own process ended (exit status 7)");
+    ran.says_once("It was started with [\"subject\", \"another\"], as `rerun_with` says");
+    ran.does_not_say("--exact");
     // What the other process printed.
     ran.says_once("there is no `another`");
     Ok(())

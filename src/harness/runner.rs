@@ -64,7 +64,7 @@ pub(crate) fn call(call: &Call<'_>, again: &Again) {
         Ok(run) => run,
         Err(cause) => panic!("test `{}` was not run: {cause}", call.name),
     };
-    let told = run.call(call);
+    let told = run.call(call, again);
     RUN.set(Some((again.clone(), run.end.is_none().then_some(run))));
     tell_of(told);
 }
@@ -152,7 +152,7 @@ impl Run {
         })
     }
 
-    fn call<'a>(&mut self, call: &Call<'a>) -> Told<'a> {
+    fn call<'a>(&mut self, call: &Call<'a>, again: &'a Again) -> Told<'a> {
         self.calls += 1;
         self.outcome = None;
         let order = Order::Call { number: self.calls, timeout: call.timeout };
@@ -171,6 +171,7 @@ impl Run {
         };
         Told {
             name: call.name,
+            again,
             level: call.level,
             outcome: self.outcome.clone(),
             has_reached: self.reached >= self.calls,

@@ -1,6 +1,7 @@
 //! What the runner says of a call that its body has run, or has not.
 
 use crate::event::warn;
+use crate::harness::isolate::Again;
 use crate::leak::Level;
 use crate::ledger::containment::Containment;
 use crate::ledger::message::{EndOfRun, Outcome, Swept};
@@ -12,6 +13,7 @@ use std::panic::resume_unwind;
 /// What is known of it.
 pub(crate) struct Told<'a> {
     pub(crate) name: &'a str,
+    pub(crate) again: &'a Again,
     pub(crate) level: Level,
     pub(crate) outcome: Option<Outcome>,
     /// It has come to the call.
@@ -75,10 +77,9 @@ impl Told<'_> {
             Some(end) => {
                 let how = end.status.map(|status| format!(" ({status})")).unwrap_or_default();
                 format!(
-                    "test `{name}` was not run: its own process ended{how} before it came to `termleash::test`. It was \
-                     started with `--exact {name}`: if that selects no test, the thread that calls is not named after one, \
-                     and `options().in_process()` or `rerun_with` help; if it failed before, what stands outside of the \
-                     closure runs in both processes, and may not bear that"
+                    "test `{name}` was not run: its own process ended{how} before it came to `termleash::test`. {}; if it \
+                     failed before, what stands outside of the closure runs in both processes, and may not bear that",
+                    self.started_with()
                 )
             }
             None => format!("test `{name}` made another call than its own process"),
@@ -89,6 +90,19 @@ impl Told<'_> {
         }
         text += beside;
         self.with_containment(text)
+    }
+
+    fn started_with(&self) -> String {
+        let arguments = &self.again.arguments;
+        match arguments.get(1).filter(|_| self.again.is_by_name) {
+            Some(test) => format!(
+                "It was started with `--exact {test}`: if that selects no test, the thread that calls is not named after \
+                 one, and `options().in_process()` or `rerun_with` help"
+            ),
+            None => format!(
+                "It was started with {arguments:?}, as `rerun_with` says: if these do not lead to this call, it takes others"
+            ),
+        }
     }
 
     /// What is to be said beside the body's own outcome.

@@ -195,3 +195,14 @@ fn a_function_that_returns_an_error_behind_its_call_fails() -> Result<(), BoxErr
     ran.failed().says_once("of the function").says(&["1 failed"]);
     Ok(())
 }
+
+#[test]
+fn a_test_with_a_name_of_its_own_is_found_by_its_threads() {
+    let Some(ran) = captured(&[]) else {
+        return termleash::options().name("my own name").run(async |t| {
+            assert_eq!(t.name(), "my own name");
+            Err("no route".into())
+        });
+    };
+    ran.failed().says_once("test `my own name` failed: no route");
+}
