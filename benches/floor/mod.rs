@@ -11,5 +11,6 @@ compile_error!("the benches need Linux with glibc, whose posix_spawn can close a
 pub(crate) mod drain;
 pub(crate) mod environ;
 pub(crate) mod harness;
+pub(crate) mod program;
 pub(crate) mod reads;
 pub(crate) mod session;
