@@ -3,7 +3,7 @@
 use crate::dying::Random;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use termleash::{BoxError, Scope, SessionSpec};
+use termleash::{Scope, SessionSpec, session::BoxError};
 
 /// More at once than that is no better test, only a slower one.
 const MOST_KEPT: usize = 8;
