@@ -62,6 +62,6 @@ fn a_port_that_both_processes_bind_is_shown_by_the_panic_of_the_second() {
         "its process printed:",
         "panicked at tests/styles/outside.rs",
         "a port of its own",
-        "Address already in use",
+        "AddrInUse",
     ]);
 }
