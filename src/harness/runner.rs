@@ -245,7 +245,7 @@ impl Run {
 
     fn body_by_ledger(&self) -> Option<ProcessIdentity> {
         let LedgerAt::File { directory, name } = &self.ledger else { return None };
-        leftovers::body_in(&Directory::open(directory).ok()?.open_run(name).ok()??)
+        leftovers::body_in(&Directory::open_existing(directory).ok()??.open_run(name).ok()??)
     }
 }
 

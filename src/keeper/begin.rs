@@ -48,7 +48,8 @@ impl Ledger {
             LedgerAt::File { directory, name } => (directory, name),
             LedgerAt::Nowhere { why } => return Err(why.clone()),
         };
-        let directory = Directory::open(directory).map_err(|cause| cause.to_string())?;
+        let directory = Directory::open_existing(directory).map_err(|cause| cause.to_string())?;
+        let directory = directory.ok_or("somebody has removed its directory")?;
         let file = directory.open_run(name).map_err(|cause| cause.to_string())?;
         let file = file.ok_or("somebody has removed it")?;
         match file.try_lock() {

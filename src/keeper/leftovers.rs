@@ -259,7 +259,9 @@ pub(crate) fn sweep_own(at: &LedgerAt) -> Swept {
 fn try_sweep_own(at: &LedgerAt) -> Result<Swept, String> {
     let text = |cause: crate::error::Error| cause.to_string();
     let (directory, name) = match at {
-        LedgerAt::File { directory, name } => (Directory::open(directory).map_err(text)?, name),
+        LedgerAt::File { directory, name } => {
+            (Directory::open_existing(directory).map_err(text)?.ok_or("its ledger is gone")?, name)
+        }
         LedgerAt::Nowhere { why } => return Err(why.clone()),
     };
     let file = directory.open_run(name).map_err(text)?.ok_or("its ledger is gone")?;

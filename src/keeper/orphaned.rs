@@ -1,9 +1,9 @@
 //! The end of a body whose keeper has died: it ends what it can prove to be its own, and then itself.
 //!
-//! Whoever lives then cleans up again: the runner, if it lives, or the next run.
+//! Whoever lives then cleans up again: the runner, if it lives, or the next run. For its other threads go on until the very
+//! end, and what they start after the last look is found by the ledger only, which is therefore never removed here.
 
 use crate::keeper::descendants::GRACE;
-use crate::keeper::ending::held;
 use crate::keeper::sweep::sweep;
 use crate::ledger::client::body;
 use crate::ledger::directory::Directory;
@@ -32,7 +32,7 @@ pub(crate) fn channel() -> Option<&'static Mutex<Channel>> {
 pub(crate) fn end() {
     if let Some(welcome) = body()
         && let LedgerAt::File { directory, name } = &welcome.ledger
-        && let Ok(directory) = Directory::open(directory)
+        && let Ok(Some(directory)) = Directory::open_existing(directory)
         && let Ok(Some(file)) = directory.open_run(name)
         && let Ok(bytes) = file.read_all()
         && let Ok(mut replayed) = Replayed::new(parse(&bytes))
@@ -41,11 +41,9 @@ pub(crate) fn end() {
         if let Some(own) = replayed.open.get_mut(&BODY_RECORD) {
             own.leader = None;
         }
-        let swept = sweep(&replayed, sys::now_ticks(), welcome.grace.min(GRACE));
-        let is_all = swept.survivors.is_empty() && swept.undone.is_empty() && replayed.cgroup.is_none();
-        if is_all && held(welcome.runner).is_none() {
-            let _ = directory.remove(name).and_then(|()| directory.remove_if_empty());
-        }
+        sweep(&replayed, sys::now_ticks(), welcome.grace.min(GRACE));
+        // The run's time lasts until now.
+        let _ = file.touch();
     }
     sys::exit_now(KEEPER_DIED);
 }

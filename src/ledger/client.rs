@@ -121,7 +121,8 @@ fn open_or_make() -> Result<Run> {
     match body() {
         Some(welcome) => match &welcome.ledger {
             at @ LedgerAt::File { directory, name } => {
-                let file = Directory::open(directory)?.open_run(name)?;
+                let found = Directory::open_existing(directory)?.map(|directory| directory.open_run(name));
+                let file = found.transpose()?.flatten();
                 let file = file.ok_or_else(|| Error::refused("somebody has removed the ledger of this run"))?;
                 Ok(Run { file, owner: sys::own_pid(), keeper: None, at: at.clone() })
             }
