@@ -11,7 +11,7 @@ mod victim;
 
 use dying::bystanders::Bystanders;
 use dying::processes::Pinned;
-use dying::{Place, Random, part, race_time};
+use dying::{CLEAN_WITHIN, Place, Random, part, race_time};
 use round::{name_of, round};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ fn play(part: &str, mark: &str) {
     match part {
         "victim" => victim::run(mark),
         "daemon" => start_a_daemon(mark),
+        "spawner" => victim::start_daemons(mark),
         "sweep" => println!("{}", termleash::sweep().expect("a sweep")),
         _ => termleash::test(async |t| {
             assert_eq!(t.session("sh").await?.run("echo next").await?.stdout(), "next");
@@ -70,6 +71,30 @@ fn the_same_holds_without_a_control_group() {
     }
 }
 
+/// The last look at what there is comes before the end of whoever starts more.
+#[test]
+fn what_a_body_starts_while_it_ends_itself_is_ended_too() {
+    if let Some((part, mark)) = part() {
+        return play(&part, &mark);
+    }
+    let start = Instant::now();
+    let mut random = Random::new();
+    while start.elapsed() < race_time() {
+        let place = Place::new(false).with(&[("TERMLEASH_CREATE_TIMEOUT", "2s"), ("TERMLEASH_GRACE", "40ms")]);
+        let mut runner = place.start("spawner");
+        let (keeper, body) = runner.keeper_and_body().expect("it runs");
+        std::thread::sleep(Duration::from_micros(20_000 + random.below(10_000)));
+        keeper.signal(Signal::KILL);
+        runner.hold().signal(Signal::KILL);
+        assert!(body.ends_within(CLEAN_WITHIN), "it does not end itself");
+        if place.ledger().exists() {
+            place.run("sweep").passed();
+        }
+        place.empties(Instant::now(), |_| false);
+        place.has_no_ledger(Instant::now());
+    }
+}
+
 /// It serves whoever asks, as a tmux does that a session has started.
 const DAEMON: &str = "until [ -e 'TRIGGER' ]; do sleep 0.02; done; setsid sleep MARK & echo $! >'SERVED'; wait";
 
@@ -84,10 +109,12 @@ fn start_a_daemon(mark: &str) {
         let session = t.session(SessionSpec::shell(script)).await?;
         session.wait_for_text(".\n").await?;
         let text = session.output()?.text();
-        std::fs::write(
-            format!("{directory}/daemon"),
-            text.trim().trim_start_matches("daemon: ").trim_end_matches('.'),
-        )?;
+        let pid = text.trim().trim_start_matches("daemon: ").trim_end_matches('.');
+        // Until then the hang-up of the terminal reaches it.
+        while !std::fs::read(format!("/proc/{pid}/cmdline"))?.starts_with(b"sh\0-c\0until") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        std::fs::write(format!("{directory}/daemon"), pid)?;
         std::future::pending().await
     });
 }

@@ -53,12 +53,12 @@ fn a_stack_overflow_is_told_by_the_signal_of_its_abort() {
 
 #[test]
 fn an_exit_that_looks_like_success_is_no_success() {
-    dies(|| std::process::exit(0), "exit code 0");
+    dies(|| std::process::exit(0), "exit status 0");
 }
 
 #[test]
 fn an_exit_is_told_with_its_code() {
-    dies(|| std::process::exit(3), "exit code 3");
+    dies(|| std::process::exit(3), "exit status 3");
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn a_child_that_was_forked_without_exec_is_told_and_ended_after_a_test_that_pass
             fork_and_sit();
             Ok(())
         }),
-        None => is_told_soon("leaked: process", &[("TERMLEASH_SETTLE", "50ms")]),
+        None => is_told_soon("leaked: child process", &[("TERMLEASH_SETTLE", "50ms")]),
     }
 }
 
