@@ -1,0 +1,10 @@
+//! The ledger and whoever reads it: keepers beside a test process, sweeps, hostile and broken files, places that fail.
+
+#![cfg(all(target_os = "linux", feature = "pty"))]
+
+#[path = "ledgers/beside.rs"]
+mod beside;
+#[path = "ledgers/hostile.rs"]
+mod hostile;
+#[path = "ledgers/scene.rs"]
+mod scene;

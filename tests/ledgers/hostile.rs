@@ -1,0 +1,377 @@
+//! Ledgers that are broken, or that lie, and a sweep of them: nothing unproven gets a signal, and the report says why.
+
+use crate::scene::{Bystander, Scene, line, somebody_dead};
+use rustix::process::geteuid;
+use serde_json::{Value, json};
+use std::time::{Duration, SystemTime};
+use termleash::process::ProcessHandle;
+
+/// A run's id, and with it the name of its file.
+const RUN: &str = "01920000-0000-7000-8000-0000000000ff";
+const COOKIE: u64 = 0x8123_4567_89ab_cdef;
+
+fn plays_nothing(_: &crate::scene::Me) {
+    unreachable!("sweeps only");
+}
+
+fn now() -> u64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+    (seconds * 100.0) as u64
+}
+
+/// The run of somebody dead.
+fn run() -> Value {
+    let owner = somebody_dead();
+    json!({"kind": "run", "format": 1, "run": RUN, "since": owner["started"], "owner": owner, "user": geteuid().as_raw(),
+        "name": "a_test", "create_within_ms": 1000})
+}
+
+fn announced(since: u64) -> Value {
+    json!({"kind": "announced", "id": 1, "cookie": {"session": COOKIE, "run": RUN}, "since": since, "label": "sh",
+        "made_at": "tests/a.rs:1", "recipe": {"by": "own"}})
+}
+
+fn identified(leader: &Value) -> Value {
+    json!({"kind": "identified", "id": 1, "leader": leader, "since": null, "session": "pty-1"})
+}
+
+/// `NAME=value` of a cookie in the environment.
+fn cookie(session: u64, run: &str) -> (String, String) {
+    (format!("TERMLEASH_S_{session:016x}"), run.replace('-', ""))
+}
+
+fn with(mut record: Value, field: &str, value: impl Into<Value>) -> Value {
+    record[field] = value.into();
+    record
+}
+
+/// Everybody whom a confused sweep could take for ours.
+struct Crowd {
+    all: Vec<Bystander>,
+}
+
+impl Crowd {
+    fn new(scene: &Scene) -> Self {
+        let (name, value) = cookie(COOKIE, RUN);
+        let (near, _) = cookie(COOKIE ^ 1, RUN);
+        let (_, other) = cookie(COOKIE, "01920000-0000-7000-8000-0000000000fe");
+        let quoted = format!("{name}={value}");
+        let kinds: [(&[&str], Vec<(&str, &str)>); 6] = [
+            (&[], vec![]),
+            (&["setsid"], vec![]),
+            // Cookies of another session, and of another run.
+            (&["setsid"], vec![(&near, &value)]),
+            (&["setsid"], vec![(&name, &other)]),
+            // A value that is a cookie of ours.
+            (&[], vec![("QUOTED", &quoted)]),
+            (&["nohup"], vec![(&near, &other)]),
+        ];
+        let sleep = |(which, (before, variables)): (u32, (&[&str], Vec<(&str, &str)>))| {
+            Bystander::sleeps(scene, before, which, &variables)
+        };
+        Self { all: (10..).zip(kinds).map(sleep).collect() }
+    }
+
+    #[track_caller]
+    fn lives(&self) {
+        self.all.iter().for_each(Bystander::lives);
+    }
+}
+
+fn put(scene: &Scene, bytes: &[u8]) -> std::path::PathBuf {
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+    let _ = std::fs::DirBuilder::new().mode(0o700).create(&scene.ledger);
+    let path = scene.ledger.join(format!("{}.ledger", RUN.replace('-', "")));
+    let _ = std::fs::remove_file(&path);
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+    path
+}
+
+/// The report on a ledger of these records.
+fn report_on(scene: &Scene, records: &[Value]) -> String {
+    put(scene, records.iter().map(line).collect::<String>().as_bytes());
+    scene.sweep()
+}
+
+#[track_caller]
+fn says(report: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(report.contains(part), "{part:?} is not in it:\n{report}");
+    }
+}
+
+/// So that the tests below prove something: this way a session is found.
+#[test]
+fn a_session_in_such_a_ledger_is_ended_and_the_crowd_is_not() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let crowd = Crowd::new(&scene);
+    let since = now();
+    let (name, value) = cookie(COOKIE, RUN);
+    let by_cookie = Bystander::sleeps(&scene, &["setsid"], 0, &[(&name, &value)]);
+    let leader = Bystander::sleeps(&scene, &["setsid"], 1, &[]);
+    let report = report_on(&scene, &[run(), announced(since), identified(&leader.identity())]);
+    says(&report, &["swept what `a_test` had left", &format!("ended: pid {}", by_cookie.pid())]);
+    assert!(!by_cookie.handle.is_alive() && !leader.handle.is_alive(), "{report}");
+    crowd.lives();
+    assert!(!scene.ledger.exists());
+}
+
+#[test]
+fn a_leader_that_the_rule_does_not_let_us_signal_is_named_and_lives() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let crowd = Crowd::new(&scene);
+    let identity = |pid| json!(ProcessHandle::open(pid).unwrap().identity());
+    // In this test's session, without a cookie.
+    let not_a_leader = crowd.all[0].identity();
+    let cases = [
+        ("process 1", identity(1), "it is this process or one that started it"),
+        ("the sweep's parent", identity(std::process::id()), "it is this process or one that started it"),
+        ("a process in another's session", not_a_leader, "nothing ties it to the session"),
+    ];
+    for (what, leader, why) in cases {
+        let started = std::time::Instant::now();
+        let report = report_on(&scene, &[run(), announced(0), identified(&leader)]);
+        println!("{what} took {:?}: {report}", started.elapsed());
+        says(&report, &["0 ended", &format!("suspect, not signalled: pid {}", leader["pid"]), why]);
+        assert!(!report.contains("still alive"), "{what} is not proven to be the run's:\n{report}");
+        assert!(started.elapsed() < Duration::from_secs(4), "{what} is waited for, and is not to be signalled");
+        crowd.lives();
+        assert!(!scene.ledger.exists(), "it would be looked at again by each run to come");
+    }
+}
+
+#[test]
+fn a_number_that_has_a_new_owner_is_nobodys_leader() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let crowd = Crowd::new(&scene);
+    // It leads a session, and had the same number at another time.
+    for change in [-1i64, 1, 1_000_000] {
+        let leader = crowd.all[1].identity();
+        let started = leader["started"].as_i64().unwrap() + change;
+        let leader = with(leader, "started", started.max(0));
+        let report = report_on(&scene, &[run(), announced(0), identified(&leader)]);
+        says(&report, &["0 ended"]);
+        crowd.lives();
+    }
+    for pid in [0u32, u32::MAX, i32::MAX as u32, i32::MAX as u32 + 1] {
+        let leader = with(crowd.all[1].identity(), "pid", pid);
+        says(&report_on(&scene, &[run(), announced(0), identified(&leader)]), &["0 ended"]);
+        let owned = with(run(), "owner", leader);
+        says(&report_on(&scene, &[owned, announced(0)]), &["0 ended"]);
+        crowd.lives();
+    }
+}
+
+#[test]
+fn a_cookie_out_of_its_time_is_named_and_lives() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let (name, value) = cookie(COOKIE, RUN);
+    let early = Bystander::sleeps(&scene, &["setsid"], 0, &[(&name, &value)]);
+    std::thread::sleep(Duration::from_millis(30));
+    let report = report_on(&scene, &[run(), announced(now())]);
+    says(&report, &["0 ended", "suspect, not signalled", "it started before the session was asked for"]);
+    early.lives();
+    // The run had died, and its servers' time was over.
+    let path = put(&scene, [run(), announced(0)].iter().map(line).collect::<String>().as_bytes());
+    let then = SystemTime::now() - Duration::from_secs(60);
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+    says(&scene.sweep(), &["0 ended", "it started after the session's time"]);
+    early.lives();
+}
+
+#[test]
+fn a_daemon_with_our_cookie_that_serves_others_by_now_is_named_and_lives() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let (name, value) = cookie(COOKIE, RUN);
+    // Its second child comes after the run's time.
+    let script = format!("sleep {} & sleep 1.5; sleep {} & wait", scene.nap(1), scene.nap(2));
+    let mut command = std::process::Command::new("setsid");
+    command.args(["sh", "-c", &script]).env(&name, &value);
+    let daemon = Bystander::new(command);
+    let path = put(&scene, [run(), announced(0)].iter().map(line).collect::<String>().as_bytes());
+    let first = ProcessHandle::open(scene.sleeper(1)).unwrap();
+    let then = SystemTime::now() - Duration::from_secs(1);
+    let strangers = ProcessHandle::open(scene.sleeper(2)).unwrap();
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+    let report = scene.sweep();
+    says(&report, &["it serves others by now", "it started after the session's time"]);
+    daemon.lives();
+    assert!(strangers.is_alive() && !first.is_alive(), "{report}");
+}
+
+#[test]
+fn another_users_process_is_named_and_lives() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    if !geteuid().is_root() {
+        return eprintln!("skipped: only root can start a process of another user");
+    }
+    let (name, value) = cookie(COOKIE, RUN);
+    let words = ["setsid", "setpriv", "--reuid=65534", "--clear-groups"];
+    let theirs = Bystander::sleeps(&scene, &words, 0, &[(&name, &value)]);
+    let report = report_on(&scene, &[run(), announced(0)]);
+    says(&report, &["0 ended", "suspect, not signalled", "it belongs to another user"]);
+    let report = report_on(&scene, &[run(), announced(0), identified(&theirs.identity())]);
+    says(&report, &["0 ended", "suspect, not signalled", "it belongs to another user"]);
+    theirs.lives();
+}
+
+#[test]
+fn a_ledger_that_cannot_be_of_a_dead_run_of_ours_is_left_alone() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let crowd = Crowd::new(&scene);
+    let leader = crowd.all[1].identity();
+    let owner = |field: &str, value: Value| {
+        let run = run();
+        let owner = with(run["owner"].clone(), field, value);
+        with(run, "owner", owner)
+    };
+    let lives = "its test process, keeper or body lives, or belongs to another boot or container";
+    let keeper = json!({"kind": "keeper", "identity": crowd.all[0].identity()});
+    let cases: [(Vec<Value>, &str); 9] = [
+        (vec![owner("boot", json!("0123456789abcdef0123456789abcdef"))], lives),
+        (vec![owner("pid_namespace", json!(4_026_500_000u64))], lives),
+        (vec![with(run(), "owner", crowd.all[0].identity())], lives),
+        (vec![run(), keeper], lives),
+        (vec![with(run(), "format", 2)], "it has format 2 of a later release"),
+        (vec![with(run(), "user", 4_294_967_294u32)], "it belongs to another user"),
+        (vec![with(run(), "run", "01920000-0000-7000-8000-0000000000aa")], "its name is not that of the run in it"),
+        (vec![announced(0), run()], "it does not begin with the record that says whose run it is"),
+        (vec![], "it does not begin with the record that says whose run it is"),
+    ];
+    for (mut records, why) in cases {
+        if !records.is_empty() {
+            records.extend([announced(0), identified(&leader)]);
+        }
+        let report = report_on(&scene, &records);
+        says(&report, &["no dead run was found", "left alone", why]);
+        crowd.lives();
+        assert_eq!(scene.ledgers().len(), 1);
+    }
+}
+
+#[test]
+fn a_control_group_that_is_not_this_runs_marks_nobody() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let crowd = Crowd::new(&scene);
+    let group = |path: &str, kernel: &str| json!({"kind": "cgroup", "group": {"path": path, "kernel_path": kernel}});
+    for path in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/unified/", "/sys/fs/cgroup", "/", "", "/tmp", "..", "/proc/1"] {
+        for kernel in ["/", "", "/termleash-x"] {
+            says(&report_on(&scene, &[run(), group(path, kernel), announced(0)]), &["0 ended"]);
+            crowd.lives();
+        }
+    }
+    // One that looks like ours, and is another run's.
+    let Some(top) = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().find(|top| {
+        std::path::Path::new(top).join("cgroup.procs").exists()
+    }) else {
+        return eprintln!("skipped in part: there is no cgroup v2");
+    };
+    let path = format!("{top}/termleash-test{}", std::process::id());
+    if let Err(cause) = std::fs::create_dir(&path) {
+        return eprintln!("skipped in part: {path}: {cause}");
+    }
+    let inside = Bystander::sleeps(&scene, &["setsid"], 0, &[]);
+    std::fs::write(format!("{path}/cgroup.procs"), inside.pid().to_string()).unwrap();
+    let report = report_on(&scene, &[run(), group(&path, &path[top.len()..]), announced(0)]);
+    let is_alive = inside.handle.is_alive();
+    let is_there = std::path::Path::new(&path).exists();
+    drop(inside);
+    // The kernel needs a moment to notice.
+    crate::scene::until("the group's end", || {
+        let _ = std::fs::remove_dir(&path);
+        (!std::path::Path::new(&path).exists()).then_some(())
+    });
+    assert!(is_alive && is_there, "{report}");
+    crowd.lives();
+}
+
+#[test]
+fn an_endless_time_for_creations_keeps_no_sweep_waiting() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let (name, value) = cookie(COOKIE, RUN);
+    let crowd = Crowd::new(&scene);
+    for time in [u64::MAX, u64::MAX / 2, 3_600_000 * 24 * 365] {
+        let unknown = with(announced(0), "recipe", json!({"by": "unknown", "backend": "Mine"}));
+        let records = [with(run(), "create_within_ms", time), unknown];
+        let path = put(&scene, records.iter().map(line).collect::<String>().as_bytes());
+        let then = SystemTime::now() - Duration::from_secs(24 * 3600);
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+        // The run had been dead for a day.
+        let late = Bystander::sleeps(&scene, &["setsid"], 0, &[(&name, &value)]);
+        let report = scene.sweep();
+        says(&report, &["0 ended", "it started after the session's time"]);
+        late.lives();
+        crowd.lives();
+    }
+}
+
+#[test]
+fn what_is_torn_costs_what_it_said_and_the_report_says_so() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let crowd = Crowd::new(&scene);
+    let (name, value) = cookie(COOKIE, RUN);
+    let since = now();
+    let [run, announced] = [line(&run()), line(&announced(since))];
+    let identified = line(&identified(&crowd.all[1].identity()));
+    let damaged = "1 records of the ledger could not be read";
+    // The last one: it would have made the bystander a leader.
+    let ours = Bystander::sleeps(&scene, &["setsid"], 0, &[(&name, &value)]);
+    put(&scene, format!("{run}{announced}{}", &identified[..identified.len() / 2]).as_bytes());
+    let report = scene.sweep();
+    says(&report, &["1 ended", damaged]);
+    assert!(!ours.handle.is_alive());
+    // One in the middle: nothing tells how to find the session.
+    let ours = Bystander::sleeps(&scene, &["setsid"], 0, &[(&name, &value)]);
+    put(&scene, format!("{run}{}\n{identified}", &announced[..announced.len() / 2]).as_bytes());
+    let report = scene.sweep();
+    says(&report, &["0 ended", damaged]);
+    ours.lives();
+    // A hole, as of a disk that lost a block.
+    put(&scene, [run.as_bytes(), &[0; 4096], b"\n", identified.as_bytes()].concat().as_slice());
+    says(&scene.sweep(), &["0 ended", damaged]);
+    crowd.lives();
+}
+
+/// Numbers and cookies that are a bit from a bystander's.
+#[test]
+fn a_flipped_bit_makes_nobody_ours() {
+    let Some(scene) = Scene::new(|me| {
+        let file = std::fs::read_dir(std::env::var("TERMLEASH_LEDGER").unwrap()).unwrap().next().unwrap().unwrap().path();
+        let whole = std::fs::read(&file).unwrap();
+        let mut reports = 0;
+        for bit in (0..whole.len() * 8).step_by(7) {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&file, &bytes).or_else(|_| {
+                use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+                let _ = std::fs::DirBuilder::new().mode(0o700).create(file.parent().unwrap());
+                let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&file)?;
+                std::io::Write::write_all(&mut file, &bytes)
+            }).unwrap();
+            let report = termleash::sweep().unwrap();
+            let ended: usize = report.runs().iter().map(|run| run.ended().len()).sum();
+            assert_eq!(ended, 0, "bit {bit}: {report}");
+            let says_why = report.left_alone().len() == 1 || report.runs().iter().any(|run| !run.undone().is_empty());
+            assert!(says_why, "bit {bit}: {report}");
+            reports += 1;
+        }
+        me.note("reports", reports);
+    }) else {
+        return;
+    };
+    let (near, value) = cookie(COOKIE ^ 1, RUN);
+    let bystander = Bystander::sleeps(&scene, &["setsid"], 0, &[(&near, &value)]);
+    let crowd = Crowd::new(&scene);
+    let mut leader = bystander.identity();
+    // Another number, one bit away, of which there is no such process.
+    leader["pid"] = json!(leader["pid"].as_u64().unwrap() ^ 1);
+    put(&scene, [run(), announced(0), identified(&leader)].iter().map(line).collect::<String>().as_bytes());
+    let start = std::time::Instant::now();
+    let (status, text) = scene.start("flips", &[]).end();
+    assert!(status.success(), "{status}:\n{text}");
+    println!("{} reports in {:?}", scene.noted("reports"), start.elapsed());
+    bystander.lives();
+    crowd.lives();
+}
