@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::keeper::begin::Ledger;
 use crate::keeper::descendants::GRACE;
-use crate::keeper::sweep::{is_proven_dead, sweep as sweep_marks};
+use crate::keeper::sweep::{group_of, is_proven_dead, sweep as sweep_marks};
 use crate::keeper::{group, lost};
 use crate::ledger::client::own_identity;
 use crate::ledger::directory::Directory;
@@ -11,7 +11,6 @@ use crate::ledger::file::RunFile;
 use crate::ledger::message::{LedgerAt, Swept};
 use crate::ledger::record::{BODY_RECORD, Record, parse};
 use crate::ledger::replay::Replayed;
-use crate::process::cgroup::Leaf;
 use crate::process::identity::{OurSelf, ProcessIdentity};
 use crate::process::policy::Suspect;
 use crate::process::summary::ProcessSummary;
@@ -233,11 +232,10 @@ fn remove_empty(directory: &Directory, name: &str, file: &RunFile) -> Result<Opt
 
 /// The run's control group, once it is empty.
 fn remove_group(replayed: &Replayed, swept: &mut Swept) {
-    if let Some(group) = &replayed.cgroup
-        && let Ok(leaf) = Leaf::open(&group.path)
+    if let Some(leaf) = group_of(replayed)
         && let Err(cause) = group::remove(&leaf)
     {
-        swept.undone.push(format!("its control group {} could not be removed: {cause}", group.path.display()));
+        swept.undone.push(format!("its control group {} could not be removed: {cause}", leaf.mark().path.display()));
     }
 }
 

@@ -5,10 +5,14 @@ use crate::ledger::message::Swept;
 use crate::ledger::recipe::Recipe;
 use crate::ledger::replay::{Open, Replayed};
 use crate::process::cgroup::Leaf;
-use crate::process::handle::ProcessHandle;
+use crate::process::handle::{ProcessHandle, reader};
 use crate::process::identity::{ProcessIdentity, Ticks};
 use crate::process::kill::{Target, end_all};
+use crate::process::policy::Suspect;
+use crate::process::rule::{Mark, may_signal};
+use crate::process::scan::examine;
 use crate::process::summary::ProcessSummary;
+use crate::process::tree;
 use crate::runtime::park_on;
 use crate::sys;
 use std::time::{Duration, Instant};
@@ -26,8 +30,11 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
     let until = until(replayed, death);
     let mut swept = Swept::default();
     let mut targets: Vec<(&Open, Target)> = Vec::new();
+    let mut named: Vec<(ProcessHandle, Suspect)> = Vec::new();
     for open in replayed.open.values() {
-        targets.push((open, target(replayed, open, until)));
+        let (target, refused) = target(replayed, open, until);
+        targets.push((open, target));
+        named.extend(refused);
     }
     if targets.is_empty() {
         return swept;
@@ -49,16 +56,28 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
     for (open, target) in opens.into_iter().zip(targets) {
         take_down(open, target, &mut swept);
     }
+    // Those that have ended by themselves meanwhile are nobody's trouble.
+    let lives = |(handle, suspect): (ProcessHandle, Suspect)| handle.is_alive().then_some(suspect);
+    swept.suspects.extend(named.into_iter().filter_map(lives));
     swept.took = start.elapsed();
     swept
 }
 
-fn target(replayed: &Replayed, open: &Open, until: Ticks) -> Target {
+/// What is looked for, and a leader that may not be signalled.
+fn target(replayed: &Replayed, open: &Open, until: Ticks) -> (Target, Option<(ProcessHandle, Suspect)>) {
     let mut mark = replayed.mark(open, Some(until));
     // As this process sees it: what was written down is relative to the writer's namespace.
-    mark.cgroup = mark.cgroup.and_then(|group| Some(Leaf::open(&group.path).ok()?.mark().clone()));
+    mark.cgroup = group_of(replayed).map(|leaf| leaf.mark().clone());
+    let mut refused = None;
     let leader = mark.leader.and_then(|leader| match held(leader) {
-        Held::It(handle) => Some(handle),
+        Held::It(handle) => match refusal(&handle, &mark) {
+            None => Some(handle),
+            // Not waited for either, nor are its children named, which may be everybody's: process 1 is such a leader.
+            Some(suspect) => {
+                refused = Some((handle, suspect));
+                None
+            }
+        },
         Held::Nobody => None,
         // The number is free for others only when the session's last member is gone, so that whoever is in a session of
         // this number now is not of ours.
@@ -67,7 +86,22 @@ fn target(replayed: &Replayed, open: &Open, until: Ticks) -> Target {
             None
         }
     });
-    Target::new(mark, leader)
+    (Target::new(mark, leader), refused)
+}
+
+/// The control group of a run, if it is one: whatever else its ledger names holds others' processes.
+pub(crate) fn group_of(replayed: &Replayed) -> Option<Leaf> {
+    let leaf = Leaf::open(&replayed.cgroup.as_ref()?.path).ok()?;
+    leaf.is_named(&replayed.run.simple().to_string()).then_some(leaf)
+}
+
+/// Why the rule does not let this leader be signalled; `None` if it does, and for one that has ended.
+fn refusal(leader: &ProcessHandle, mark: &Mark) -> Option<Suspect> {
+    let mut reader = reader().ok()?;
+    let (_, mut evidence, process) = examine(&mut reader, leader.pid(), mark).ok()?;
+    evidence.expected = Some(leader.identity());
+    let why = may_signal(&evidence, mark, &tree::ourselves(&mut reader).ok()?).err()?;
+    Some(Suspect { process, why })
 }
 
 enum Held {

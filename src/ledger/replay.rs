@@ -11,6 +11,10 @@ use std::fmt;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// No sweep waits longer for a session that was being created at the run's death, whatever its ledger says: the keeper of
+/// another run may wait with it.
+const LONGEST_CREATION: Duration = Duration::from_secs(600);
+
 /// A run, as its file tells it.
 #[derive(Debug, Clone)]
 pub(crate) struct Replayed {
@@ -90,7 +94,7 @@ impl Replayed {
             keepers: Vec::new(),
             user,
             name,
-            create_within: Duration::from_millis(create_within_ms),
+            create_within: Duration::from_millis(create_within_ms).min(LONGEST_CREATION),
             cgroup: None,
             is_kept: false,
             is_sweep_asked: false,

@@ -133,6 +133,12 @@ impl Leaf {
         Ok(Self { mark: CgroupMark { path: path.to_owned(), kernel_path }, dir })
     }
 
+    /// Whether it is the one that was made by this name: another run's begins as ours does.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        let own = self.mark.path.file_name().and_then(|own| own.to_str());
+        own.and_then(|own| own.strip_prefix(PREFIX)) == Some(name)
+    }
+
     /// What marks its members.
     pub(crate) fn mark(&self) -> &CgroupMark {
         &self.mark

@@ -6,9 +6,15 @@ use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 use termleash::process::ProcessHandle;
 
-/// A run's id, and with it the name of its file.
-const RUN: &str = "01920000-0000-7000-8000-0000000000ff";
-const COOKIE: u64 = 0x8123_4567_89ab_cdef;
+/// The run of a scene: its id, and with it the name of its file. Each has one of its own, as tests run side by side.
+fn run_id(scene: &Scene) -> String {
+    format!("01920000-0000-7000-8000-{:012x}", scene.serial())
+}
+
+/// The number of its session's cookie.
+fn session(scene: &Scene) -> u64 {
+    0x8000_0000_0000_0000 | scene.serial() << 8
+}
 
 fn plays_nothing(_: &crate::scene::Me) {
     unreachable!("sweeps only");
@@ -21,14 +27,14 @@ fn now() -> u64 {
 }
 
 /// The run of somebody dead.
-fn run() -> Value {
+fn run(scene: &Scene) -> Value {
     let owner = somebody_dead();
-    json!({"kind": "run", "format": 1, "run": RUN, "since": owner["started"], "owner": owner, "user": geteuid().as_raw(),
+    json!({"kind": "run", "format": 1, "run": run_id(scene), "since": owner["started"], "owner": owner, "user": geteuid().as_raw(),
         "name": "a_test", "create_within_ms": 1000})
 }
 
-fn announced(since: u64) -> Value {
-    json!({"kind": "announced", "id": 1, "cookie": {"session": COOKIE, "run": RUN}, "since": since, "label": "sh",
+fn announced(scene: &Scene, since: u64) -> Value {
+    json!({"kind": "announced", "id": 1, "cookie": {"session": session(scene), "run": run_id(scene)}, "since": since, "label": "sh",
         "made_at": "tests/a.rs:1", "recipe": {"by": "own"}})
 }
 
@@ -53,9 +59,9 @@ struct Crowd {
 
 impl Crowd {
     fn new(scene: &Scene) -> Self {
-        let (name, value) = cookie(COOKIE, RUN);
-        let (near, _) = cookie(COOKIE ^ 1, RUN);
-        let (_, other) = cookie(COOKIE, "01920000-0000-7000-8000-0000000000fe");
+        let (name, value) = cookie(session(scene), &run_id(scene));
+        let (near, _) = cookie(session(scene) ^ 1, &run_id(scene));
+        let (_, other) = cookie(session(scene), &run_id(scene).replace("-7000-", "-7001-"));
         let quoted = format!("{name}={value}");
         let kinds: [(&[&str], Vec<(&str, &str)>); 6] = [
             (&[], vec![]),
@@ -82,7 +88,7 @@ impl Crowd {
 fn put(scene: &Scene, bytes: &[u8]) -> std::path::PathBuf {
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
     let _ = std::fs::DirBuilder::new().mode(0o700).create(&scene.ledger);
-    let path = scene.ledger.join(format!("{}.ledger", RUN.replace('-', "")));
+    let path = scene.ledger.join(format!("{}.ledger", run_id(scene).replace('-', "")));
     let _ = std::fs::remove_file(&path);
     let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     std::io::Write::write_all(&mut file, bytes).unwrap();
@@ -108,10 +114,10 @@ fn a_session_in_such_a_ledger_is_ended_and_the_crowd_is_not() {
     let Some(scene) = Scene::new(plays_nothing) else { return };
     let crowd = Crowd::new(&scene);
     let since = now();
-    let (name, value) = cookie(COOKIE, RUN);
+    let (name, value) = cookie(session(&scene), &run_id(&scene));
     let by_cookie = Bystander::sleeps(&scene, &["setsid"], 0, &[(&name, &value)]);
     let leader = Bystander::sleeps(&scene, &["setsid"], 1, &[]);
-    let report = report_on(&scene, &[run(), announced(since), identified(&leader.identity())]);
+    let report = report_on(&scene, &[run(&scene), announced(&scene, since), identified(&leader.identity())]);
     says(&report, &["swept what `a_test` had left", &format!("ended: pid {}", by_cookie.pid())]);
     assert!(!by_cookie.handle.is_alive() && !leader.handle.is_alive(), "{report}");
     crowd.lives();
@@ -132,7 +138,7 @@ fn a_leader_that_the_rule_does_not_let_us_signal_is_named_and_lives() {
     ];
     for (what, leader, why) in cases {
         let started = std::time::Instant::now();
-        let report = report_on(&scene, &[run(), announced(0), identified(&leader)]);
+        let report = report_on(&scene, &[run(&scene), announced(&scene, 0), identified(&leader)]);
         println!("{what} took {:?}: {report}", started.elapsed());
         says(&report, &["0 ended", &format!("suspect, not signalled: pid {}", leader["pid"]), why]);
         assert!(!report.contains("still alive"), "{what} is not proven to be the run's:\n{report}");
@@ -151,15 +157,15 @@ fn a_number_that_has_a_new_owner_is_nobodys_leader() {
         let leader = crowd.all[1].identity();
         let started = leader["started"].as_i64().unwrap() + change;
         let leader = with(leader, "started", started.max(0));
-        let report = report_on(&scene, &[run(), announced(0), identified(&leader)]);
+        let report = report_on(&scene, &[run(&scene), announced(&scene, 0), identified(&leader)]);
         says(&report, &["0 ended"]);
         crowd.lives();
     }
     for pid in [0u32, u32::MAX, i32::MAX as u32, i32::MAX as u32 + 1] {
         let leader = with(crowd.all[1].identity(), "pid", pid);
-        says(&report_on(&scene, &[run(), announced(0), identified(&leader)]), &["0 ended"]);
-        let owned = with(run(), "owner", leader);
-        says(&report_on(&scene, &[owned, announced(0)]), &["0 ended"]);
+        says(&report_on(&scene, &[run(&scene), announced(&scene, 0), identified(&leader)]), &["0 ended"]);
+        let owned = with(run(&scene), "owner", leader);
+        says(&report_on(&scene, &[owned, announced(&scene, 0)]), &["0 ended"]);
         crowd.lives();
     }
 }
@@ -167,14 +173,14 @@ fn a_number_that_has_a_new_owner_is_nobodys_leader() {
 #[test]
 fn a_cookie_out_of_its_time_is_named_and_lives() {
     let Some(scene) = Scene::new(plays_nothing) else { return };
-    let (name, value) = cookie(COOKIE, RUN);
+    let (name, value) = cookie(session(&scene), &run_id(&scene));
     let early = Bystander::sleeps(&scene, &["setsid"], 0, &[(&name, &value)]);
     std::thread::sleep(Duration::from_millis(30));
-    let report = report_on(&scene, &[run(), announced(now())]);
+    let report = report_on(&scene, &[run(&scene), announced(&scene, now())]);
     says(&report, &["0 ended", "suspect, not signalled", "it started before the session was asked for"]);
     early.lives();
     // The run had died, and its servers' time was over.
-    let path = put(&scene, [run(), announced(0)].iter().map(line).collect::<String>().as_bytes());
+    let path = put(&scene, [run(&scene), announced(&scene, 0)].iter().map(line).collect::<String>().as_bytes());
     let then = SystemTime::now() - Duration::from_secs(60);
     std::fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
     says(&scene.sweep(), &["0 ended", "it started after the session's time"]);
@@ -184,13 +190,13 @@ fn a_cookie_out_of_its_time_is_named_and_lives() {
 #[test]
 fn a_daemon_with_our_cookie_that_serves_others_by_now_is_named_and_lives() {
     let Some(scene) = Scene::new(plays_nothing) else { return };
-    let (name, value) = cookie(COOKIE, RUN);
+    let (name, value) = cookie(session(&scene), &run_id(&scene));
     // Its second child comes after the run's time.
     let script = format!("sleep {} & sleep 1.5; sleep {} & wait", scene.nap(1), scene.nap(2));
     let mut command = std::process::Command::new("setsid");
     command.args(["sh", "-c", &script]).env(&name, &value);
     let daemon = Bystander::new(command);
-    let path = put(&scene, [run(), announced(0)].iter().map(line).collect::<String>().as_bytes());
+    let path = put(&scene, [run(&scene), announced(&scene, 0)].iter().map(line).collect::<String>().as_bytes());
     let first = ProcessHandle::open(scene.sleeper(1)).unwrap();
     let then = SystemTime::now() - Duration::from_secs(1);
     let strangers = ProcessHandle::open(scene.sleeper(2)).unwrap();
@@ -207,12 +213,12 @@ fn another_users_process_is_named_and_lives() {
     if !geteuid().is_root() {
         return eprintln!("skipped: only root can start a process of another user");
     }
-    let (name, value) = cookie(COOKIE, RUN);
+    let (name, value) = cookie(session(&scene), &run_id(&scene));
     let words = ["setsid", "setpriv", "--reuid=65534", "--clear-groups"];
     let theirs = Bystander::sleeps(&scene, &words, 0, &[(&name, &value)]);
-    let report = report_on(&scene, &[run(), announced(0)]);
+    let report = report_on(&scene, &[run(&scene), announced(&scene, 0)]);
     says(&report, &["0 ended", "suspect, not signalled", "it belongs to another user"]);
-    let report = report_on(&scene, &[run(), announced(0), identified(&theirs.identity())]);
+    let report = report_on(&scene, &[run(&scene), announced(&scene, 0), identified(&theirs.identity())]);
     says(&report, &["0 ended", "suspect, not signalled", "it belongs to another user"]);
     theirs.lives();
 }
@@ -223,7 +229,7 @@ fn a_ledger_that_cannot_be_of_a_dead_run_of_ours_is_left_alone() {
     let crowd = Crowd::new(&scene);
     let leader = crowd.all[1].identity();
     let owner = |field: &str, value: Value| {
-        let run = run();
+        let run = run(&scene);
         let owner = with(run["owner"].clone(), field, value);
         with(run, "owner", owner)
     };
@@ -232,17 +238,20 @@ fn a_ledger_that_cannot_be_of_a_dead_run_of_ours_is_left_alone() {
     let cases: [(Vec<Value>, &str); 9] = [
         (vec![owner("boot", json!("0123456789abcdef0123456789abcdef"))], lives),
         (vec![owner("pid_namespace", json!(4_026_500_000u64))], lives),
-        (vec![with(run(), "owner", crowd.all[0].identity())], lives),
-        (vec![run(), keeper], lives),
-        (vec![with(run(), "format", 2)], "it has format 2 of a later release"),
-        (vec![with(run(), "user", 4_294_967_294u32)], "it belongs to another user"),
-        (vec![with(run(), "run", "01920000-0000-7000-8000-0000000000aa")], "its name is not that of the run in it"),
-        (vec![announced(0), run()], "it does not begin with the record that says whose run it is"),
+        (vec![with(run(&scene), "owner", crowd.all[0].identity())], lives),
+        (vec![run(&scene), keeper], lives),
+        (vec![with(run(&scene), "format", 2)], "it has format 2 of a later release"),
+        (vec![with(run(&scene), "user", 4_294_967_294u32)], "it belongs to another user"),
+        (
+            vec![with(run(&scene), "run", "01920000-0000-7000-8000-0000000000aa")],
+            "its name is not that of the run in it",
+        ),
+        (vec![announced(&scene, 0), run(&scene)], "it does not begin with the record that says whose run it is"),
         (vec![], "it does not begin with the record that says whose run it is"),
     ];
     for (mut records, why) in cases {
         if !records.is_empty() {
-            records.extend([announced(0), identified(&leader)]);
+            records.extend([announced(&scene, 0), identified(&leader)]);
         }
         let report = report_on(&scene, &records);
         says(&report, &["no dead run was found", "left alone", why]);
@@ -256,16 +265,19 @@ fn a_control_group_that_is_not_this_runs_marks_nobody() {
     let Some(scene) = Scene::new(plays_nothing) else { return };
     let crowd = Crowd::new(&scene);
     let group = |path: &str, kernel: &str| json!({"kind": "cgroup", "group": {"path": path, "kernel_path": kernel}});
-    for path in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/unified/", "/sys/fs/cgroup", "/", "", "/tmp", "..", "/proc/1"] {
+    for path in
+        ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/unified/", "/sys/fs/cgroup", "/", "", "/tmp", "..", "/proc/1"]
+    {
         for kernel in ["/", "", "/termleash-x"] {
-            says(&report_on(&scene, &[run(), group(path, kernel), announced(0)]), &["0 ended"]);
+            says(&report_on(&scene, &[run(&scene), group(path, kernel), announced(&scene, 0)]), &["0 ended"]);
             crowd.lives();
         }
     }
     // One that looks like ours, and is another run's.
-    let Some(top) = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().find(|top| {
-        std::path::Path::new(top).join("cgroup.procs").exists()
-    }) else {
+    let Some(top) = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
+        .into_iter()
+        .find(|top| std::path::Path::new(top).join("cgroup.procs").exists())
+    else {
         return eprintln!("skipped in part: there is no cgroup v2");
     };
     let path = format!("{top}/termleash-test{}", std::process::id());
@@ -274,7 +286,7 @@ fn a_control_group_that_is_not_this_runs_marks_nobody() {
     }
     let inside = Bystander::sleeps(&scene, &["setsid"], 0, &[]);
     std::fs::write(format!("{path}/cgroup.procs"), inside.pid().to_string()).unwrap();
-    let report = report_on(&scene, &[run(), group(&path, &path[top.len()..]), announced(0)]);
+    let report = report_on(&scene, &[run(&scene), group(&path, &path[top.len()..]), announced(&scene, 0)]);
     let is_alive = inside.handle.is_alive();
     let is_there = std::path::Path::new(&path).exists();
     drop(inside);
@@ -290,11 +302,11 @@ fn a_control_group_that_is_not_this_runs_marks_nobody() {
 #[test]
 fn an_endless_time_for_creations_keeps_no_sweep_waiting() {
     let Some(scene) = Scene::new(plays_nothing) else { return };
-    let (name, value) = cookie(COOKIE, RUN);
+    let (name, value) = cookie(session(&scene), &run_id(&scene));
     let crowd = Crowd::new(&scene);
     for time in [u64::MAX, u64::MAX / 2, 3_600_000 * 24 * 365] {
-        let unknown = with(announced(0), "recipe", json!({"by": "unknown", "backend": "Mine"}));
-        let records = [with(run(), "create_within_ms", time), unknown];
+        let unknown = with(announced(&scene, 0), "recipe", json!({"by": "unknown", "backend": "Mine"}));
+        let records = [with(run(&scene), "create_within_ms", time), unknown];
         let path = put(&scene, records.iter().map(line).collect::<String>().as_bytes());
         let then = SystemTime::now() - Duration::from_secs(24 * 3600);
         std::fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
@@ -311,9 +323,9 @@ fn an_endless_time_for_creations_keeps_no_sweep_waiting() {
 fn what_is_torn_costs_what_it_said_and_the_report_says_so() {
     let Some(scene) = Scene::new(plays_nothing) else { return };
     let crowd = Crowd::new(&scene);
-    let (name, value) = cookie(COOKIE, RUN);
+    let (name, value) = cookie(session(&scene), &run_id(&scene));
     let since = now();
-    let [run, announced] = [line(&run()), line(&announced(since))];
+    let [run, announced] = [line(&run(&scene)), line(&announced(&scene, since))];
     let identified = line(&identified(&crowd.all[1].identity()));
     let damaged = "1 records of the ledger could not be read";
     // The last one: it would have made the bystander a leader.
@@ -338,18 +350,21 @@ fn what_is_torn_costs_what_it_said_and_the_report_says_so() {
 #[test]
 fn a_flipped_bit_makes_nobody_ours() {
     let Some(scene) = Scene::new(|me| {
-        let file = std::fs::read_dir(std::env::var("TERMLEASH_LEDGER").unwrap()).unwrap().next().unwrap().unwrap().path();
+        let file =
+            std::fs::read_dir(std::env::var("TERMLEASH_LEDGER").unwrap()).unwrap().next().unwrap().unwrap().path();
         let whole = std::fs::read(&file).unwrap();
         let mut reports = 0;
         for bit in (0..whole.len() * 8).step_by(7) {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            std::fs::write(&file, &bytes).or_else(|_| {
-                use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-                let _ = std::fs::DirBuilder::new().mode(0o700).create(file.parent().unwrap());
-                let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&file)?;
-                std::io::Write::write_all(&mut file, &bytes)
-            }).unwrap();
+            std::fs::write(&file, &bytes)
+                .or_else(|_| {
+                    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+                    let _ = std::fs::DirBuilder::new().mode(0o700).create(file.parent().unwrap());
+                    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&file)?;
+                    std::io::Write::write_all(&mut file, &bytes)
+                })
+                .unwrap();
             let report = termleash::sweep().unwrap();
             let ended: usize = report.runs().iter().map(|run| run.ended().len()).sum();
             assert_eq!(ended, 0, "bit {bit}: {report}");
@@ -361,13 +376,16 @@ fn a_flipped_bit_makes_nobody_ours() {
     }) else {
         return;
     };
-    let (near, value) = cookie(COOKIE ^ 1, RUN);
+    let (near, value) = cookie(session(&scene) ^ 1, &run_id(&scene));
     let bystander = Bystander::sleeps(&scene, &["setsid"], 0, &[(&near, &value)]);
     let crowd = Crowd::new(&scene);
     let mut leader = bystander.identity();
     // Another number, one bit away, of which there is no such process.
     leader["pid"] = json!(leader["pid"].as_u64().unwrap() ^ 1);
-    put(&scene, [run(), announced(0), identified(&leader)].iter().map(line).collect::<String>().as_bytes());
+    put(
+        &scene,
+        [run(&scene), announced(&scene, 0), identified(&leader)].iter().map(line).collect::<String>().as_bytes(),
+    );
     let start = std::time::Instant::now();
     let (status, text) = scene.start("flips", &[]).end();
     assert!(status.success(), "{status}:\n{text}");

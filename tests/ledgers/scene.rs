@@ -86,6 +86,11 @@ impl Scene {
         Some(Self { directory, number, ledger, test, outputs: AtomicU32::new(0) })
     }
 
+    /// A number of no other scene, whether of this process or of one beside it.
+    pub(crate) fn serial(&self) -> u64 {
+        self.number["1000.0".len()..].parse().unwrap()
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -152,9 +157,9 @@ impl Scene {
         for pid in pids() {
             let read = |file| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             let (line, environment) = (read("cmdline"), read("environ"));
-            let is_of_scene = [&line, &environment].iter().any(|bytes| {
-                bytes.windows(self.number.len()).any(|window| window == self.number.as_bytes())
-            });
+            let is_of_scene = [&line, &environment]
+                .iter()
+                .any(|bytes| bytes.windows(self.number.len()).any(|window| window == self.number.as_bytes()));
             if is_of_scene && !line.is_empty() && pid != std::process::id() {
                 found.push((pid, String::from_utf8_lossy(&line).replace('\0', " ")));
             }
