@@ -4,7 +4,11 @@
 
 #[path = "ledgers/beside.rs"]
 mod beside;
+#[path = "ledgers/elsewhere.rs"]
+mod elsewhere;
 #[path = "ledgers/hostile.rs"]
 mod hostile;
+#[path = "ledgers/many.rs"]
+mod many;
 #[path = "ledgers/scene.rs"]
 mod scene;

@@ -72,9 +72,7 @@ fn a_keeper_that_was_killed_is_replaced_at_the_next_session() {
     let mut victim = scene.in_process("victim");
     scene.noted("begun");
     scene.sleepers(0..=5);
-    let first = until("the keeper", || scene.keepers().first().copied());
-    kill(first);
-    until("its end", || scene.keepers().is_empty().then_some(()));
+    let first = scene.kill_the_keeper();
     scene.note("go");
     scene.noted("again");
     scene.sleeper(6);
@@ -162,9 +160,8 @@ fn a_keeper_and_its_process_that_die_at_once_are_swept_by_the_next_run() {
     scene.noted("begun");
     let proof: Vec<ProcessHandle> =
         [0, 1, 3, 5].iter().map(|which| ProcessHandle::open(scene.sleeper(*which)).unwrap()).collect();
-    let keeper = until("the keeper", || scene.keepers().first().copied());
     // First the one that would see the other die.
-    kill(keeper);
+    scene.kill_the_keeper();
     victim.kill();
     assert!(proof.iter().all(ProcessHandle::is_alive));
     let mut next = scene.in_process("next");

@@ -172,6 +172,14 @@ impl Scene {
         living.filter(|(_, line)| line.starts_with("termleash-keeper")).map(|(pid, _)| pid).collect()
     }
 
+    /// Returns when it is dead, which takes longer than to vanish from a list.
+    pub(crate) fn kill_the_keeper(&self) -> u32 {
+        let keeper = until("the keeper", || ProcessHandle::open(*self.keepers().first()?).ok());
+        kill(keeper.pid());
+        until("the keeper's end", || (!keeper.is_alive()).then_some(()));
+        keeper.pid()
+    }
+
     /// The process that sleeps so long, once it does.
     pub(crate) fn sleeper(&self, which: u32) -> u32 {
         let nap = self.nap(which);
