@@ -19,7 +19,7 @@ use dying::processes::carriers;
 use dying::{CLEAN_WITHIN, Place};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use termleash::{BoxError, Scope, SessionSpec};
+use termleash::{Scope, SessionSpec, session::BoxError};
 
 /// How many processes [`leave`] leaves.
 const LEFT: usize = 4;
