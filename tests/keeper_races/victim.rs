@@ -87,7 +87,7 @@ async fn keep_or_end(
 /// Daemons one after the other, for as long as it lives.
 pub(crate) fn start_daemons(mark: &str) {
     let mut random = Random::of(std::process::id().into());
-    termleash::test_blocking(|_| {
+    termleash::testing::test_blocking(|_| {
         for _ in 0..MOST_ROUNDS {
             Command::new("setsid").args(["sleep", mark]).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
             std::thread::sleep(Duration::from_micros(random.below(6_000)));
