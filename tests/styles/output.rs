@@ -137,3 +137,16 @@ fn a_character_in_two_pieces_is_whole_and_what_is_no_text_is_shown_as_such() {
     };
     ran.passed().says_once("begin \u{fffd} between \u{2192} and \u{2192} cut \u{fffd}");
 }
+
+#[test]
+fn what_a_blocked_body_has_printed_is_shown_although_it_ended_no_line() {
+    let Some(ran) = captured(&[("TERMLEASH_TIMEOUT", "200ms")]) else {
+        return termleash::test(async |_| {
+            print!("its last words");
+            loop {
+                std::thread::park();
+            }
+        });
+    };
+    ran.failed().says_once("its last words").says(&["did not end within its deadline of 200ms", "blocks its thread"]);
+}

@@ -46,10 +46,13 @@ fn a_lock_inside_of_the_closure_is_taken_once() {
 
 #[test]
 fn a_port_that_both_processes_bind_is_shown_by_the_panic_of_the_second() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-    let Some(ran) = captured(&[(PLACE, &port)]) else {
-        let port: u16 = std::env::var(PLACE).unwrap().parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(ran) = captured(&[(PLACE, folder.path().to_str().unwrap())]) else {
+        // The first process has it from the system, so that it is free, and the second the same.
+        let path = std::path::PathBuf::from(std::env::var_os(PLACE).unwrap()).join("port");
+        let port = std::fs::read_to_string(&path).map_or(0, |text| text.parse::<u16>().unwrap());
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port of its own");
+        std::fs::write(path, listener.local_addr().unwrap().port().to_string()).unwrap();
         return termleash::test(async |_| {
             println!("the body runs at {}", listener.local_addr()?);
             Ok(())
