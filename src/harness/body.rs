@@ -8,6 +8,11 @@ use crate::ledger::message::{Go, Outcome, Told, hear, tell};
 use crate::sys;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long what a blocked body has printed may take to be on its way.
+const FLUSHED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Calls so far.
 static CALLS: AtomicU32 = AtomicU32::new(0);
@@ -55,6 +60,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let Some(welcome) = client::body().filter(|_| sys::own_pid() == self.owner) else { return };
+        flush();
         report(self.number, self.outcome.clone());
         turn_output(welcome.around, welcome.around);
         if welcome.keeps {
@@ -74,15 +80,22 @@ pub(crate) fn cleans_up() {
 
 /// Ends this process with an outcome, from whatever thread: nothing else can end a thread that blocks.
 pub(crate) fn fail_now(text: String) -> ! {
-    report(CALLS.load(Ordering::SeqCst), Outcome::Panicked { text });
+    // On a thread of its own: whoever blocks may have locked standard output.
+    let (told, hears) = mpsc::channel();
+    let flushes = move || {
+        flush();
+        let _ = told.send(());
+    };
+    if std::thread::Builder::new().name("termleash-flush".into()).spawn(flushes).is_ok() {
+        let _ = hears.recv_timeout(FLUSHED_WITHIN);
+    }
+    report(CALLS.load(Ordering::SeqCst), Outcome::Stuck { text });
     sys::exit_now(101)
 }
 
-/// Once for each call.
+/// Once for each call. All that was printed must be on its way before it.
 fn report(number: u32, outcome: Outcome) {
     if !HAS_REPORTED.swap(true, Ordering::SeqCst) {
-        // All that was printed must be on its way before it.
-        flush();
         send(&Told::Outcome { number, outcome });
     }
 }

@@ -31,6 +31,7 @@ pub(crate) fn tell_of(told: Told<'_>) {
     let beside = told.beside();
     match &told.outcome {
         None => panic!("{}", told.crash(&beside)),
+        Some(Outcome::Stuck { text }) => panic!("{}", told.with_containment(format!("{text}{beside}"))),
         Some(Outcome::Panicked { text }) => {
             // The body has printed it.
             let text = text.clone();

@@ -137,6 +137,10 @@ pub(crate) enum Told {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Outcome {
     Passed,
+    /// It blocks its thread, and ends now; that is printed by nobody yet.
+    Stuck {
+        text: String,
+    },
     /// With what the panic said; it has been printed by the body.
     Panicked {
         text: String,

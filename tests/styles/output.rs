@@ -148,5 +148,23 @@ fn what_a_blocked_body_has_printed_is_shown_although_it_ended_no_line() {
             }
         });
     };
-    ran.failed().says_once("its last words").says(&["did not end within its deadline of 200ms", "blocks its thread"]);
+    ran.failed()
+        .says_once("its last words")
+        .says_once("did not end within its deadline of 200ms, and blocks its thread");
+}
+
+#[test]
+fn a_blocked_body_that_has_locked_its_output_is_reported_all_the_same() {
+    let Some(ran) = captured(&[("TERMLEASH_TIMEOUT", "200ms")]) else {
+        return termleash::test(async |_| {
+            let mut output = std::io::stdout().lock();
+            writeln!(output, "its last words")?;
+            loop {
+                std::thread::park();
+            }
+        });
+    };
+    ran.failed()
+        .says_once("its last words")
+        .says_once("did not end within its deadline of 200ms, and blocks its thread");
 }
