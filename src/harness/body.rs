@@ -60,9 +60,8 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let Some(welcome) = client::body().filter(|_| sys::own_pid() == self.owner) else { return };
-        flush();
-        report(self.number, self.outcome.clone());
         turn_output(welcome.around, welcome.around);
+        report(self.number, self.outcome.clone());
         if welcome.keeps {
             // Whoever reads the tests' output to its end is not kept waiting.
             sys::redirect_number(welcome.around, welcome.uncaptured);

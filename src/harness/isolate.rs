@@ -66,3 +66,19 @@ pub(crate) fn place(wish: &Wish, settings: &Settings) -> Place {
 fn libtest_arguments(name: &str) -> Vec<String> {
     ["--exact", name, "--include-ignored", "--nocapture", "--test-threads=1"].map(str::to_owned).to_vec()
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use crate::harness::{isolated, options};
+    use crate::ledger::client;
+
+    #[test]
+    fn a_unit_test_runs_apart_too() {
+        options().run(async |t| {
+            assert!(client::body().is_some());
+            assert_eq!(t.name(), "harness::isolate::tests::a_unit_test_runs_apart_too");
+            Ok(())
+        });
+        isolated(|| assert!(client::body().is_some()));
+    }
+}

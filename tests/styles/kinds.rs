@@ -123,6 +123,8 @@ fn a_test_in_an_inner_module_is_found_by_its_path() {
     each_runs_once("kinds::inner::", &["a module"]);
 }
 
+/// Without the feature nothing of ours knows runtimes.
+#[cfg(feature = "tokio")]
 #[tokio::test]
 async fn inside_of_a_runtime_it_refuses_and_says_what_to_use() {
     let Some(ran) = captured(&[]) else { return termleash::test(async |_| Ok(())) };
