@@ -10,8 +10,8 @@
 //!
 //! None of this has a function of its own that a user could call, so each is taken from what has one. A keeper that has
 //! died is replaced by the next creation: a creation with a dead keeper, less one with a living keeper, is a start. A
-//! creation in a process whose ledger has no place, taken from one in a process whose ledger has, leaves the three
-//! records of a session (announced, identified, forgotten); the floor appends the same three lines to a file beside it.
+//! creation in a process whose ledger has no place, taken from one in a process whose ledger has, leaves the two records
+//! of a creation (announced, identified); the floor appends the same two lines to a file beside it.
 
 mod floor;
 
@@ -33,8 +33,8 @@ use termleash::session::FakeBackend;
 use termleash::{PtyBackend, SessionSpec, SessionTestHelper, tracker::SessionGuard};
 use tokio::runtime::Runtime;
 
-/// The records of a session that was created and closed.
-const RECORDS: u32 = 3;
+/// The records of a creation.
+const RECORDS: [&str; 2] = ["announced", "identified"];
 /// The arguments by which a program comes to the call that is measured.
 const TEST: &str = "role:test";
 const SWEEP: &str = "role:sweep";
@@ -59,7 +59,7 @@ fn measure() {
     keeper_start(&harness, "keeper/start");
     announce(&harness, "announce", "auto");
     announce(&harness, "announce/beside", "never");
-    empty(&harness, "isolated/empty", || on_a_tests_thread(EMPTY, || isolated(EMPTY)));
+    on_a_tests_thread(EMPTY, || empty(&harness, "isolated/empty", || isolated(EMPTY)));
     empty(&harness, "isolated/test", empty_test);
     sweep(&harness, harness.size(100, 5));
     let name = "keeper/start/500MB";
@@ -176,27 +176,29 @@ fn announce(harness: &Harness, name: &str, isolation: &str) {
     // Nothing becomes a directory below a file.
     File::create(directory.path().join("file")).expect("a file");
     let nowhere = directory.path().join("file/ledgers");
-    let mut with = Creator::start(isolation, &place);
-    let mut without = Creator::start(isolation, &nowhere);
+    // Several, since two processes of one program differ by as much as a record takes.
+    let start = |ledger: &Path| -> Vec<Creator> {
+        (0..harness.size(5, 1)).map(|_| Creator::start(isolation, ledger)).collect()
+    };
+    let (mut with, mut without) = (start(&place), start(&nowhere));
     let repeats = harness.size(100, 2);
-    let file = once_ledger_is_there(&mut with, &place);
-    let lines = last_lines(&file);
+    let lines = lines_of_a_creation(&once_ledger_is_there(&mut with[0], &place));
     let bare = File::options().append(true).create(true).open(place.join("bare")).expect("a file beside it");
-    let ours = || with.create(repeats).saturating_sub(without.create(repeats)) / (repeats * RECORDS);
+    let each = |creators: &mut [Creator]| creators.iter_mut().map(|creator| creator.create(repeats)).sum::<Duration>();
+    let records = repeats * u32::try_from(lines.len()).expect("two");
+    let ours = || each(&mut with).saturating_sub(each(&mut without)) / (records * harness.size(5, 1));
     let floor = || {
         let begin = Instant::now();
         for _ in 0..repeats {
             for line in &lines {
-                assert_eq!((&bare).write(line).expect("append"), line.len());
+                assert_eq!((&bare).write(line.as_bytes()).expect("append"), line.len());
             }
         }
-        begin.elapsed() / (repeats * RECORDS)
+        begin.elapsed() / records
     };
     harness.report(name, harness.turns(101, ours, floor), 3.0);
     std::fs::remove_file(place.join("bare")).expect("remove the file");
-    for creator in [with, without] {
-        creator.end();
-    }
+    with.into_iter().chain(without).for_each(Creator::end);
 }
 
 fn once_ledger_is_there(creator: &mut Creator, place: &Path) -> PathBuf {
@@ -205,15 +207,14 @@ fn once_ledger_is_there(creator: &mut Creator, place: &Path) -> PathBuf {
     found.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "ledger")).expect("a ledger")
 }
 
-/// The records of the session before, as they stand in a ledger.
-fn last_lines(ledger: &Path) -> Vec<Vec<u8>> {
-    let content = std::fs::read(ledger).expect("read the ledger");
-    let all: Vec<&[u8]> = content.split_inclusive(|byte| *byte == b'\n').collect();
-    let last = all.iter().rev().take(RECORDS as usize).rev();
-    last.map(|line| line.to_vec()).collect()
+/// The records of a creation, as they stand in a ledger.
+fn lines_of_a_creation(ledger: &Path) -> Vec<String> {
+    let content = std::fs::read_to_string(ledger).expect("read the ledger");
+    let last = |kind| content.lines().rfind(|line| line.contains(kind)).expect("a creation");
+    RECORDS.map(|kind| format!("{}\n", last(kind))).into()
 }
 
-/// A process of this program that creates and closes sessions when asked to.
+/// A process of this program that creates sessions when asked to.
 struct Creator {
     process: Child,
     channel: UnixStream,
@@ -249,10 +250,10 @@ fn answer() {
     let mut count = [0; 4];
     while channel.read_exact(&mut count).is_ok() {
         let begin = Instant::now();
-        for _ in 0..u32::from_ne_bytes(count) {
-            helper.close(helper.create());
-        }
+        let guards: Vec<_> = (0..u32::from_ne_bytes(count)).map(|_| helper.create()).collect();
         let took = u64::try_from(begin.elapsed().as_nanos()).expect("not centuries");
+        helper.runtime.block_on(helper.helper.kill_tracked_sessions()).expect("kill all sessions");
+        drop(guards);
         channel.write_all(&took.to_ne_bytes()).expect("answer");
     }
 }

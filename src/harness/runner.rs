@@ -95,40 +95,44 @@ enum End {
 
 impl Run {
     fn start(call: &Call<'_>, again: &Again) -> Result<Self, Error> {
+        let runner = client::own_identity()?;
+        let os = |cause: io::Error| Error::os("start a process for a test", "raise `ulimit -n` or `ulimit -u`", cause);
+        let (relay, ends) = Relay::new().map_err(os)?;
+        let uncaptured = standard_error().map_err(os)?;
+        let Ends { output, errors, around } = &ends;
+        let passed = [output, errors, around, &uncaptured].map(|fd| fd.as_raw_fd());
+        // It takes longer to get ready than what it is to be told takes to make up.
+        let (keeper, channel) = keepers::start_untold(call.name, call.settings.keeps, &passed)?;
+        let keeper_process = keeper.hold().map_err(os)?;
         let run = Uuid::now_v7();
         let ledger = match client::make(run, call.name, call.settings) {
             Ok((_, at)) => at,
             // The test runs with the containment that is left, which its report names.
             Err(cause) => LedgerAt::Nowhere { why: cause.to_string() },
         };
-        let os = |cause: io::Error| Error::os("start a process for a test", "raise `ulimit -n` or `ulimit -u`", cause);
-        let (relay, ends) = Relay::new().map_err(os)?;
-        let uncaptured = standard_error().map_err(os)?;
-        let Ends { output, errors, around } = &ends;
         let program = sys::start_arguments().ok().and_then(|arguments| arguments.into_iter().next());
         let body = BodyStart {
             program: program.unwrap_or_default().into_encoded_bytes(),
             arguments: again.arguments.clone(),
-            output: output.as_raw_fd(),
-            errors: errors.as_raw_fd(),
-            around: around.as_raw_fd(),
-            uncaptured: uncaptured.as_raw_fd(),
+            output: passed[0],
+            errors: passed[1],
+            around: passed[2],
+            uncaptured: passed[3],
             settle: call.settle,
         };
-        let passed = [body.output, body.errors, body.around, body.uncaptured];
         let start = Start {
             run,
             name: call.name.to_owned(),
             ledger: ledger.clone(),
-            runner: client::own_identity()?,
+            runner,
             grace: call.settings.grace,
             create_within: call.settings.create,
             keeps: call.settings.keeps,
             inherited: sys::inherited_descriptors().to_vec(),
             body: Some(body),
         };
-        let (keeper, channel) = keepers::start(&start, &passed).inspect_err(|_| ending::remove_ledger(&ledger))?;
-        let keeper_process = keeper.hold().map_err(os)?;
+        // A keeper that has died is seen where it is waited for.
+        let _ = tell(&channel, &start);
         let surplus = again.is_by_name.then(|| {
             format!(
                 "test `{}` made fewer calls than its own process, and the next of those was not run: a test function must \

@@ -192,5 +192,5 @@ fn launch(
     let launch = Launch { arguments: &arguments, environment: &environment, passed: &passed };
     let input = std::io::stdin();
     let standard = [input.as_fd(), around.as_fd(), around.as_fd()];
-    sys::fork_exec(&launch, standard, leaf.map(|leaf| leaf.dir().as_fd()))
+    sys::spawn_into(&launch, standard, leaf.map(|leaf| leaf.dir().as_fd()))
 }

@@ -17,13 +17,14 @@ use crate::process::scan::examine;
 use crate::process::summary::ProcessSummary;
 use crate::process::tree;
 use crate::sys::{self, ProcReader, Signal};
+use once_cell::unsync::OnceCell;
 use std::time::{Duration, Instant};
 
 /// From the polite signals to the KILL: nobody waits for what a dead test has left to save its work.
 pub(crate) const GRACE: Duration = Duration::from_millis(100);
 /// How long after the KILL is waited for what does not die: it sits in the kernel then.
 const PROOF: Duration = Duration::from_secs(5);
-/// How long one look waits for somebody to end before the next.
+/// How long one look waits before the next, at most.
 const PAUSE: Duration = Duration::from_millis(2);
 
 struct Child {
@@ -74,10 +75,13 @@ pub(crate) fn end_all(grace: Duration, whose: u32) -> (Swept, Option<ExitStatus>
     let mut swept = Swept::default();
     let mut status = None;
     let mut held: Vec<Child> = Vec::new();
-    let Some((mut reader, ourselves)) = begin() else {
+    let is_blind = |mut swept: Swept| {
         swept.undone.push("/proc could not be opened, so that no descendant was looked for".into());
-        return (swept, status);
+        swept
     };
+    let Ok(mut reader) = reader() else { return (is_blind(swept), status) };
+    // Read for the first one: mostly there is none.
+    let ourselves = OnceCell::new();
     loop {
         while let Some((pid, how)) = sys::reap_any() {
             status = status.or_else(|| (pid == whose).then(|| how.into()));
@@ -86,7 +90,10 @@ pub(crate) fn end_all(grace: Duration, whose: u32) -> (Swept, Option<ExitStatus>
         let children = tree::children(&mut reader, sys::own_pid()).unwrap_or_default();
         for pid in children {
             if held.iter().all(|child| child.handle.pid() != pid) {
-                held.extend(take_hold(&mut reader, pid, &ourselves));
+                let Ok(ourselves) = ourselves.get_or_try_init(|| tree::ourselves(&mut reader)) else {
+                    return (is_blind(swept), status);
+                };
+                held.extend(take_hold(&mut reader, pid, ourselves));
             }
         }
         if held.is_empty() {
@@ -110,12 +117,6 @@ pub(crate) fn end_all(grace: Duration, whose: u32) -> (Swept, Option<ExitStatus>
     }
     swept.took = start.elapsed();
     (swept, status)
-}
-
-fn begin() -> Option<(ProcReader, Ourselves)> {
-    let mut reader = reader().ok()?;
-    let ourselves = tree::ourselves(&mut reader).ok()?;
-    Some((reader, ourselves))
 }
 
 /// A child with the right to signal it, which the kernel itself vouches for: only our own child can be waited for.
@@ -156,8 +157,10 @@ fn forget_the_dead(held: &mut Vec<Child>, swept: &mut Swept) {
     });
 }
 
+/// For the last one, which was signalled after the others: who wakes at each death of a hundred takes the time that they
+/// need for dying.
 fn wait(held: &[Child], limit: Duration) {
-    let pidfds: Vec<_> = held.iter().filter_map(|child| sys::Pidfd::open(child.handle.pid()).ok()).collect();
-    let fds: Vec<_> = pidfds.iter().map(sys::Pidfd::fd).collect();
+    let pidfd = held.last().and_then(|child| sys::Pidfd::open(child.handle.pid()).ok());
+    let fds: Vec<_> = pidfd.iter().map(sys::Pidfd::fd).collect();
     let _ = sys::wait_for(&fds, Some(limit));
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 sys::at_start!(divert);
 
-/// The first message was sent before this process was started.
+/// The first message was sent before this process was started, or while it was.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 
 /// In a program that is neither it costs two looks at the environment and what `note_start` notes.

@@ -50,6 +50,8 @@ struct Keeper {
     /// The calls that the runner has asked for, and that the body has reached.
     asked: u32,
     reached: u32,
+    /// The last call that the body was let into; it need not have come to it yet.
+    let_into: u32,
     timeout: Duration,
     has_reported: bool,
     marked: Instant,
@@ -83,6 +85,7 @@ pub(crate) fn keep(start: Start, runner: Channel) {
         patience: Patience::new(),
         asked: 0,
         reached: 0,
+        let_into: 0,
         timeout: Duration::MAX,
         has_reported: false,
         marked: Instant::now(),
@@ -206,11 +209,14 @@ impl Keeper {
         }
     }
 
-    /// The body's k-th call answers the runner's k-th.
+    /// The body's k-th call answers the runner's k-th. Where the runner was first, the body finds the answer when it comes.
     fn let_in(&mut self) {
+        if self.asked > self.let_into && self.asked <= self.reached + 1 {
+            self.let_into = self.asked;
+            let _ = tell(&self.begun.channel, &Go { number: self.asked });
+        }
         if self.phase == Phase::Waiting && self.reached == self.asked {
             self.enter(Phase::Running);
-            let _ = tell(&self.begun.channel, &Go { number: self.reached });
         }
     }
 

@@ -29,12 +29,10 @@ impl RunFile {
     /// Those of write(2), such as a full disk; `WriteZero` if only a part of the line found room. Neither leaves a record:
     /// what there is of the line costs no other one.
     pub(crate) fn append(&self, record: &Record) -> io::Result<()> {
-        let mut line = record.to_line()?;
+        // Begun by a newline of its own: whoever wrote before may have found no room for the last one, and to look at the
+        // file's end each time takes longer than the write. An empty line is nothing to a reader.
+        let line = record.to_line(b"\n")?;
         let mut file = self.file.lock();
-        // Looked at each time, and not remembered: another process may have been the one that found no room.
-        if ends_amid_a_line(&mut file)? {
-            line.insert(0, b'\n');
-        }
         loop {
             return match file.write(&line) {
                 Ok(written) if written == line.len() => Ok(()),
@@ -116,16 +114,6 @@ impl RunFile {
     }
 }
 
-fn ends_amid_a_line(file: &mut File) -> io::Result<bool> {
-    if file.metadata()?.len() == 0 {
-        return Ok(false);
-    }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
-}
-
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -166,7 +154,7 @@ mod tests {
             let (first, second, third) = (announced(1), announced(2), announced(3));
             file.append(&first).unwrap();
             let mut other = File::options().append(true).open(path).unwrap();
-            other.write_all(&second.to_line().unwrap()[..20]).unwrap();
+            other.write_all(&second.to_line(b"").unwrap()[..20]).unwrap();
             file.append(&third).unwrap();
             file.append(&second).unwrap();
             let parsed = parse(&file.read_all().unwrap());

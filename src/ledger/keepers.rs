@@ -22,26 +22,39 @@ pub(crate) struct StartedKeeper {
 /// Starts one, which gets these descriptors beside its channel, and answers with our end of that. Nothing is waited for but
 /// the exec.
 pub(crate) fn start(start: &Start, passed: &[i32]) -> Result<(StartedKeeper, Channel)> {
-    spawn(start, passed).map_err(|cause| {
-        Error::os(
-            "start the keeper that cleans up should this process die",
-            "raise `ulimit -n` or `ulimit -u`; without one run with TERMLEASH_ISOLATE=never",
-            cause,
-        )
-    })
+    let told = |ours: &Channel| tell(ours, start);
+    spawn(&start.name, start.keeps, passed, told).map_err(not_started)
 }
 
-fn spawn(start: &Start, passed: &[i32]) -> std::io::Result<(StartedKeeper, Channel)> {
+/// The same, without a message: it waits for its [`Start`], which is made up while it gets ready.
+pub(crate) fn start_untold(name: &str, keeps: bool, passed: &[i32]) -> Result<(StartedKeeper, Channel)> {
+    spawn(name, keeps, passed, |_| Ok(())).map_err(not_started)
+}
+
+fn not_started(cause: std::io::Error) -> Error {
+    Error::os(
+        "start the keeper that cleans up should this process die",
+        "raise `ulimit -n` or `ulimit -u`; without one run with TERMLEASH_ISOLATE=never",
+        cause,
+    )
+}
+
+fn spawn(
+    name: &str,
+    keeps: bool,
+    passed: &[i32],
+    first: impl FnOnce(&Channel) -> std::io::Result<()>,
+) -> std::io::Result<(StartedKeeper, Channel)> {
     let (ours, theirs) = Channel::pair()?;
-    tell(&ours, start)?;
+    first(&ours)?;
     let mut environment = sys::start_environment(&[KEEPER, BODY])?;
     environment.push(sys::variable(KEEPER, theirs.number().to_string()));
-    let name = CString::new(format!("termleash-keeper {}", start.name)).unwrap_or_default();
+    let name = CString::new(format!("termleash-keeper {name}")).unwrap_or_default();
     let passed: Vec<i32> = passed.iter().copied().chain([theirs.number()]).collect();
     let launch = Launch { arguments: &[name], environment: &environment, passed: &passed };
     let directory = sys::start_directory().and_then(|path| sys::c_string(path.clone()).ok());
     // nextest calls a test leaky whose standard error is open after its end, and a kept run's is for hours.
-    let is_mute = start.keeps || std::env::var_os("NEXTEST").is_some();
+    let is_mute = keeps || std::env::var_os("NEXTEST").is_some();
     // Before the lock is given back: a leak check must never see it as anybody's child.
     let mut keepers = KEEPERS.lock();
     let pid = sys::spawn_leader(&launch, directory.as_deref(), is_mute)?;
@@ -57,9 +70,8 @@ impl StartedKeeper {
 
     /// True once it has exited; it is reaped then.
     pub(crate) fn has_ended(&self) -> bool {
-        let Ok(pidfd) = self.hold() else { return true };
         // Also if somebody else has reaped it.
-        if let Ok(None) = pidfd.reap() {
+        if let Ok(None) = sys::reap_child(self.pid) {
             return false;
         }
         KEEPERS.lock().retain(|pid| *pid != self.pid);

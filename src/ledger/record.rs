@@ -26,6 +26,8 @@ pub(crate) const BODY_RECORD: RecordId = 0;
 const LONGEST_TEXT: usize = 512;
 /// A record with more bytes is refused, before it fills a disk.
 const LONGEST_RECORD: usize = 64 << 10;
+/// Most lines are shorter than this many bytes.
+const USUAL_LINE: usize = 512;
 
 /// What the file of a run says, step by step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,20 +91,25 @@ fn cut<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 impl Record {
-    /// Its line, newline included.
+    /// Its line, newline included, after what is to stand before it.
     ///
     /// # Errors
     ///
     /// `InvalidInput` if it is longer than any that makes sense.
-    pub(crate) fn to_line(&self) -> io::Result<Vec<u8>> {
-        let json = serde_json::to_vec(self)?;
-        if json.len() > LONGEST_RECORD {
-            let what = format!("a record of {} bytes is too long: at most {LONGEST_RECORD}", json.len());
+    pub(crate) fn to_line(&self, before: &[u8]) -> io::Result<Vec<u8>> {
+        // One buffer for it all: this is on the way of each session's creation.
+        let mut line = Vec::with_capacity(USUAL_LINE);
+        line.extend_from_slice(before);
+        line.extend_from_slice(b"________ ");
+        let begin = line.len();
+        serde_json::to_writer(&mut line, self)?;
+        let length = line.len() - begin;
+        if length > LONGEST_RECORD {
+            let what = format!("a record of {length} bytes is too long: at most {LONGEST_RECORD}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
-        let mut line = checksum(&json).into_bytes();
-        line.push(b' ');
-        line.extend(json);
+        let sum = checksum(&line[begin..]);
+        line[before.len()..][..sum.len()].copy_from_slice(&sum);
         line.push(b'\n');
         Ok(line)
     }
@@ -112,12 +119,14 @@ impl Record {
         let (sum, rest) = line.split_at_checked(8)?;
         let json = rest.strip_prefix(b" ")?;
         // As text, so that each record has one spelling.
-        (checksum(json).as_bytes() == sum).then(|| serde_json::from_slice(json).ok()).flatten()
+        (checksum(json) == sum).then(|| serde_json::from_slice(json).ok()).flatten()
     }
 }
 
-fn checksum(json: &[u8]) -> String {
-    format!("{:08x}", crc32fast::hash(json))
+/// As its digits.
+fn checksum(json: &[u8]) -> [u8; 8] {
+    let sum = crc32fast::hash(json);
+    std::array::from_fn(|at| b"0123456789abcdef"[(sum >> (28 - 4 * at)) as usize & 15])
 }
 
 /// What a file holds.
@@ -199,13 +208,13 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn bytes(records: &[Record]) -> Vec<u8> {
-        records.iter().flat_map(|record| record.to_line().unwrap()).collect()
+        records.iter().flat_map(|record| record.to_line(b"").unwrap()).collect()
     }
 
     #[test]
     fn every_kind_comes_back_as_it_was_on_a_line_of_its_own() {
         for record in samples() {
-            let line = record.to_line().unwrap();
+            let line = record.to_line(b"").unwrap();
             assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1), "{record:?}");
             assert_eq!(parse(&line), Parsed { records: vec![record], damaged: 0 });
         }
@@ -215,7 +224,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_line_is_what_an_older_release_wrote() {
-        let line = Record::LeaderEnded { id: 1, at: 44 }.to_line().unwrap();
+        let line = Record::LeaderEnded { id: 1, at: 44 }.to_line(b"").unwrap();
         let json = r#"{"kind":"leader-ended","id":1,"at":44}"#;
         assert_eq!(String::from_utf8(line).unwrap(), format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())));
     }
@@ -225,10 +234,10 @@ pub(crate) mod tests {
         let Record::Announced { id, cookie, since, made_at, .. } = announced(1) else { unreachable!() };
         let long =
             |label: String, recipe| Record::Announced { id, cookie, since, label, made_at: made_at.clone(), recipe };
-        let parsed = parse(&long("é".repeat(600), Recipe::Own).to_line().unwrap());
+        let parsed = parse(&long("é".repeat(600), Recipe::Own).to_line(b"").unwrap());
         assert_eq!(parsed.records, [long("é".repeat(512) + "…", Recipe::Own)]);
         let recipe = Recipe::Unknown { backend: "x".repeat(LONGEST_RECORD) };
-        assert_eq!(long(String::new(), recipe).to_line().unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(long(String::new(), recipe).to_line(b"").unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]
@@ -241,12 +250,12 @@ pub(crate) mod tests {
     #[test]
     fn a_torn_line_costs_itself_only() {
         let all = samples();
-        let mut torn = all[0].to_line().unwrap();
-        let half = all[1].to_line().unwrap();
+        let mut torn = all[0].to_line(b"").unwrap();
+        let half = all[1].to_line(b"").unwrap();
         torn.extend(&half[..half.len() / 2]);
         assert_eq!(parse(&torn), Parsed { records: vec![all[0].clone()], damaged: 1 });
         torn.push(b'\n');
-        torn.extend(all[2].to_line().unwrap());
+        torn.extend(all[2].to_line(b"").unwrap());
         assert_eq!(parse(&torn), Parsed { records: vec![all[0].clone(), all[2].clone()], damaged: 1 });
     }
 
@@ -287,7 +296,7 @@ pub(crate) mod tests {
 
         #[test]
         fn any_json_with_a_good_checksum_is_read_without_a_panic(json in "[\\[\\]{}\":,a-z0-9 ]{0,80}") {
-            let line = format!("{} {json}\n", checksum(json.as_bytes()));
+            let line = format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()));
             let parsed = parse(line.as_bytes());
             prop_assert_eq!(parsed.records.len() + parsed.damaged, 1);
         }
@@ -295,7 +304,7 @@ pub(crate) mod tests {
         #[test]
         fn any_text_comes_back(text in any::<String>()) {
             let record = Record::Cgroup { group: group(text) };
-            prop_assert_eq!(parse(&record.to_line().unwrap()).records, [record]);
+            prop_assert_eq!(parse(&record.to_line(b"").unwrap()).records, [record]);
         }
     }
 }

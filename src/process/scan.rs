@@ -164,10 +164,12 @@ fn look_into_cgroups(
     ourselves: &OnceCell<Ourselves>,
     survey: &mut Survey,
 ) -> Result<bool> {
-    // Of several marks with one group the first has the longest time.
+    // Of several marks with one group the first has the longest time, and one look for them all is enough.
     let mut groups: Vec<_> =
         marks.iter().enumerate().filter_map(|(index, mark)| Some((index, mark.cgroup.as_ref()?))).collect();
     groups.sort_by_key(|(index, _)| marks[*index].since);
+    let mut seen = HashSet::new();
+    groups.retain(|(_, group)| seen.insert(&group.path));
     if groups.is_empty() {
         return Ok(true);
     }

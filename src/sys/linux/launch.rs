@@ -1,8 +1,10 @@
 //! Starting this very program again: the keeper by the test process, the body by the keeper.
 
-#![expect(unsafe_code, reason = "posix_spawn, and what a child does between clone3 or fork and exec")]
+#![expect(unsafe_code, reason = "posix_spawn, and what a child does between clone3 and exec")]
 
 use super::spawn::{Actions, Attributes, check, pointers};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use std::arch::asm;
 use std::ffi::{CStr, CString, c_int};
 use std::io::{self, Read};
 use std::mem::size_of;
@@ -57,30 +59,28 @@ pub(crate) fn spawn_leader(launch: &Launch<'_>, directory: Option<&CStr>, is_mut
 /// Starts it as a child in a process group of its own and, where one is given, in a control group from its first
 /// instruction on (`CLONE_INTO_CGROUP`, Linux 5.7). `standard` become its descriptors 0, 1 and 2.
 ///
-/// For a process of one thread that is small: without a control group it forks.
+/// posix_spawn(3) can do neither before glibc 2.39. For a process of one thread.
 ///
 /// # Errors
 ///
 /// Those of clone3(2) and execve(2).
-pub(crate) fn fork_exec(
+pub(crate) fn spawn_into(
     launch: &Launch<'_>,
     standard: [BorrowedFd<'_>; 3],
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<u32> {
     let (argv, envp) = (pointers(launch.arguments), pointers(launch.environment));
     let (mut told, tell) = io::pipe()?;
-    // SAFETY: this process has one thread, and the child calls nothing but async-signal-safe functions until it execs.
-    let pid = unsafe { fork_into(cgroup)? };
-    if pid == 0 {
-        // SAFETY: in the child; the arrays are null-terminated and live in its copy of this frame.
-        unsafe {
-            let standard = standard.map(|fd| fd.as_raw_fd());
-            let error = become_body(standard, launch.passed, argv.as_ptr().cast(), envp.as_ptr().cast());
-            let bytes = error.to_ne_bytes();
-            libc::write(tell.as_raw_fd(), bytes.as_ptr().cast(), bytes.len());
-            libc::_exit(NOT_EXECUTED);
-        }
-    }
+    let child = Child {
+        standard: standard.map(|fd| fd.as_raw_fd()),
+        passed: launch.passed,
+        argv: argv.as_ptr().cast(),
+        envp: envp.as_ptr().cast(),
+        tell: tell.as_raw_fd(),
+    };
+    // SAFETY: this process has one thread. What the child points to lives until the call returns in this process, which
+    // is after the child's exec or its end; a child with a copy of the memory has a copy of it.
+    let pid = unsafe { start_child(&child, cgroup)? };
     drop(tell);
     let mut error = [0; size_of::<c_int>()];
     // End of file is the exec, which closes the other end.
@@ -94,33 +94,123 @@ pub(crate) fn fork_exec(
     }
 }
 
-/// The child's pid, or 0 in the child.
-unsafe fn fork_into(cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::pid_t> {
-    let pid = match cgroup {
-        // SAFETY: as the caller promises.
-        None => unsafe { libc::fork() },
-        Some(cgroup) => {
-            // SAFETY: a structure of numbers, for which zero means "not used".
-            let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-            arguments.flags = CLONE_INTO_CGROUP;
-            arguments.exit_signal = libc::SIGCHLD as u64;
-            arguments.cgroup = cgroup.as_raw_fd() as u64;
-            // SAFETY: without CLONE_VM the child has a copy of everything, its stack included, as after fork(2).
-            let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
-            libc::pid_t::try_from(pid).unwrap_or(-1)
-        }
-    };
-    if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
+/// What a child needs until its exec.
+struct Child<'a> {
+    standard: [RawFd; 3],
+    passed: &'a [RawFd],
+    argv: *const *const libc::c_char,
+    envp: *const *const libc::c_char,
+    /// Where it writes the error's number.
+    tell: RawFd,
+}
+
+/// Runs [`become_body`] in a child, and answers with the child's pid.
+unsafe fn start_child(child: &Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::pid_t> {
+    // SAFETY: a structure of numbers, for which zero means "not used".
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    // Our memory until the exec, and not a copy of it, which would take as long again as the exec.
+    arguments.flags = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: as the caller promises.
+    match unsafe { clone_and_run(&arguments, child) } {
+        pid if pid > 0 => libc::pid_t::try_from(pid).map_err(io::Error::other),
+        error => match libc::c_int::try_from(-error).map_err(io::Error::other)? {
+            // A kernel before Linux 5.3, or a filter of system calls.
+            libc::ENOSYS | libc::EPERM if cgroup.is_none() => {
+                // SAFETY: as the caller promises.
+                match unsafe { libc::fork() } {
+                    0 => become_body(child),
+                    pid if pid > 0 => Ok(pid),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            }
+            error => Err(io::Error::from_raw_os_error(error)),
+        },
+    }
+}
+
+/// clone3(2), whose child goes on below our stack and in no frame of ours: only [`become_body`] runs in it, and that does
+/// not return. Answers as the system call does, with the negative number of an error.
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone_and_run(arguments: &libc::clone_args, child: &Child<'_>) -> isize {
+    let answer: isize;
+    // SAFETY: the parent waits until the child has left this memory (CLONE_VFORK), and finds its registers as they were and
+    // its stack from here up untouched. The stack is aligned for a call.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 => answer,
+            in("rdi") ptr::from_ref(arguments),
+            in("rsi") size_of::<libc::clone_args>(),
+            in("r12") ptr::from_ref(child),
+            in("r13") become_body as extern "C" fn(&Child<'_>) -> !,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    answer
+}
+
+/// The same.
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone_and_run(arguments: &libc::clone_args, child: &Child<'_>) -> isize {
+    let answer: isize;
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "mov x0, x20",
+            "blr x21",
+            "brk #1",
+            "2:",
+            inlateout("x0") ptr::from_ref(arguments) => answer,
+            in("x1") size_of::<libc::clone_args>(),
+            in("x8") libc::SYS_clone3,
+            in("x20") ptr::from_ref(child),
+            in("x21") become_body as extern "C" fn(&Child<'_>) -> !,
+        );
+    }
+    answer
+}
+
+/// A child with a copy of the memory goes on in a copy of this frame.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+unsafe fn clone_and_run(arguments: &libc::clone_args, child: &Child<'_>) -> isize {
+    let mut arguments = *arguments;
+    arguments.flags &= !((libc::CLONE_VM | libc::CLONE_VFORK) as u64);
+    // SAFETY: without CLONE_VM the child has a copy of everything, its stack included, as after fork(2).
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) } {
+        0 => become_body(child),
+        -1 => -(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL) as isize),
+        pid => pid as isize,
+    }
+}
+
+/// In the child: nothing but async-signal-safe functions, and no allocation, until it execs.
+extern "C" fn become_body(child: &Child<'_>) -> ! {
+    // SAFETY: numbers and live pointers, in a process of one thread.
+    unsafe {
+        let error = exec(child);
+        let bytes = error.to_ne_bytes();
+        libc::write(child.tell, bytes.as_ptr().cast(), bytes.len());
+        libc::_exit(NOT_EXECUTED);
+    }
 }
 
 /// Answers only if something failed, with the error number.
-unsafe fn become_body(
-    standard: [RawFd; 3],
-    passed: &[RawFd],
-    argv: *const *const libc::c_char,
-    envp: *const *const libc::c_char,
-) -> c_int {
-    // SAFETY: numbers and live pointers, in a child of one thread.
+unsafe fn exec(child: &Child<'_>) -> c_int {
+    // SAFETY: as above.
     unsafe {
         // A test may send a signal to its own group, which must not reach the keeper.
         libc::setpgid(0, 0);
@@ -128,16 +218,16 @@ unsafe fn become_body(
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut());
-        for (fd, number) in standard.into_iter().zip(0..) {
+        for (fd, number) in child.standard.into_iter().zip(0..) {
             let is_done = if fd == number { libc::fcntl(fd, libc::F_SETFD, 0) } else { libc::dup2(fd, number) };
             if is_done < 0 {
                 return *libc::__errno_location();
             }
         }
-        for fd in passed {
+        for fd in child.passed {
             libc::fcntl(*fd, libc::F_SETFD, 0);
         }
-        libc::execve(OURSELVES.as_ptr(), argv, envp);
+        libc::execve(OURSELVES.as_ptr(), child.argv, child.envp);
         *libc::__errno_location()
     }
 }

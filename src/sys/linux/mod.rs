@@ -24,8 +24,8 @@ pub(crate) use files::{
     create_directory, create_in, file_facts, names_in, number_of, open_directory, open_in, remove_in,
 };
 pub(crate) use launch::{
-    Launch, adopt, close_all_but, close_standard_input, flush_c_output, fork_exec, is_terminal, keep_from_children,
-    pipe, redirect_number, spawn_leader, write_to,
+    Launch, adopt, close_all_but, close_standard_input, flush_c_output, is_terminal, keep_from_children, pipe,
+    redirect_number, spawn_into, spawn_leader, write_to,
 };
 pub(crate) use limit::{raise_descriptor_limit, restore_descriptor_limit};
 pub(crate) use own::{
@@ -33,7 +33,7 @@ pub(crate) use own::{
     resident_bytes, stat_descriptor, trim_heap,
 };
 pub(crate) use poller::Poller;
-pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, session_of};
+pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, reap_child, session_of};
 pub(crate) use procfs::{ProcReader, boot_id, pid_in_proc};
 pub(crate) use pty::{Master, Peer};
 pub(crate) use socket::describe_socket;

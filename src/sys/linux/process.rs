@@ -79,13 +79,22 @@ impl Pidfd {
 
     /// Reaps our own child if it has exited; `ECHILD` if it is not our child or was reaped by others.
     pub(crate) fn reap(&self) -> io::Result<Option<WaitStatus>> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let Some(status) = waitid(WaitId::PidFd(self.fd.as_fd()), options)? else { return Ok(None) };
-        Ok(Some(match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => WaitStatus::Exited(code),
-            (None, signal) => WaitStatus::Signaled { signal: signal.unwrap_or_default(), core_dumped: status.dumped() },
-        }))
+        reap_by(WaitId::PidFd(self.fd.as_fd()))
     }
+}
+
+/// The same for a child of ours that nobody else reaps, by its id.
+pub(crate) fn reap_child(pid: u32) -> io::Result<Option<WaitStatus>> {
+    reap_by(WaitId::Pid(raw_pid(pid).ok_or(rustix::io::Errno::CHILD)?))
+}
+
+fn reap_by(which: WaitId<'_>) -> io::Result<Option<WaitStatus>> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    let Some(status) = waitid(which, options)? else { return Ok(None) };
+    Ok(Some(match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => WaitStatus::Exited(code),
+        (None, signal) => WaitStatus::Signaled { signal: signal.unwrap_or_default(), core_dumped: status.dumped() },
+    }))
 }
 
 impl AsFd for Pidfd {
