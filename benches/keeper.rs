@@ -6,7 +6,7 @@
 //! | `announce`, `…/beside` | one record of a creation, in an isolated test and beside a test process | one bare append |
 //! | `isolated/empty` | an empty `termleash::isolated` | this program started twice, to before and into its `main` |
 //! | `isolated/test` | an empty `termleash::test` | the same |
-//! | `sweep/100` | from the death of a test with 100 sessions to the runner's verdict | signal all, reap all, close all |
+//! | `sweep/100` | from the death of a test with 100 sessions to the runner's verdict | signal all, reap all, close all, one raw cookie pass |
 //!
 //! None of this has a function of its own that a user could call, so each is taken from what has one. A keeper that has
 //! died is replaced by the next creation: a creation with a dead keeper, less one with a living keeper, is a start. A
@@ -15,6 +15,7 @@
 
 mod floor;
 
+use floor::environ::EnvironPass;
 use floor::harness::Harness;
 use floor::program::{self, Program};
 use floor::session::{self, POLITE, Recipe};
@@ -45,7 +46,8 @@ fn main() {
     }
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // As libtest is asked for one test.
+        // As libtest is asked for one test, which it runs on its first thread if it may have one only.
+        ["--exact", EMPTY, .., "--test-threads=1"] => isolated(EMPTY),
         ["--exact", name, ..] => on_a_tests_thread(name, || isolated(name)),
         [TEST] => empty_test(),
         [SWEEP, count, path] => die_with_sessions(count.parse().expect("a number"), path.as_ref()),
@@ -135,7 +137,7 @@ fn keeper_start(harness: &Harness, name: &str) {
         let pid = keeper_at_rest();
         let keeper = pidfd_open(pid, PidfdFlags::empty()).expect("hold the keeper");
         pidfd_send_signal(&keeper, Signal::KILL).expect("kill the keeper");
-        waitid(WaitId::PidFd(keeper.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).expect("await its death");
+        waitid(WaitId::PidFd(keeper.as_fd()), WaitIdOptions::EXITED).expect("await its death");
         let with = helper.time_a_creation();
         keeper_at_rest();
         with.saturating_sub(helper.time_a_creation())
@@ -284,7 +286,7 @@ fn sweep(harness: &Harness, count: usize) {
     }
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("death");
-    let recipe = Recipe::shell(POLITE);
+    let (recipe, mut pass) = (Recipe::shell(POLITE), EnvironPass::new());
     // The body's death is no news here.
     std::panic::set_hook(Box::new(|_| {}));
     let ours = || {
@@ -303,6 +305,7 @@ fn sweep(harness: &Harness, count: usize) {
         session::await_rest(sessions.iter().map(session::RawSession::pid));
         let begin = Instant::now();
         session::kill_all(sessions);
+        pass.run();
         begin.elapsed()
     };
     let medians = harness.turns(21, ours, floor);

@@ -105,7 +105,7 @@ impl Run {
         let (keeper, channel) = keepers::start_untold(call.name, call.settings.keeps, &passed)?;
         let keeper_process = keeper.hold().map_err(os)?;
         let run = Uuid::now_v7();
-        let ledger = match client::make(run, call.name, call.settings) {
+        let ledger = match client::make(run, runner, call.name, call.settings) {
             Ok((_, at)) => at,
             // The test runs with the containment that is left, which its report names.
             Err(cause) => LedgerAt::Nowhere { why: cause.to_string() },

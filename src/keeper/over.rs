@@ -64,7 +64,6 @@ struct Keeper {
 /// From the first message to the end of the run.
 pub(crate) fn keep(start: Start, runner: Channel) {
     let Some(body) = &start.body else { return };
-    let runner_process = ending::held(start.runner);
     let begun = match begin(&start, body) {
         Ok(begun) => begun,
         Err(why) => {
@@ -74,6 +73,8 @@ pub(crate) fn keep(start: Start, runner: Channel) {
             return;
         }
     };
+    // While the body gets ready.
+    let runner_process = ending::held(start.runner);
     let _ = sys::close_standard_input();
     // Not before the body was forked, which takes a process of one thread.
     let others = leftovers::sweep_others(&begun.ledger);

@@ -47,7 +47,7 @@ enum State {
 struct Run {
     file: RunFile,
     /// The process that opened it: a child forked without exec must not write into it.
-    owner: u32,
+    owner: ProcessIdentity,
     /// For a process that is no body.
     keeper: Option<StartedKeeper>,
     at: LedgerAt,
@@ -74,7 +74,7 @@ pub(crate) fn write(record: &Record) {
         };
     }
     let State::Open(run) = &mut *state else { return };
-    if run.owner != sys::own_pid() {
+    if run.owner.pid != sys::own_pid() {
         return;
     }
     if matches!(record, Record::Announced { .. }) {
@@ -124,13 +124,14 @@ fn open_or_make() -> Result<Run> {
                 let found = Directory::open_existing(directory)?.map(|directory| directory.open_run(name));
                 let file = found.transpose()?.flatten();
                 let file = file.ok_or_else(|| Error::refused("somebody has removed the ledger of this run"))?;
-                Ok(Run { file, owner: sys::own_pid(), keeper: None, at: at.clone() })
+                Ok(Run { file, owner: own_identity()?, keeper: None, at: at.clone() })
             }
             LedgerAt::Nowhere { why } => Err(Error::refused(why.clone())),
         },
         None => {
-            let (file, at) = make(cookie::run_id(), "", &Settings::from_env().unwrap_or_default())?;
-            let mut run = Run { file, owner: sys::own_pid(), keeper: None, at };
+            let owner = own_identity()?;
+            let (file, at) = make(cookie::run_id(), owner, "", &Settings::from_env().unwrap_or_default())?;
+            let mut run = Run { file, owner, keeper: None, at };
             run.keeper = Some(run.start_keeper()?);
             Ok(run)
         }
@@ -138,8 +139,8 @@ fn open_or_make() -> Result<Run> {
 }
 
 /// Makes the file of a run, with its first record.
-pub(crate) fn make(run: Uuid, name: &str, settings: &Settings) -> Result<(RunFile, LedgerAt)> {
-    let (owner, directory) = (own_identity()?, Directory::find(settings)?);
+pub(crate) fn make(run: Uuid, owner: ProcessIdentity, name: &str, settings: &Settings) -> Result<(RunFile, LedgerAt)> {
+    let directory = Directory::find(settings)?;
     let file = create_locked(&directory, run)?;
     let name_of_file = Directory::name_of(run);
     let at = LedgerAt::File { directory: directory.path().to_owned(), name: name_of_file.clone() };
@@ -209,7 +210,7 @@ impl Run {
             run: cookie::run_id(),
             name: program_name(),
             ledger: self.at.clone(),
-            runner: own_identity()?,
+            runner: self.owner,
             grace: settings.grace,
             create_within: settings.create,
             keeps: settings.keeps,

@@ -70,7 +70,7 @@ impl StartedKeeper {
 
     /// True once it has exited; it is reaped then.
     pub(crate) fn has_ended(&self) -> bool {
-        // Also if somebody else has reaped it.
+        // An error also says that it is gone: somebody else has reaped it.
         if let Ok(None) = sys::reap_child(self.pid) {
             return false;
         }

@@ -5,7 +5,8 @@
 use super::spawn::c_string;
 use once_cell::sync::OnceCell;
 use std::ffi::{CString, OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -60,7 +61,7 @@ pub(crate) fn inherited_descriptors() -> &'static [RawFd] {
 /// The environment that this process was started with, without some variables: /proc/self/environ, which changes of the
 /// environment do not reach.
 pub(crate) fn start_environment(without: &[&str]) -> io::Result<Vec<CString>> {
-    let block = std::fs::read("/proc/self/environ")?;
+    let block = read("/proc/self/environ")?;
     let is_wanted = |entry: &&[u8]| {
         let name = entry.split(|byte| *byte == b'=').next().unwrap_or_default();
         !entry.is_empty() && without.iter().all(|unwanted| unwanted.as_bytes() != name)
@@ -71,9 +72,16 @@ pub(crate) fn start_environment(without: &[&str]) -> io::Result<Vec<CString>> {
 
 /// The arguments that this process was started with, its own name first: std has none before main on musl.
 pub(crate) fn start_arguments() -> io::Result<Vec<OsString>> {
-    let line = std::fs::read("/proc/self/cmdline")?;
+    let line = read("/proc/self/cmdline")?;
     let line = line.strip_suffix(b"\0").unwrap_or(&line);
     Ok(line.split(|byte| *byte == 0).map(|argument| OsString::from_vec(argument.to_vec())).collect())
+}
+
+/// A file of /proc, which says that its size is 0: std would begin with a few bytes, and read ten times.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let mut content = Vec::with_capacity(16 << 10);
+    File::open(path)?.read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// A variable as an entry of an environment.
@@ -92,7 +100,12 @@ pub(crate) fn remove_variable(name: &str) {
 
 /// The process that traces this one, if one does: a debugger or strace.
 pub(crate) fn tracer() -> Option<u32> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()?;
+    let status = read("/proc/self/status").ok()?;
+    let tracer = String::from_utf8_lossy(&status)
+        .lines()
+        .find_map(|line| line.strip_prefix("TracerPid:"))?
+        .trim()
+        .parse()
+        .ok()?;
     (tracer != 0).then_some(tracer)
 }
