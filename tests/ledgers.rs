@@ -8,7 +8,11 @@ mod beside;
 mod elsewhere;
 #[path = "ledgers/hostile.rs"]
 mod hostile;
+#[path = "ledgers/kept.rs"]
+mod kept;
 #[path = "ledgers/many.rs"]
 mod many;
+#[path = "ledgers/places.rs"]
+mod places;
 #[path = "ledgers/scene.rs"]
 mod scene;

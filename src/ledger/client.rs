@@ -51,6 +51,8 @@ struct Run {
     /// For a process that is no body.
     keeper: Option<StartedKeeper>,
     at: LedgerAt,
+    /// Why the last session is not written down; that was said.
+    failed: Option<String>,
 }
 
 static STATE: Mutex<State> = Mutex::new(State::Unopened);
@@ -67,7 +69,14 @@ pub(crate) fn descriptor() -> Option<i32> {
 /// next session tries again.
 pub(crate) fn write(record: &Record) {
     let mut state = STATE.lock();
-    if !matches!(*state, State::Open(_)) && matches!(record, Record::Announced { .. }) {
+    let is_new = matches!(record, Record::Announced { .. });
+    if is_new && matches!(&*state, State::Open(run) if run.owner.pid == sys::own_pid() && run.is_lost()) {
+        let what = "the ledger of this process was removed, and its keeper has died: what the sessions so far leave is \
+                    not ended should this process be killed";
+        warn(what);
+        *state = State::Unopened;
+    }
+    if is_new && !matches!(*state, State::Open(_)) {
         *state = match open() {
             Ok(run) => State::Open(run),
             Err(cause) => fail(&state, cause.to_string()),
@@ -77,35 +86,60 @@ pub(crate) fn write(record: &Record) {
     if run.owner.pid != sys::own_pid() {
         return;
     }
-    if matches!(record, Record::Announced { .. }) {
+    if is_new {
         run.keep_kept();
     }
-    if let Err(cause) = run.file.append(record) {
-        *state = fail(&state, format!("the ledger cannot be written: {cause}"));
+    match run.file.append(record) {
+        Ok(()) if is_new => run.failed = None,
+        Ok(()) => {}
+        // The file is kept: its keeper holds it, and there may be room for the next session.
+        Err(cause) => {
+            let why = format!("the ledger cannot be written: {cause}");
+            if run.failed.is_none() {
+                say(&why);
+            }
+            run.failed = Some(why);
+        }
     }
 }
 
 /// Says it once.
 fn fail(before: &State, why: String) -> State {
     if !matches!(before, State::Nowhere(_)) {
-        warn(format!("this session is not written down, so that nobody ends it should this process be killed: {why}"));
+        say(&why);
     }
     State::Nowhere(why)
+}
+
+fn say(why: &str) {
+    warn(format!("this session is not written down, so that nobody ends it should this process be killed: {why}"));
+}
+
+impl State {
+    /// Why sessions are not written down.
+    fn failure(&self) -> Option<&String> {
+        match self {
+            Self::Unopened => None,
+            Self::Open(run) => run.failed.as_ref(),
+            Self::Nowhere(why) => Some(why),
+        }
+    }
 }
 
 /// What would hold this process's sessions at this moment; `why_here` for a test that runs in the test process.
 pub(crate) fn containment(why_here: &str) -> Containment {
     if let Some(welcome) = body() {
         let mut containment = welcome.containment.clone();
-        if let (Containment::Isolated { ledger, .. }, State::Nowhere(why)) = (&mut containment, &*STATE.lock()) {
+        if let (Containment::Isolated { ledger, .. }, Some(why)) = (&mut containment, STATE.lock().failure()) {
             *ledger = Err(why.clone());
         }
         return containment;
     }
-    let ledger = match &*STATE.lock() {
-        State::Unopened => Err("it had no session yet".into()),
-        State::Open(_) => Ok(()),
-        State::Nowhere(why) => Err(why.clone()),
+    let state = STATE.lock();
+    let ledger = match (&*state, state.failure()) {
+        (State::Unopened, _) => Err("it had no session yet".into()),
+        (_, Some(why)) => Err(why.clone()),
+        (_, None) => Ok(()),
     };
     Containment::InProcess { why: why_here.into(), ledger }
 }
@@ -121,17 +155,19 @@ fn open_or_make() -> Result<Run> {
     match body() {
         Some(welcome) => match &welcome.ledger {
             at @ LedgerAt::File { directory, name } => {
-                let found = Directory::open_existing(directory)?.map(|directory| directory.open_run(name));
-                let file = found.transpose()?.flatten();
+                let file = match Directory::open_existing(directory)? {
+                    Some(directory) => directory.open_run(name)?,
+                    None => None,
+                };
                 let file = file.ok_or_else(|| Error::refused("somebody has removed the ledger of this run"))?;
-                Ok(Run { file, owner: own_identity()?, keeper: None, at: at.clone() })
+                Ok(Run { file, owner: own_identity()?, keeper: None, at: at.clone(), failed: None })
             }
             LedgerAt::Nowhere { why } => Err(Error::refused(why.clone())),
         },
         None => {
             let owner = own_identity()?;
             let (file, at) = make(cookie::run_id(), owner, "", &Settings::from_env().unwrap_or_default())?;
-            let mut run = Run { file, owner, keeper: None, at };
+            let mut run = Run { file, owner, keeper: None, at, failed: None };
             run.keeper = Some(run.start_keeper()?);
             Ok(run)
         }
@@ -191,6 +227,12 @@ pub(crate) fn own_identity() -> Result<ProcessIdentity> {
 }
 
 impl Run {
+    /// Nobody has it but this process, and nobody could find it. While its keeper lives, that has it open.
+    fn is_lost(&self) -> bool {
+        let has_keeper = self.keeper.as_ref().is_none_or(|keeper| !keeper.has_ended());
+        !has_keeper && !self.file.is_still_linked().unwrap_or(true)
+    }
+
     /// A keeper that has died is replaced: it holds nothing that the file does not.
     fn keep_kept(&mut self) {
         if self.keeper.as_ref().is_some_and(StartedKeeper::has_ended) {
