@@ -1,6 +1,6 @@
 //! The ledger and whoever reads it: keepers beside a test process, sweeps, hostile and broken files, places that fail.
 
-#![cfg(all(target_os = "linux", feature = "pty"))]
+#![cfg(all(target_os = "linux", feature = "tokio"))]
 
 #[path = "ledgers/beside.rs"]
 mod beside;
@@ -14,5 +14,7 @@ mod kept;
 mod many;
 #[path = "ledgers/places.rs"]
 mod places;
+#[path = "ledgers/remote.rs"]
+mod remote;
 #[path = "ledgers/scene.rs"]
 mod scene;

@@ -39,7 +39,6 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
     if targets.is_empty() {
         return swept;
     }
-    let is_unborn = |open: &Open| !open.is_identified && !matches!(open.recipe, Recipe::Own);
     let unborn_until = replayed.open.values().any(is_unborn).then_some(until);
     let (opens, mut targets): (Vec<&Open>, Vec<Target>) = targets.into_iter().unzip();
     let mut result = park_on(end_all(&mut targets, grace, start));
@@ -61,6 +60,11 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
     swept.suspects.extend(named.into_iter().filter_map(lives));
     swept.took = start.elapsed();
     swept
+}
+
+/// Whether a server was asked for it, and its answer has not come.
+fn is_unborn(open: &Open) -> bool {
+    !open.is_identified && !matches!(open.recipe, Recipe::Own)
 }
 
 /// What is looked for, and a leader that may not be signalled.
@@ -138,6 +142,12 @@ fn take_down(open: &Open, target: Target, swept: &mut Swept) {
     let is_known = open.leader.is_some() || open.cookie.is_some();
     if !is_known || (open.is_identified && open.leader.is_none() && !matches!(open.recipe, Recipe::Own)) {
         swept.undone.push(format!("{what}: its server was not asked to end it: {}", open.recipe));
+    } else if is_unborn(open) && ending.signalled.is_empty() {
+        swept.undone.push(format!(
+            "{what}: it was being created, and nothing with its mark came in time; should its server make it yet, it is ended \
+             by {}",
+            open.recipe
+        ));
     }
     for process in ending.signalled {
         if swept.ended.iter().all(|known: &ProcessSummary| known.identity != process.identity) {
