@@ -37,15 +37,10 @@ fn subject(what: &str) -> ExitCode {
                 });
             }
         }
-        // By other arguments it begins anew, and each of them comes to one call.
-        "each" | "each-1" | "each-2" => {
-            for call in ["each-1", "each-2"].into_iter().filter(|call| what == "each" || what == *call) {
-                termleash::options().name(call).rerun_with(["subject", call]).run(async |_| {
-                    println!("{call} runs");
-                    Ok(())
-                });
-            }
-        }
+        // By other arguments another process begins, also where the first would go on.
+        "each" => call_each(&["each-1", "each-2"]),
+        "each-1" => call_each(&["each-1", "unasked"]),
+        "each-2" => call_each(&["each-2"]),
         "passes" => options().run(async |t| {
             println!("the body of {} is in process {}.", t.name(), std::process::id());
             eprintln!("and says so");
@@ -55,6 +50,15 @@ fn subject(what: &str) -> ExitCode {
     }
     println!("main goes on");
     ExitCode::from(7)
+}
+
+fn call_each(calls: &[&str]) {
+    for call in calls {
+        termleash::options().name(*call).rerun_with(["subject", *call]).run(async |_| {
+            println!("{call} runs");
+            Ok(())
+        });
+    }
 }
 
 fn trials() -> ExitCode {
@@ -176,5 +180,6 @@ fn calls_by_other_arguments_have_each_their_own() -> Tried {
     ran.ended_with(7);
     ran.says_once("each-1 runs");
     ran.says_once("each-2 runs");
+    ran.does_not_say("unasked");
     Ok(())
 }
