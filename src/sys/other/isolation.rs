@@ -50,7 +50,7 @@ pub(crate) fn spawn_leader(_launch: &Launch<'_>, _directory: Option<&CStr>, _is_
     unsupported()
 }
 
-pub(crate) fn fork_exec(
+pub(crate) fn spawn_into(
     _launch: &Launch<'_>,
     _standard: [BorrowedFd<'_>; 3],
     _cgroup: Option<BorrowedFd<'_>>,

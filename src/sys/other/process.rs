@@ -115,3 +115,7 @@ impl Pidfd {
 }
 
 impl Pollable for Pidfd {}
+
+pub(crate) fn reap_child(_pid: u32) -> io::Result<Option<WaitStatus>> {
+    unsupported()
+}
