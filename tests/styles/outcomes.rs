@@ -60,7 +60,7 @@ fn a_panic_that_is_expected_passes() {
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "with a payload that is no text")]
 fn a_panic_that_is_expected_and_no_text_passes() {
     termleash::test(async |_| panic_any(7));
 }
