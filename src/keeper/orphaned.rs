@@ -5,7 +5,7 @@
 
 use crate::keeper::descendants::GRACE;
 use crate::keeper::sweep::sweep;
-use crate::ledger::client::body;
+use crate::ledger::client::{body, close_for_ever};
 use crate::ledger::directory::Directory;
 use crate::ledger::message::LedgerAt;
 use crate::ledger::record::{BODY_RECORD, parse};
@@ -30,6 +30,7 @@ pub(crate) fn channel() -> Option<&'static Mutex<Channel>> {
 
 /// On a thread of its own, or before `main`.
 pub(crate) fn end() {
+    close_for_ever();
     if let Some(welcome) = body()
         && let LedgerAt::File { directory, name } = &welcome.ledger
         && let Ok(Some(directory)) = Directory::open_existing(directory)

@@ -20,7 +20,10 @@ use crate::settings::Settings;
 use crate::sys::{self, FileStat};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
+use std::time::Duration;
 use uuid::Uuid;
+
+const LONGEST_APPEND: Duration = Duration::from_secs(1);
 
 /// What a body was told by its keeper.
 static BODY: OnceCell<Welcome> = OnceCell::new();
@@ -124,6 +127,13 @@ impl State {
             Self::Nowhere(why) => Some(why),
         }
     }
+}
+
+/// No thread of this process begins another session from here on, or ends one: it waits in vain until the process ends.
+/// For one that looks for all that there is, and finds no end of it otherwise.
+pub(crate) fn close_for_ever() {
+    // Nobody holds it for longer than an append takes; if somebody does, the rest goes on without.
+    std::mem::forget(STATE.try_lock_for(LONGEST_APPEND));
 }
 
 /// What would hold this process's sessions at this moment; `why_here` for a test that runs in the test process.
