@@ -29,6 +29,7 @@ fn is_stopped_and_goes_on(choose: fn(runner: Pinned, keeper: Pinned, body: Pinne
     let end = place.path("end");
     let variables = [("TERMLEASH_TIMEOUT", "4s"), ("TEST_END", end.to_str().expect("plain letters"))];
     let place = place.with(&variables);
+    let begun = Instant::now();
     let mut runner = place.start("victim");
     let (keeper, body) = runner.keeper_and_body().expect("it runs");
     let start = Instant::now();
@@ -41,6 +42,7 @@ fn is_stopped_and_goes_on(choose: fn(runner: Pinned, keeper: Pinned, body: Pinne
     for process in &stopped {
         process.signal(Signal::STOP);
     }
+    assert!(begun.elapsed() < Duration::from_secs(4), "this machine is too busy: it took {:?}", begun.elapsed());
     std::thread::sleep(stopped_for());
     assert_eq!(pids(), before, "somebody has ended:\n{}", place.all_said());
     for process in &stopped {
