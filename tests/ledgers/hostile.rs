@@ -63,20 +63,20 @@ impl Crowd {
         let (near, _) = cookie(session(scene) ^ 1, &run_id(scene));
         let (_, other) = cookie(session(scene), &run_id(scene).replace("-7000-", "-7001-"));
         let quoted = format!("{name}={value}");
-        let kinds: [(&[&str], Vec<(&str, &str)>); 6] = [
-            (&[], vec![]),
-            (&["setsid"], vec![]),
-            // Cookies of another session, and of another run.
-            (&["setsid"], vec![(&near, &value)]),
-            (&["setsid"], vec![(&name, &other)]),
-            // A value that is a cookie of ours.
-            (&[], vec![("QUOTED", &quoted)]),
-            (&["nohup"], vec![(&near, &other)]),
-        ];
-        let sleep = |(which, (before, variables)): (u32, (&[&str], Vec<(&str, &str)>))| {
-            Bystander::sleeps(scene, before, which, &variables)
-        };
-        Self { all: (10..).zip(kinds).map(sleep).collect() }
+        let sleeps =
+            |which, before: &[&str], variables: &[(&str, &str)]| Bystander::sleeps(scene, before, which, variables);
+        Self {
+            all: vec![
+                sleeps(10, &[], &[]),
+                sleeps(11, &["setsid"], &[]),
+                // Cookies of another session, and of another run.
+                sleeps(12, &["setsid"], &[(&near, &value)]),
+                sleeps(13, &["setsid"], &[(&name, &other)]),
+                // A value that is a cookie of ours.
+                sleeps(14, &[], &[("QUOTED", &quoted)]),
+                sleeps(15, &["nohup"], &[(&near, &other)]),
+            ],
+        }
     }
 
     #[track_caller]

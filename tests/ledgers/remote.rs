@@ -142,7 +142,7 @@ impl Server {
 
     /// It and they live on, and are all that is left.
     #[track_caller]
-    fn is_untouched(mut self, scene: &Scene) {
+    fn must_be_untouched(mut self, scene: &Scene) {
         let mut all: Vec<u32> = self.others.iter().map(ProcessHandle::pid).collect();
         all.push(self.actor.pid());
         scene.only_these_stay(&all);
@@ -167,7 +167,7 @@ fn sessions_of_a_server_end_with_their_test_by_their_marks_and_the_server_does_n
         scene.note("slept");
         let (_, text) = runner.end();
         until("the sessions' end", || (!ours.iter().any(ProcessHandle::is_alive)).then_some(()));
-        server.is_untouched(&scene);
+        server.must_be_untouched(&scene);
         if isolation == "auto" {
             assert!(
                 text.contains("crashed: its process was ended by") && text.contains("ended what it left"),
@@ -194,7 +194,7 @@ fn a_session_that_is_born_after_its_tests_death_is_ended() {
         let (_, text) = runner.end();
         // It may be gone before anybody else sees it.
         let born = scene.noted("born");
-        server.is_untouched(&scene);
+        server.must_be_untouched(&scene);
         assert_eq!(text.contains(&format!("pid {born} ")), isolation == "auto", "{text}");
     }
 }
@@ -215,5 +215,5 @@ fn a_session_that_is_born_after_its_time_is_nobodys_and_the_report_says_so() {
             crate::scene::kill(pid);
         }
     }
-    server.is_untouched(&scene);
+    server.must_be_untouched(&scene);
 }

@@ -19,8 +19,8 @@ const ROLE: &str = "LEDGERS_ROLE";
 const NUMBER: &str = "LEDGERS_NUMBER";
 /// Where its processes leave notes for each other.
 const NOTES: &str = "LEDGERS_NOTES";
-/// A busy machine is slow.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A busy machine is slow, and some of what is waited for are hundreds of sweeps.
+const PATIENCE: Duration = Duration::from_secs(80);
 
 /// In a process that plays a part.
 pub(crate) struct Me {
