@@ -61,8 +61,9 @@ fn measure() {
     keeper_start(&harness, "keeper/start");
     announce(&harness, "announce", "auto");
     announce(&harness, "announce/beside", "never");
-    on_a_tests_thread(EMPTY, || empty(&harness, "isolated/empty", || isolated(EMPTY)));
-    empty(&harness, "isolated/test", empty_test);
+    // A test's thread is one test's; libtest's own work is not what is measured.
+    empty(&harness, "isolated/empty", || on_a_tests_thread(EMPTY, || timed(|| isolated(EMPTY))));
+    empty(&harness, "isolated/test", || timed(empty_test));
     sweep(&harness, harness.size(100, 5));
     let name = "keeper/start/500MB";
     if harness.wants(name) {
@@ -85,11 +86,17 @@ fn isolated(name: &str) {
 }
 
 /// libtest names each test's thread after the test.
-fn on_a_tests_thread(name: &str, act: impl FnOnce() + Send) {
+fn on_a_tests_thread<T: Send>(name: &str, act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, act).expect("a thread");
-        thread.join().expect("it passes");
-    });
+        thread.join().expect("it passes")
+    })
+}
+
+fn timed(act: impl FnOnce()) -> Duration {
+    let begin = Instant::now();
+    act();
+    begin.elapsed()
 }
 
 fn empty_test() {
@@ -179,10 +186,11 @@ fn announce(harness: &Harness, name: &str, isolation: &str) {
     File::create(directory.path().join("file")).expect("a file");
     let nowhere = directory.path().join("file/ledgers");
     // Several, since two processes of one program differ by as much as a record takes.
-    let start = |ledger: &Path| -> Vec<Creator> {
+    let start = |isolation: &str, ledger: &Path| -> Vec<Creator> {
         (0..harness.size(5, 1)).map(|_| Creator::start(isolation, ledger)).collect()
     };
-    let (mut with, mut without) = (start(&place), start(&nowhere));
+    // An isolated one knows that there is none; another would look for the place each time.
+    let (mut with, mut without) = (start(isolation, &place), start("auto", &nowhere));
     let repeats = harness.size(100, 2);
     let lines = lines_of_a_creation(&once_ledger_is_there(&mut with[0], &place));
     let bare = File::options().append(true).create(true).open(place.join("bare")).expect("a file beside it");
@@ -260,21 +268,16 @@ fn answer() {
     }
 }
 
-fn empty(harness: &Harness, name: &str, call: impl Fn()) {
+fn empty(harness: &Harness, name: &str, ours: impl FnMut() -> Duration) {
     if !harness.wants(name) {
         return;
     }
     let (stopped, ended) = (Program::stopped(), Program::ended());
-    let ours = || {
-        let begin = Instant::now();
-        call();
-        begin.elapsed()
-    };
     let floor = || {
-        let begin = Instant::now();
-        stopped.start().wait();
-        ended.start().wait();
-        begin.elapsed()
+        timed(|| {
+            stopped.start().wait();
+            ended.start().wait();
+        })
     };
     harness.report(name, harness.turns(101, ours, floor), 1.3);
 }
