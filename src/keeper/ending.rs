@@ -1,7 +1,7 @@
 //! The end of a run: the body, what it has lost, what its servers were asked for, its control group, its ledger.
 
 use crate::keeper::begin::{Begun, Ledger};
-use crate::keeper::{descendants, group, kept, leftovers, sweep};
+use crate::keeper::{descendants, kept, leftovers, sweep};
 use crate::ledger::message::{EndOfRun, LedgerAt, News, Start, tell};
 use crate::ledger::record::{BODY_RECORD, Record, parse};
 use crate::ledger::replay::Replayed;
@@ -52,14 +52,10 @@ impl End<'_> {
         // The body is among them if it lived.
         end.status = end.status.or(status);
         self.sweep_the_rest(end, died);
-        if let Some(leaf) = self.begun.leaf.take()
-            && let Err(cause) = group::remove(&leaf)
-        {
-            end.swept
-                .undone
-                .push(format!("the control group {} could not be removed: {cause}", leaf.mark().path.display()));
-        }
-        if end.swept.survivors.is_empty() {
+        let leaf = self.begun.leaf.take();
+        let is_empty = leaf.is_none_or(|leaf| leftovers::remove_group(&leaf, &mut end.swept));
+        // It leads to what is left, for the next run.
+        if is_empty && end.swept.survivors.is_empty() {
             self.begun.ledger.remove();
         }
     }

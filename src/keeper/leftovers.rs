@@ -11,6 +11,7 @@ use crate::ledger::file::RunFile;
 use crate::ledger::message::{LedgerAt, Swept};
 use crate::ledger::record::{BODY_RECORD, Record, parse};
 use crate::ledger::replay::Replayed;
+use crate::process::cgroup::Leaf;
 use crate::process::identity::{OurSelf, ProcessIdentity};
 use crate::process::policy::Suspect;
 use crate::process::summary::ProcessSummary;
@@ -206,8 +207,8 @@ fn sweep_one(
     let died = file.last_alive().unwrap_or(0);
     // Whoever had it before may have written more meanwhile.
     let replayed = read(&file)?;
-    let swept = sweep_now(&replayed, died);
-    if swept.survivors.is_empty() {
+    let (swept, is_over) = sweep_now(&replayed, died);
+    if is_over {
         directory.remove(name).map_err(|cause| cause.to_string())?;
     }
     Ok(Some(SweptRun {
@@ -230,13 +231,13 @@ fn remove_empty(directory: &Directory, name: &str, file: &RunFile) -> Result<Opt
     directory.remove(name).map(|()| None).map_err(|cause| cause.to_string())
 }
 
-/// The run's control group, once it is empty.
-fn remove_group(replayed: &Replayed, swept: &mut Swept) {
-    if let Some(leaf) = group_of(replayed)
-        && let Err(cause) = group::remove(&leaf)
-    {
-        swept.undone.push(format!("its control group {} could not be removed: {cause}", leaf.mark().path.display()));
+/// The run's control group, once it is empty; false while a stranger or a suspect lives in it.
+pub(crate) fn remove_group(leaf: &Leaf, swept: &mut Swept) -> bool {
+    let removed = group::remove(leaf);
+    if let Err(cause) = &removed {
+        swept.undone.push(format!("the control group {} could not be removed: {cause}", leaf.mark().path.display()));
     }
+    removed.is_ok()
 }
 
 /// What it means that records could not be read.
@@ -264,27 +265,29 @@ fn try_sweep_own(at: &LedgerAt) -> Result<Swept, String> {
     let file = directory.open_run(name).map_err(text)?.ok_or("its ledger is gone")?;
     let replayed = read(&file)?;
     let died = sys::now_ticks();
-    let mut swept = sweep_now(&replayed, died);
+    let (mut swept, is_over) = sweep_now(&replayed, died);
     // A control group held all of it.
     if replayed.cgroup.is_none()
         && let Some(body) = replayed.open.get(&BODY_RECORD)
     {
         swept.suspects.extend(lost::suspects(body.since, died));
     }
-    if swept.survivors.is_empty() {
+    if is_over {
         directory.remove(name).and_then(|()| directory.remove_if_empty()).map_err(text)?;
     }
     Ok(swept)
 }
 
-/// Everything of a run whose processes are dead: its sessions, and its control group.
-fn sweep_now(replayed: &Replayed, died: u64) -> Swept {
+/// Everything of a run whose processes are dead: its sessions, and its control group. With whether its ledger can go: it leads
+/// to what is left.
+fn sweep_now(replayed: &Replayed, died: u64) -> (Swept, bool) {
     let mut swept = sweep_marks(replayed, died, GRACE);
     if replayed.damaged > 0 {
         swept.undone.push(damaged(replayed.damaged));
     }
-    remove_group(replayed, &mut swept);
-    swept
+    let is_empty = group_of(replayed).is_none_or(|leaf| remove_group(&leaf, &mut swept));
+    let is_over = is_empty && swept.survivors.is_empty();
+    (swept, is_over)
 }
 
 /// The body that a ledger names.

@@ -190,8 +190,8 @@ pub(crate) fn may_signal(evidence: &Evidence, mark: &Mark, ourselves: &Ourselves
         return Err(Refusal::AfterLeader);
     }
     // A tmux, ssh-agent or adb that a session started hands its cookie to whatever it starts for anybody later.
-    let only_by_cookie = by_cookie && !by_session && !by_cgroup;
-    if only_by_cookie && !evidence.children_started.iter().all(|started| is_in_time(*started)) {
+    // It stays in the control group that it was born in, too.
+    if !by_session && !evidence.children_started.iter().all(|started| is_in_time(*started)) {
         return Err(Refusal::ServesOthers);
     }
     Ok(Permit { identity: process })

@@ -233,6 +233,10 @@ fn a_daemon_marked_by_cookie_alone_that_serves_others_is_refused() {
     refused(&daemon, &mark(cookie), Refusal::ServesOthers);
     let in_the_session = Evidence { session: LEADER, ..daemon.clone() };
     assert!(may_signal(&in_the_session, &mark(cookie), &ourselves()).is_ok());
+    // In the group that it was born in, too.
+    let group = || CgroupMark { path: "/sys/fs/cgroup/termleash-1".into(), kernel_path: "/termleash-1".into() };
+    let in_the_group = Evidence { cgroup: Some("/termleash-1".into()), ..daemon.clone() };
+    refused(&in_the_group, &Mark { cgroup: Some(group()), ..mark(cookie) }, Refusal::ServesOthers);
     let of_its_own_time = Evidence { children_started: vec![1_600], ..daemon };
     assert!(may_signal(&of_its_own_time, &mark(cookie), &ourselves()).is_ok());
 }

@@ -82,6 +82,11 @@ impl Entry {
         self.state.peek(|state| state.creation == Creation::Pending)
     }
 
+    /// Somebody else ends what is pending, and what is gone is on its way out of the books.
+    pub(crate) fn is_to_end(&self) -> bool {
+        !self.is_pending() && self.life() != Life::Gone
+    }
+
     /// Until when a session may still be born of a creation that nobody waits for any more.
     pub(crate) fn lost_until(&self) -> Option<Instant> {
         self.state.peek(|state| match state.creation {

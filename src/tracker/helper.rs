@@ -99,7 +99,7 @@ impl SessionTestHelper {
     /// Ends all by their processes first: for when the runtime that a server lives in is blocked.
     pub(crate) async fn end_by_processes(&self) {
         let shared = self.shared();
-        let entries = shared.entries().into_iter().filter(|entry| !entry.is_pending()).collect();
+        let entries = shared.entries().into_iter().filter(|entry| entry.is_to_end()).collect();
         close_all(shared, entries, Order::ProcessesFirst).await;
     }
 
@@ -178,7 +178,7 @@ impl SessionTestHelper {
     pub async fn kill_tracked_sessions(&self) -> Result<KillReport> {
         let start = Instant::now();
         let shared = self.shared();
-        let entries = shared.entries().into_iter().filter(|entry| !entry.is_pending()).collect();
+        let entries = shared.entries().into_iter().filter(|entry| entry.is_to_end()).collect();
         let outcomes = close_all(shared, entries, Order::ServersFirst).await;
         let report = KillReport { outcomes, cleared: shared.cleared(), took: start.elapsed() };
         noted(&shared.last_error, report.into_result())
