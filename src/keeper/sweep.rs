@@ -31,8 +31,11 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
     let mut swept = Swept::default();
     let mut targets: Vec<(&Open, Target)> = Vec::new();
     let mut named: Vec<(ProcessHandle, Suspect)> = Vec::new();
+    // As this process sees it: what was written down is relative to the writer's namespace. Once for them all.
+    let cgroup = group_of(replayed).map(|leaf| leaf.mark().clone());
     for open in replayed.open.values() {
-        let (target, refused) = target(replayed, open, until);
+        let mark = Mark { cgroup: cgroup.clone(), ..replayed.mark(open, Some(until)) };
+        let (target, refused) = target(mark);
         targets.push((open, target));
         named.extend(refused);
     }
@@ -68,10 +71,7 @@ fn is_unborn(open: &Open) -> bool {
 }
 
 /// What is looked for, and a leader that may not be signalled.
-fn target(replayed: &Replayed, open: &Open, until: Ticks) -> (Target, Option<(ProcessHandle, Suspect)>) {
-    let mut mark = replayed.mark(open, Some(until));
-    // As this process sees it: what was written down is relative to the writer's namespace.
-    mark.cgroup = group_of(replayed).map(|leaf| leaf.mark().clone());
+fn target(mut mark: Mark) -> (Target, Option<(ProcessHandle, Suspect)>) {
     let mut refused = None;
     let leader = mark.leader.and_then(|leader| match held(leader) {
         Held::It(handle) => match refusal(&handle, &mark) {
