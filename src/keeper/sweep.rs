@@ -79,10 +79,16 @@ fn target(mut mark: Mark) -> (Target, Option<(ProcessHandle, Suspect)>) {
             // Not waited for either, nor are its children named, which may be everybody's: process 1 is such a leader.
             Some(suspect) => {
                 refused = Some((handle, suspect));
+                mark.leader = None;
                 None
             }
         },
-        Held::Nobody => None,
+        // When it ended nobody has written down, and from then on its kernel session's number marks nothing by itself. Who
+        // carries the cookie is found all the same.
+        Held::Nobody => {
+            mark.leader_ended = Some(0);
+            None
+        }
         // The number is free for others only when the session's last member is gone, so that whoever is in a session of
         // this number now is not of ours.
         Held::Another => {

@@ -71,8 +71,6 @@ pub(crate) enum Record {
         /// The server's id of it.
         session: Option<String>,
     },
-    /// When the leader's end was noticed.
-    LeaderEnded { id: RecordId, at: Ticks },
     /// The session's end is proven, or the test has taken it out of our hands.
     Forgotten { id: RecordId },
     /// A leaf of cgroup v2 that holds the run's body and its sessions, by its absolute path.
@@ -190,7 +188,6 @@ pub(crate) mod tests {
             announced(1),
             Record::Identified { id: 1, leader: Some(identity(9)), since: Some(u64::MAX), session: Some("$2".into()) },
             Record::Identified { id: 1, leader: None, since: None, session: None },
-            Record::LeaderEnded { id: 1, at: 44 },
             Record::Forgotten { id: u64::MAX },
             Record::Cgroup { group: group("/user.slice/termleash-1".into()) },
             Record::Kept,
@@ -224,8 +221,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_line_is_what_an_older_release_wrote() {
-        let line = Record::LeaderEnded { id: 1, at: 44 }.to_line(b"").unwrap();
-        let json = r#"{"kind":"leader-ended","id":1,"at":44}"#;
+        let line = Record::Forgotten { id: 44 }.to_line(b"").unwrap();
+        let json = r#"{"kind":"forgotten","id":44}"#;
         assert_eq!(String::from_utf8(line).unwrap(), format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())));
     }
 

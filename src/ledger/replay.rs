@@ -39,7 +39,6 @@ pub(crate) struct Open {
     pub(crate) cookie: Option<Cookie>,
     pub(crate) leader: Option<ProcessIdentity>,
     pub(crate) since: Ticks,
-    pub(crate) leader_ended: Option<Ticks>,
     pub(crate) label: String,
     pub(crate) made_at: String,
     pub(crate) recipe: Recipe,
@@ -119,7 +118,6 @@ impl Replayed {
                     cookie,
                     leader: None,
                     since,
-                    leader_ended: None,
                     label,
                     made_at,
                     recipe,
@@ -133,12 +131,6 @@ impl Replayed {
                     open.leader = leader.or(open.leader);
                     open.since = since.unwrap_or(open.since);
                     open.session = session.or(open.session.take());
-                }
-            }
-            Record::LeaderEnded { id, at } => {
-                if let Some(open) = self.open.get_mut(&id) {
-                    // The earliest: from then on its kernel session's id could become somebody else's.
-                    open.leader_ended = Some(open.leader_ended.map_or(at, |before| before.min(at)));
                 }
             }
             Record::Forgotten { id } => {
@@ -156,7 +148,8 @@ impl Replayed {
         Mark {
             cookie: open.cookie,
             leader: open.leader,
-            leader_ended: open.leader_ended,
+            // Nobody writes it down.
+            leader_ended: None,
             since: open.since,
             until,
             cgroup: self.cgroup.clone(),
@@ -200,7 +193,7 @@ mod tests {
         assert_eq!((first.leader, first.since, first.session.as_deref()), (Some(identity(9)), u64::MAX, Some("$2")));
         assert!(first.is_identified && !replayed.open[&3].is_identified);
         let mark = replayed.mark(first, Some(99));
-        assert_eq!((mark.cookie, mark.leader, mark.leader_ended), (first.cookie, first.leader, Some(44)));
+        assert_eq!((mark.cookie, mark.leader, mark.leader_ended), (first.cookie, first.leader, None));
         assert_eq!((mark.since, mark.until, mark.cgroup), (u64::MAX, Some(99), replayed.cgroup.clone()));
     }
 
@@ -228,12 +221,11 @@ mod tests {
 
     #[test]
     fn what_speaks_of_no_open_session_is_passed_over() {
-        let ended = |at| Record::LeaderEnded { id: 1, at };
         let forgotten = Record::Forgotten { id: 1 };
-        let early = vec![run(), forgotten.clone(), identified(1, Some(5), None), ended(3)];
+        let early = vec![run(), forgotten.clone(), identified(1, Some(5), None)];
         assert!(replay(early.clone()).open.is_empty());
-        let open = &replay([early, vec![announced(1), ended(9), ended(8), ended(10)]].concat()).open[&1];
-        assert_eq!((open.leader, open.leader_ended, open.is_identified), (None, Some(8), false));
+        let open = &replay([early, vec![announced(1)]].concat()).open[&1];
+        assert_eq!((open.leader, open.is_identified), (None, false));
         assert!(replay(vec![run(), announced(1), forgotten.clone(), forgotten]).open.is_empty());
     }
 
@@ -249,7 +241,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_order_is_told_without_a_panic(order in proptest::collection::vec(0usize..13, 0..40)) {
+        fn any_order_is_told_without_a_panic(order in proptest::collection::vec(0usize..12, 0..40)) {
             let samples = samples();
             let records: Vec<Record> = order.iter().map(|at| samples[*at].clone()).collect();
             let starts_well = matches!(records.first(), Some(Record::Run { .. }));

@@ -235,7 +235,7 @@ fn a_ledger_that_cannot_be_of_a_dead_run_of_ours_is_left_alone() {
     };
     let lives = "its test process, keeper or body lives, or belongs to another boot or container";
     let keeper = json!({"kind": "keeper", "identity": crowd.all[0].identity()});
-    let cases: [(Vec<Value>, &str); 8] = [
+    let cases: [(Vec<Value>, &str); 9] = [
         (vec![owner("boot", json!("0123456789abcdef0123456789abcdef"))], lives),
         (vec![owner("pid_namespace", json!(4_026_500_000u64))], lives),
         (vec![with(run(&scene), "owner", crowd.all[0].identity())], lives),
@@ -247,6 +247,7 @@ fn a_ledger_that_cannot_be_of_a_dead_run_of_ours_is_left_alone() {
             "its name is not that of the run in it",
         ),
         (vec![announced(&scene, 0), run(&scene)], "it does not begin with the record that says whose run it is"),
+        (vec![json!({"kind": "kept"})], "it does not begin with the record that says whose run it is"),
     ];
     for (mut records, why) in cases {
         records.extend([announced(&scene, 0), identified(&leader)]);
@@ -255,6 +256,19 @@ fn a_ledger_that_cannot_be_of_a_dead_run_of_ours_is_left_alone() {
         crowd.lives();
         assert_eq!(scene.ledgers().len(), 1);
     }
+}
+
+/// Its maker was killed before it wrote a word, or is about to.
+#[test]
+fn an_empty_ledger_is_removed_unless_somebody_begins_it() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let path = put(&scene, &[]);
+    let maker = std::fs::File::open(path).unwrap();
+    maker.lock().unwrap();
+    says(&scene.sweep(), &["no dead run was found", "left alone", "its test process is beginning"]);
+    drop(maker);
+    assert_eq!(scene.sweep(), "no dead run was found");
+    assert!(!scene.ledger.exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "posix_spawn, and what a child does between clone3 and exec")]
 
 use super::spawn::{Actions, Attributes, check, pointers};
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(target_arch = "x86_64")]
 use std::arch::asm;
 use std::ffi::{CStr, CString, c_int};
 use std::io::{self, Read};
@@ -161,31 +161,8 @@ unsafe fn clone_and_run(arguments: &libc::clone_args, child: &Child<'_>) -> isiz
     answer
 }
 
-/// The same.
-#[cfg(target_arch = "aarch64")]
-unsafe fn clone_and_run(arguments: &libc::clone_args, child: &Child<'_>) -> isize {
-    let answer: isize;
-    // SAFETY: as above.
-    unsafe {
-        asm!(
-            "svc #0",
-            "cbnz x0, 2f",
-            "mov x0, x20",
-            "blr x21",
-            "brk #1",
-            "2:",
-            inlateout("x0") ptr::from_ref(arguments) => answer,
-            in("x1") size_of::<libc::clone_args>(),
-            in("x8") libc::SYS_clone3,
-            in("x20") ptr::from_ref(child),
-            in("x21") become_body as extern "C" fn(&Child<'_>) -> !,
-        );
-    }
-    answer
-}
-
 /// A child with a copy of the memory goes on in a copy of this frame.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(not(target_arch = "x86_64"))]
 unsafe fn clone_and_run(arguments: &libc::clone_args, child: &Child<'_>) -> isize {
     let mut arguments = *arguments;
     arguments.flags &= !((libc::CLONE_VM | libc::CLONE_VFORK) as u64);
