@@ -1,7 +1,7 @@
 //! Before `main`: whether this process is to be a keeper, a body, or what it seems to be.
 
 use crate::keeper::{beside, orphaned, over};
-use crate::ledger::client::become_body;
+use crate::ledger::client::{self, become_body};
 use crate::ledger::message::{BODY, KEEPER, Start, Welcome, hear};
 use crate::settings;
 use crate::sys::{self, Channel, Pidfd};
@@ -20,10 +20,13 @@ fn divert() {
         let status = catch_unwind(AssertUnwindSafe(|| keep(number))).map_or(101, |()| 0);
         sys::exit_now(status);
     }
-    sys::note_start();
     if let Some(number) = settings::channel(BODY) {
         sys::remove_variable(BODY);
         begin_body(number);
+    }
+    // A body starts no other.
+    if client::body().is_none() {
+        sys::note_start();
     }
 }
 
