@@ -117,7 +117,8 @@
 //! ```
 //!
 //! What differs is *exact* where the process is known to run one test: in the process of a [`test()`]'s own, under
-//! cargo-nextest, with `--test-threads=1`, or where the test says [`exclusive`](LeakCheck::exclusive). Elsewhere it is *suspicious*: told, and no failure.
+//! cargo-nextest, with `--test-threads=1`, or where the test says [`exclusive`](LeakCheck::exclusive). Elsewhere it is
+//! *suspicious*: told, and no failure.
 //!
 //! # However it dies
 //!
@@ -155,7 +156,8 @@
 //! - A backend whose server passes neither environment nor command, and says no process id, proves deaths by its word.
 //! - Complete on Linux 5.4 and later with /proc. On macOS and Windows it compiles: sessions start by portable-pty, and
 //!   end by their leader's status; processes left behind are not found, and [`process`] answers "unsupported".
-//! - Leak checks look at the test's own process, and the keeper at what that has lost. More limits stand at [`LeakCheck`], [`leak::LeakHunt`] and [`test()`].
+//! - Leak checks look at the test's own process, and the keeper at what that has lost. More limits stand at [`LeakCheck`],
+//!   [`leak::LeakHunt`] and [`test()`].
 //!
 //! # Environment variables
 //!

@@ -1,6 +1,10 @@
 //! A test's frame: what runs around a body, and what a body holds.
 //!
 //! ```text
+//!  options ─► isolate: where? ─┬─ here ──► frame ─► ending
+//!                              ├─ apart ─► runner ◄─ relay: what the body prints ─ … its process ─► told
+//!                              └─ body ──► body: its turn ─► frame ─► ending, to the runner
+//!
 //!  options ─► frame: baseline ─► body ─► deferred clean-ups ─► kill what is tracked ─► runtime ends ─► leak check ─► ending
 //!                                 └── watchdog, outside of the runtime: deadline, report, clean-up, abort
 //! ```

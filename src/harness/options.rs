@@ -37,7 +37,8 @@ use std::time::Duration;
 /// # Panics
 ///
 /// If the body fails, times out, or leaves something: with all of it in one text, the body's own failure first. A panic of the
-/// body's goes on as it is.
+/// body's goes on as it is. Also if the body could not be run: inside of another test or of a runtime, with a variable that
+/// cannot be read, or where no process can be started.
 ///
 /// # Where it runs
 ///
@@ -45,16 +46,17 @@ use std::time::Duration;
 /// it. The process is this very program, started again with libtest's arguments for this one test, from the directory and with
 /// the environment that this one started with; so **what stands outside of the closure runs in both**. What the body prints is captured
 /// as this test's. A debugger, strace and miri keep it in this process, as do
-/// [`in_process`](TestOptions::in_process) and `TERMLEASH_ISOLATE=never`, and so does a thread that is not named after a test, such as a
-/// program's first; see [`rerun_with`](TestOptions::rerun_with).
+/// [`in_process`](TestOptions::in_process) and `TERMLEASH_ISOLATE=never`, any system but Linux, and a thread without a name, such as
+/// a program's first; see [`rerun_with`](TestOptions::rerun_with).
 ///
 /// Several calls in one function run in one process, in order.
 ///
 /// # Limits
 ///
 /// If the body blocks its thread for ever, a watchdog reports what each thread waits for, ends the sessions, and ends the process, in
-/// the test process by an abort: nothing else can end a thread. What the closure changes outside of itself stays in its process. A body that
-/// closes descriptors which it has not opened may close the channel that it reports by, and fails then.
+/// the test process by an abort: nothing else can end a thread. What the closure changes outside of itself stays in its process.
+/// A body that closes descriptors which it has not opened may close the channel that it reports by, and fails then. A thread with
+/// another name than its test's is taken for one of a test that does not exist, and the failure says so.
 #[track_caller]
 pub fn test<F>(body: F)
 where
@@ -89,8 +91,7 @@ where
 /// included, it does to no other test, and whatever it leaves behind is ended.
 ///
 /// There is no [`Scope`], no deadline of the body's own and no leak check; what the part panics with is panicked with here.
-/// After the test's deadline (30 s, `TERMLEASH_TIMEOUT`) and ten seconds more it is ended. What stands outside of the closure
-/// runs in both processes; see [`test()`].
+/// After the test's deadline (30 s, `TERMLEASH_TIMEOUT`) and ten seconds more it is ended.
 ///
 /// ```
 /// termleash::isolated(|| assert_eq!(6 * 7, 42));
@@ -99,6 +100,12 @@ where
 /// # Panics
 ///
 /// If the part panics, dies, leaves processes behind, or its process cannot be started.
+///
+/// # Limits
+///
+/// What stands outside of the closure runs in both processes, and what the closure changes there stays in its own. Where a body of
+/// [`test()`] runs in the test process, so does a part: then a crash is the test process's, and nothing that it leaves is
+/// looked for.
 #[track_caller]
 pub fn isolated(part: impl FnOnce()) {
     let options = options();
@@ -210,13 +217,15 @@ impl TestOptions {
     }
 
     /// How long to wait for what is on its way out; default 2 s, 5 s where `CI` is set (`TERMLEASH_SETTLE`). It is allowed to
-    /// what must be dropped, to the runtime's blocking threads, and to the leak check, each by itself.
+    /// what must be dropped, to the runtime's blocking threads, and to the leak check, each by itself; and to what the body's
+    /// process leaves when it has ended, as the first call of a function says.
     pub fn settle_within(mut self, limit: Duration) -> Self {
         self.settle_within = Some(limit);
         self
     }
 
-    /// Says that no other test runs in this process, so that what differs is this test's.
+    /// Says that no other test runs in this process, so that what differs is this test's. Needed only for one that runs in the
+    /// test process: a process of its own runs no other.
     pub fn exclusive(mut self) -> Self {
         self.is_exclusive = true;
         self
@@ -232,18 +241,32 @@ impl TestOptions {
     ///
     /// A keeper that is started with the first session ends the sessions should the process die, as far as they carry a
     /// mark; it can not adopt what they lose.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", feature = "tokio"))] {
+    /// let here = std::process::id();
+    /// termleash::options().in_process().run(async move |_| {
+    ///     assert_eq!(std::process::id(), here);
+    ///     Ok(())
+    /// });
+    /// # }
+    /// ```
     pub fn in_process(mut self) -> Self {
         self.wish.is_in_process = true;
         self
     }
 
     /// By which arguments the program comes to this very call again, for one that is not libtest's: a `main` of one's own
-    /// (`harness = false`), or a thread that is not named after a test. Without it such a body runs in the test process.
+    /// (`harness = false`), or a thread that is not named after a test. Without it a body on a thread without a name runs in the
+    /// test process.
     ///
     /// ```no_run
     /// // In a `main`:
     /// termleash::options().name("the whole program").rerun_with::<String>([]).run(async |_| Ok(()));
     /// ```
+    ///
+    /// Nothing but the arguments differs in the process that is started. If they do not lead to the call, the test fails, with
+    /// what that process has printed. Calls by the same arguments are answered by one process, in order.
     pub fn rerun_with<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.wish.arguments = Some(arguments.into_iter().map(Into::into).collect());
         self

@@ -21,7 +21,20 @@ use std::fmt;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What a sweep of dead runs has done.
+/// What a sweep of dead runs has done; [`sweep`](crate::sweep) gives it. It is shown in lines, for a log.
+///
+/// ```no_run
+/// # #[cfg(target_os = "linux")] {
+/// let report = termleash::sweep()?;
+/// for run in report.runs() {
+///     println!("{}: {} ended in {:?}", run.name(), run.ended().len(), run.took());
+/// }
+/// for why in report.left_alone() {
+///     println!("{why}");
+/// }
+/// # }
+/// # Ok::<(), termleash::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SweepReport {
     runs: Vec<SweptRun>,
@@ -29,7 +42,7 @@ pub struct SweepReport {
     left: Vec<String>,
 }
 
-/// One dead run, and what was left of it.
+/// One dead run, and what was left of it; see [`SweepReport`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SweptRun {
     name: String,
@@ -108,7 +121,7 @@ fn lines(f: &mut fmt::Formatter<'_>, what: &str, items: &[impl fmt::Display]) ->
 /// Ends what earlier runs of this user have left whose test process, keeper and body are all proven dead, and, since it was
 /// asked for, the runs that `TERMLEASH_KEEP` has kept. The next run's start does the same for the dead.
 ///
-/// A ledger of another machine, another container or a run that lives is left alone, and named in the report.
+/// A ledger of another machine, another boot, another container or a run that lives is left alone, and named in the report.
 ///
 /// ```
 /// # #[cfg(target_os = "linux")] {
@@ -120,7 +133,13 @@ fn lines(f: &mut fmt::Formatter<'_>, what: &str, items: &[impl fmt::Display]) ->
 ///
 /// # Errors
 ///
-/// If the directory of the ledgers cannot be used, and on systems other than Linux.
+/// If the directory of the ledgers cannot be used, if one of our variables cannot be read, and on systems other than Linux.
+///
+/// # Limits
+///
+/// What carries no mark (its environment cleared, in a kernel session of its own) is found only where a control group held it.
+/// A sweep takes a grace of 0.1 s for each dead run that has left something, and up to the run's `TERMLEASH_CREATE_TIMEOUT` after its
+/// death where a creation was under way.
 pub fn sweep() -> Result<SweepReport> {
     let settings = Settings::from_env()?;
     OurSelf::get()?;
@@ -133,7 +152,7 @@ pub fn sweep() -> Result<SweepReport> {
 }
 
 /// All but one, which is the caller's own.
-pub(crate) fn sweep_directory(directory: &Directory, except: Option<&str>, asked: bool) -> Result<SweepReport> {
+fn sweep_directory(directory: &Directory, except: Option<&str>, asked: bool) -> Result<SweepReport> {
     let here = own_identity()?;
     let mut report = SweepReport::default();
     for name in directory.list()? {

@@ -56,7 +56,8 @@ const SHARED_SETTLE: Duration = Duration::from_millis(100);
 /// # Limits
 ///
 /// - Where other tests may run in the process (libtest's threads), what differs may be theirs: it is *suspicious*, reported,
-///   does not fail, and is waited for 100 ms only. cargo-nextest, `--test-threads=1` or [`exclusive`](Self::exclusive) make it exact.
+///   does not fail, and is waited for 100 ms only. It is exact in the process of a [`termleash::test`](crate::test)'s own, under
+///   cargo-nextest, with `--test-threads=1`, on a program's first thread, and where [`exclusive`](Self::exclusive) says so.
 /// - A descriptor is known by number, device and inode. Two epolls or eventfds have one inode, so one that was closed and
 ///   replaced by its like at its own number is not seen; at level [`Paranoid`](Level::Paranoid) it is where the kernel tells the two
 ///   apart (an eventfd's id, a timerfd's clock, a signalfd's mask), which it does not for an epoll.

@@ -3,7 +3,26 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Which containment is in force: stands in every report of a failure.
+/// Which containment is in force: stands in every report of a failure, and in those of a [`LeakCheck`](crate::LeakCheck) and a
+/// [`LeakHunt`](crate::leak::LeakHunt).
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use termleash::LeakCheck;
+/// use termleash::testing::Containment;
+///
+/// // In a plain test that makes no session:
+/// let report = LeakCheck::new().exclusive().find_blocking()?;
+/// let Some(Containment::InProcess { ledger, .. }) = report.containment else { panic!("{report:?}") };
+/// assert_eq!(ledger.unwrap_err(), "it had no session yet");
+/// # }
+/// # Ok::<(), termleash::Error>(())
+/// ```
+///
+/// # Limits
+///
+/// It says what is held, and not that everything is: without a control group, what has a cleared environment and a kernel session
+/// of its own is lost to whoever sweeps after a keeper's death.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

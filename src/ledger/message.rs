@@ -166,7 +166,7 @@ pub(crate) struct EndOfRun {
 /// What a clean-up has done.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Swept {
-    /// How many processes were signalled and are gone.
+    /// Those that were signalled and are gone.
     pub(crate) ended: Vec<ProcessSummary>,
     pub(crate) survivors: Vec<ProcessSummary>,
     pub(crate) suspects: Vec<Suspect>,

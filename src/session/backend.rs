@@ -196,6 +196,17 @@ impl SessionState {
 
 /// How a session is ended by somebody who has not got the backend's code: a keeper, or a later run, should the test process
 /// be dead.
+///
+/// ```
+/// use termleash::session::KillRecipe;
+///
+/// let recipe = KillRecipe::none("my::Backend");
+/// assert!(recipe.to_string().starts_with("its backend `my::Backend` alone"));
+/// ```
+///
+/// # Limits
+///
+/// So far there is only [`none`](Self::none): nobody asks a server whose test is dead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KillRecipe {
     pub(crate) recipe: Recipe,
