@@ -33,7 +33,8 @@ fn is_stopped_and_goes_on(choose: fn(runner: Pinned, keeper: Pinned, body: Pinne
     let mut runner = place.start("victim");
     let (keeper, body) = runner.keeper_and_body().expect("it runs");
     let start = Instant::now();
-    while sleepers(&place.mark) < LEFT && start.elapsed() < Duration::from_secs(3) {
+    while sleepers(&place.mark) < LEFT {
+        assert!(start.elapsed() < Duration::from_secs(3), "this machine is too busy:\n{}", place.all_said());
         std::thread::sleep(Duration::from_millis(2));
     }
     let pids = || carriers(&place.mark).iter().map(|carrier| carrier.pid).collect::<Vec<_>>();

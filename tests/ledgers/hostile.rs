@@ -191,14 +191,22 @@ fn a_cookie_out_of_its_time_is_named_and_lives() {
 fn a_daemon_with_our_cookie_that_serves_others_by_now_is_named_and_lives() {
     let Some(scene) = Scene::new(plays_nothing) else { return };
     let (name, value) = cookie(session(&scene), &run_id(&scene));
-    // Its second child comes after the run's time.
-    let script = format!("sleep {} & sleep 1.5; sleep {} & wait", scene.nap(1), scene.nap(2));
+    // Its second child comes when it is told to, after the run's time.
+    let go = scene.path("go");
+    let script = format!(
+        "sleep {} & until [ -e '{}' ]; do sleep 0.02; done; sleep {} & wait",
+        scene.nap(1),
+        go.display(),
+        scene.nap(2)
+    );
     let mut command = std::process::Command::new("setsid");
     command.args(["sh", "-c", &script]).env(&name, &value);
     let daemon = Bystander::new(command);
     let path = put(&scene, [run(&scene), announced(&scene, 0)].iter().map(line).collect::<String>().as_bytes());
     let first = ProcessHandle::open(scene.sleeper(1)).unwrap();
     let then = SystemTime::now() - Duration::from_secs(1);
+    std::thread::sleep(Duration::from_millis(50));
+    scene.note("go");
     let strangers = ProcessHandle::open(scene.sleeper(2)).unwrap();
     std::fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
     let report = scene.sweep();
