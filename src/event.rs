@@ -25,10 +25,11 @@ pub enum Event {
         /// The session's id.
         id: String,
     },
-    /// Clean-up that ran without anybody waiting for it had something to say: a guard or a helper was dropped.
+    /// Something that nobody waits for has something to say: a guard or a helper that was dropped, a ledger that cannot be
+    /// written, a keeper that has died.
     #[non_exhaustive]
     Warning {
-        /// What was left, where it was made, and what to write instead.
+        /// What has happened, such as what was left and where it was made, and what to write instead.
         text: String,
     },
 }

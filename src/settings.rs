@@ -214,6 +214,8 @@ mod tests {
         assert_eq!(with("TERMLEASH_LEAKS", "warn").unwrap().leaks, Level::Warn);
         assert_eq!(with("TERMLEASH_REQUIRE", "fds, threads").unwrap().require, ["fds", "threads"]);
         assert_eq!(with("TERMLEASH_MAX_OUTPUT", "64KiB").unwrap().max_output, 64 << 10);
+        assert_eq!(with("TERMLEASH_ISOLATE", "never").unwrap().isolation, Isolation::Never);
+        assert!(with("TERMLEASH_KEEP", "1").unwrap().keeps && !with("TERMLEASH_KEEP", "0").unwrap().keeps);
         let directory = std::env::temp_dir().join("x");
         let settings = Settings::read(|asked| (asked == "TERMLEASH_LEDGER").then(|| directory.clone().into())).unwrap();
         assert_eq!(settings.ledger, Some(directory));
@@ -232,6 +234,9 @@ mod tests {
             ("TERMLEASH_LEAKS", "Off"),
             ("TERMLEASH_REQUIRE", "fds,ports"),
             ("TERMLEASH_REQUIRE", ""),
+            ("TERMLEASH_ISOLATE", "always"),
+            ("TERMLEASH_ISOLATE", ""),
+            ("TERMLEASH_KEEP", "yes"),
             ("TERMLEASH_LEDGER", "here"),
             ("TERMLEASH_LEDGER", ""),
         ] {

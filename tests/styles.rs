@@ -22,8 +22,6 @@ mod ways;
 use children::Ran;
 use std::fs::File;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 /// Where a test finds a path of its own in its child.
 const PLACE: &str = "TEST_PLACE";
 

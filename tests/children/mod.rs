@@ -108,17 +108,17 @@ pub(crate) fn command_in_child(mut command: Command, variables: &[(&str, &str)])
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output()
-        .expect("run this program again");
+        .expect("run this program again, or what starts it");
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     Ran { status: output.status, text }
 }
 
 /// Runs this test again in a mount namespace, after a command that changes /proc there.
 pub(crate) fn in_namespace(prepare: &str, variables: &[(&str, &str)]) -> Option<Ran> {
-    let name = std::thread::current().name().expect("libtest names its threads").to_owned();
-    if std::env::var_os(CHILD).is_some() {
+    if is_child() {
         return None;
     }
+    let name = std::thread::current().name().expect("libtest names its threads").to_owned();
     let mut command = Command::new("unshare");
     command.arg("--mount");
     if !rustix::process::geteuid().is_root() {
@@ -127,8 +127,5 @@ pub(crate) fn in_namespace(prepare: &str, variables: &[(&str, &str)]) -> Option<
     let script = format!("{prepare} && exec \"$@\"");
     command.args(["sh", "-c", &script, "sh"]).arg(std::env::current_exe().expect("this program has a path"));
     command.args(["--exact", &name, "--nocapture", "--test-threads=1"]);
-    command.env(CHILD, "1").env("RUST_BACKTRACE", "0");
-    let output = command.envs(variables.iter().copied()).stdin(Stdio::null()).output().expect("unshare is there");
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    Some(Ran { status: output.status, text })
+    Some(command_in_child(command, variables))
 }

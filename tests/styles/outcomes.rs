@@ -1,8 +1,9 @@
 //! A test comes to what its body came to, and not to what another libtest makes of that.
 
 use crate::children::{Ran, alone, binary, captured, is_child};
-use crate::{BoxError, here, own_name, process_of};
+use crate::{here, own_name, process_of};
 use std::panic::panic_any;
+use termleash::session::BoxError;
 
 /// Its body ran in a process of its own.
 #[track_caller]

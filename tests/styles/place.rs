@@ -1,9 +1,10 @@
 //! Where a body runs: apart unless something speaks against it, from where the test process began, and what is said of it.
 
 use crate::children::{Ran, alone, captured, command_in_child, is_child};
-use crate::{BoxError, PLACE, here, is_first, own_name, process_of};
+use crate::{PLACE, here, is_first, own_name, process_of};
 use std::io::Write;
 use std::process::{Command, Stdio};
+use termleash::session::BoxError;
 
 fn says_where() {
     here("outside");

@@ -1,6 +1,6 @@
 //! However a test process is called, the process below it runs one test: arguments and variables of the harness.
 
-use crate::children::{alone, binary, captured, with};
+use crate::children::{binary, captured, is_child, with};
 use crate::{here, own_name, process_of};
 use termleash::{PtyBackend, SessionSpec, SessionTestHelper};
 
@@ -99,18 +99,8 @@ fn the_variables_of_the_harness_do_not_change_what_runs() {
 /// A leak's report has colours on a terminal.
 #[test]
 fn colours_are_shown_on_a_terminal_also_by_a_body_and_not_where_they_are_unwanted() {
-    let Some(()) = alone_on_a_terminal() else {
-        return termleash::testing::test_blocking(|_| {
-            std::mem::forget(std::fs::File::open("/etc/hostname")?);
-            Ok(())
-        });
-    };
-}
-
-/// Looks at a body's report with and without `NO_COLOR`; `None` where the body is to run.
-fn alone_on_a_terminal() -> Option<()> {
-    if crate::children::is_child() {
-        return None;
+    if is_child() {
+        return leaks_a_file();
     }
     let helper = SessionTestHelper::new(PtyBackend::new()).blocking();
     for (no_color, has_colours) in [("", true), ("1", false)] {
@@ -128,19 +118,20 @@ fn alone_on_a_terminal() -> Option<()> {
         assert_eq!(text.contains("\x1b["), has_colours, "{text:?}");
         session.close().unwrap();
     }
-    Some(())
 }
 
+/// Its process runs no other test, whatever the test process does.
 #[test]
-fn one_test_thread_says_so_to_the_leak_check() {
-    let Some(ran) = alone(&[]) else {
-        return termleash::testing::test_blocking(|_| {
-            std::mem::forget(std::fs::File::open("/etc/hostname")?);
-            Ok(())
-        });
-    };
-    // A body's process runs no other test, whatever the test process does.
-    ran.failed().says(&["leaked: file `/etc/hostname`"]);
-    let ran = with(&["--test-threads=8"], &[]).unwrap();
-    ran.failed().says(&["leaked: file `/etc/hostname`"]).does_not_say("suspicious");
+fn a_bodys_leak_is_its_own_with_any_number_of_test_threads() {
+    for threads in ["--test-threads=1", "--test-threads=8"] {
+        let Some(ran) = with(&[threads], &[]) else { return leaks_a_file() };
+        ran.failed().says(&["leaked: file `/etc/hostname`"]).does_not_say("suspicious");
+    }
+}
+
+fn leaks_a_file() {
+    termleash::testing::test_blocking(|_| {
+        std::mem::forget(std::fs::File::open("/etc/hostname")?);
+        Ok(())
+    });
 }
