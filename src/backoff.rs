@@ -19,6 +19,11 @@ impl Backoff {
     }
 }
 
+/// Keeps this thread waiting: for one that has nothing else to do, and no runtime.
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
 impl Iterator for Backoff {
     type Item = Duration;
 

@@ -8,6 +8,7 @@
 //!  look ─► HUP, TERM, CONT to each new one ─► (a grace) ─► KILL to each ─► look … until there is none
 //! ```
 
+use crate::backoff::pause;
 use crate::ledger::message::Swept;
 use crate::process::exit::ExitStatus;
 use crate::process::handle::{ProcessHandle, reader};
@@ -39,11 +40,7 @@ pub(crate) fn living() -> Vec<ProcessSummary> {
     while sys::reap_any().is_some() {}
     let Ok(mut reader) = reader() else { return Vec::new() };
     let children = tree::children(&mut reader, sys::own_pid()).unwrap_or_default();
-    let summary = |pid: u32| {
-        let (handle, stat) = ProcessHandle::open_with(&mut reader, pid).ok()?;
-        Some(ProcessSummary::read(&mut reader, handle.identity(), &stat))
-    };
-    children.into_iter().filter_map(summary).collect()
+    summaries(&mut reader, children)
 }
 
 /// Waits until this process has no living child, for so long; answers with those that are left.
@@ -54,7 +51,7 @@ pub(crate) fn settle(limit: Duration) -> Vec<ProcessSummary> {
         if left.is_empty() || Instant::now() >= deadline {
             return left;
         }
-        let _ = sys::wait_for(&[], Some(PAUSE));
+        pause(PAUSE);
     }
 }
 
@@ -62,11 +59,16 @@ pub(crate) fn settle(limit: Duration) -> Vec<ProcessSummary> {
 pub(crate) fn living_below(pid: u32) -> Vec<ProcessSummary> {
     let Ok(mut reader) = reader() else { return Vec::new() };
     let below = tree::descendants(&mut reader, pid);
+    summaries(&mut reader, below)
+}
+
+/// Of those that are there still.
+fn summaries(reader: &mut ProcReader, pids: Vec<u32>) -> Vec<ProcessSummary> {
     let summary = |pid: u32| {
-        let (handle, stat) = ProcessHandle::open_with(&mut reader, pid).ok()?;
-        Some(ProcessSummary::read(&mut reader, handle.identity(), &stat))
+        let (handle, stat) = ProcessHandle::open_with(reader, pid).ok()?;
+        Some(ProcessSummary::read(reader, handle.identity(), &stat))
     };
-    below.into_iter().filter_map(summary).collect()
+    pids.into_iter().filter_map(summary).collect()
 }
 
 /// Ends them all, in at most `grace` and what a KILL takes; and how one of them ended, if it is among them.

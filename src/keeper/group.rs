@@ -1,8 +1,7 @@
 //! Taking a run's control group away.
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, pause};
 use crate::process::cgroup::Leaf;
-use crate::sys;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -18,8 +17,8 @@ pub(crate) fn remove(leaf: &Leaf) -> io::Result<()> {
     loop {
         let done = leaf.remove();
         match (&done, pauses.next()) {
-            (Err(cause), Some(pause)) if cause.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < DYING => {
-                let _ = sys::wait_for(&[], Some(pause));
+            (Err(cause), Some(time)) if cause.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < DYING => {
+                pause(time);
             }
             _ => return done,
         }

@@ -1,5 +1,6 @@
 //! A run that is kept for debugging: nothing is ended before somebody asks for it.
 
+use crate::backoff::pause;
 use crate::keeper::begin::{Begun, Held, Ledger};
 use crate::keeper::descendants;
 use crate::ledger::message::{LedgerAt, Start};
@@ -41,7 +42,7 @@ pub(crate) fn how_to(start: &Start, begun: &Begun) -> String {
 pub(crate) fn wait(ledger: &Ledger) {
     let Some(Held { file, .. }) = &ledger.open else { return wait_for_children() };
     loop {
-        let _ = sys::wait_for(&[], Some(LOOK_EVERY));
+        pause(LOOK_EVERY);
         while sys::reap_any().is_some() {}
         let _ = file.touch();
         let is_asked = file.read_all().is_ok_and(|bytes| parse(&bytes).records.contains(&Record::Sweep));
@@ -54,6 +55,6 @@ pub(crate) fn wait(ledger: &Ledger) {
 /// Without a ledger: until all have ended.
 fn wait_for_children() {
     while !descendants::living().is_empty() {
-        let _ = sys::wait_for(&[], Some(LOOK_EVERY));
+        pause(LOOK_EVERY);
     }
 }

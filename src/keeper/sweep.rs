@@ -1,6 +1,6 @@
 //! Ending what a dead run has left, by the marks in its ledger.
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, pause};
 use crate::ledger::message::Swept;
 use crate::ledger::recipe::Recipe;
 use crate::ledger::replay::{Open, Replayed};
@@ -45,11 +45,11 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
     let unborn_until = replayed.open.values().any(is_unborn).then_some(until);
     let (opens, mut targets): (Vec<&Open>, Vec<Target>) = targets.into_iter().unzip();
     let mut result = park_on(end_all(&mut targets, grace, start));
-    for pause in Backoff::new() {
+    for time in Backoff::new() {
         if result.is_err() || unborn_until.is_none_or(|until| sys::now_ticks() > until) {
             break;
         }
-        let _ = sys::wait_for(&[], Some(pause));
+        pause(time);
         result = park_on(end_all(&mut targets, grace, start));
     }
     if let Err(cause) = result {
