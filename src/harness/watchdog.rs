@@ -11,7 +11,7 @@
 use crate::event::warn;
 use crate::harness::scope::Scope;
 use crate::harness::{alive, body};
-use crate::keeper::patience::is_stopped;
+use crate::keeper::patience::{TICK, is_stopped};
 use crate::ledger::client;
 use crate::probe::own_threads::OwnThread;
 use crate::process::pump::{Pump, Sleep};
@@ -27,8 +27,6 @@ use std::task::{Context, Wake, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often it looks at the clock.
-const TICK: Duration = Duration::from_millis(100);
 /// How long a body that has been told of its deadline may take to stop; one that is at an `.await` stops at once.
 const BLOCKED_AFTER: Duration = Duration::from_secs(1);
 /// How long a blocked body may take to end once its sessions are dead: a read from one of them has ended then.

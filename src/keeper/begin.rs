@@ -16,6 +16,9 @@ use std::ffi::CString;
 use std::io;
 use std::time::Duration;
 
+/// How often a keeper marks its ledger as watched.
+pub(crate) const MARK_EVERY: Duration = Duration::from_secs(1);
+
 /// What a keeper holds.
 pub(crate) struct Begun {
     pub(crate) identity: ProcessIdentity,

@@ -1,16 +1,13 @@
 //! The keeper beside a test process: it knows sessions by the ledger alone, and acts when the process has died.
 
-use crate::keeper::begin::Ledger;
+use crate::keeper::begin::{Ledger, MARK_EVERY};
 use crate::keeper::descendants::GRACE;
 use crate::keeper::{ending, kept, leftovers, sweep};
 use crate::ledger::message::Start;
 use crate::ledger::record::{Record, parse};
 use crate::ledger::replay::Replayed;
 use crate::sys;
-use std::time::{Duration, Instant};
-
-/// How often the ledger is marked as watched.
-const MARK_EVERY: Duration = Duration::from_secs(1);
+use std::time::Instant;
 
 /// From the test process's first session to its end.
 pub(crate) fn keep(start: &Start) {

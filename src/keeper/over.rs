@@ -7,7 +7,7 @@
 //! ```
 //! It never signals while runner and body live, unless one of these limits has gone by.
 
-use crate::keeper::begin::{Begun, begin};
+use crate::keeper::begin::{Begun, MARK_EVERY, begin};
 use crate::keeper::ending::{self, End};
 use crate::keeper::patience::{Patience, TICK};
 use crate::keeper::{leftovers, stall};
@@ -21,8 +21,6 @@ use std::time::{Duration, Instant};
 const WEDGED_AFTER: Duration = Duration::from_secs(10);
 /// How long a body that has reported may take to end by itself: it may have a profile to write.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
-/// How often the ledger is marked as watched.
-const MARK_EVERY: Duration = Duration::from_secs(1);
 
 /// What the body is doing, as far as it has told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

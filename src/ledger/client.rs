@@ -204,7 +204,7 @@ pub(crate) fn make(run: Uuid, owner: ProcessIdentity, name: &str, settings: &Set
     if let Err(cause) = written {
         let _ = directory.remove(&name_of_file).and_then(|()| directory.remove_if_empty());
         return Err(Error::os(
-            format!("write the ledger {}", directory.path().display()),
+            format!("write the ledger `{}`", directory.path().join(&name_of_file).display()),
             "make room on its file system, or name another directory by TERMLEASH_LEDGER",
             cause,
         ));
