@@ -15,6 +15,8 @@ pub(crate) struct CgroupDir {
 }
 
 impl CgroupDir {
+    /// Holds the group whose directory this is.
+    ///
     /// # Errors
     ///
     /// Those of open(2), and [`io::ErrorKind::InvalidInput`] for a directory of another file system: a mkdir in the tmpfs

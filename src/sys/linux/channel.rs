@@ -18,11 +18,13 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
+    /// Both ends of a new one.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         Ok((Self::over(one), Self::over(other)))
     }
 
+    /// An end that this process was started with.
     pub(crate) fn over(fd: OwnedFd) -> Self {
         Self { fd, pending: Vec::new() }
     }
@@ -32,6 +34,7 @@ impl Channel {
         self.fd.as_raw_fd()
     }
 
+    /// What to wait for.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

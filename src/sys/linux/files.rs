@@ -11,6 +11,8 @@ use std::path::Path;
 /// Where directory entries land: about 60 of names with 40 bytes.
 const ENTRIES: usize = 4 << 10;
 
+/// Opens one, to make and find files in it.
+///
 /// # Errors
 ///
 /// `NotADirectory` also if the path's last part is a symbolic link.
@@ -24,6 +26,7 @@ pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::mkdir(path, Mode::RWXU)?)
 }
 
+/// What is open.
 pub(crate) fn file_facts(file: &File) -> io::Result<FileFacts> {
     let found = rustix::fs::fstat(file)?;
     let kind = FileType::from_raw_mode(found.st_mode);
@@ -65,6 +68,7 @@ pub(crate) fn open_in(directory: &File, name: &str) -> io::Result<File> {
     }
 }
 
+/// Removes a name; who has the file open has it still.
 pub(crate) fn remove_in(directory: &File, name: &str) -> io::Result<()> {
     Ok(rustix::fs::unlinkat(directory, name, AtFlags::empty())?)
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+/// Waits for many descriptors at once, each known by its token.
 pub(crate) struct Poller {
     epoll: OwnedFd,
     interrupt: OwnedFd,
@@ -18,6 +19,7 @@ const INTERRUPT: u64 = u64::MAX;
 const BATCH: usize = 256;
 
 impl Poller {
+    /// One that waits for nothing yet.
     pub(crate) fn new() -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let interrupt = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -25,14 +27,17 @@ impl Poller {
         Ok(Self { epoll, interrupt })
     }
 
+    /// Waits for this one, too.
     pub(crate) fn add(&self, fd: &impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), flags(interest))?)
     }
 
+    /// Waits for something else of it.
     pub(crate) fn modify(&self, fd: &impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
         Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags(interest))?)
     }
 
+    /// Waits for it no more.
     pub(crate) fn remove(&self, fd: &impl AsFd) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, fd)?)
     }

@@ -28,11 +28,14 @@ pub(crate) fn session_of(pid: u32) -> Option<u32> {
     u32::try_from(session).ok().filter(|session| *session != 0)
 }
 
+/// A process, held by a descriptor: its number may come to mean another, and this does not.
 pub(crate) struct Pidfd {
     fd: OwnedFd,
 }
 
 impl Pidfd {
+    /// Holds whoever has this number now.
+    ///
     /// # Errors
     ///
     /// `ESRCH` if there is no process with this id; `EINVAL` if it is a thread's id.
@@ -54,6 +57,8 @@ impl Pidfd {
         Ok(())
     }
 
+    /// Sends it to this process and no other.
+    ///
     /// # Errors
     ///
     /// `ESRCH` if it has been reaped.

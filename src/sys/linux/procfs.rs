@@ -44,6 +44,8 @@ pub(crate) struct ProcReader {
 }
 
 impl ProcReader {
+    /// One with buffers of its own.
+    ///
     /// # Errors
     ///
     /// If /proc cannot be opened: not mounted, or no descriptor is left.

@@ -63,11 +63,13 @@ impl Master {
         Ok(rustix::io::retry_on_intr(|| rustix::io::write(&self.fd, bytes))?)
     }
 
+    /// Makes it so large; its foreground programs get a WINCH.
     pub(crate) fn resize(&self, size: Cells) -> io::Result<()> {
         let size = Winsize { ws_row: size.rows, ws_col: size.cols, ws_xpixel: 0, ws_ypixel: 0 };
         Ok(tcsetwinsize(&self.fd, size)?)
     }
 
+    /// How large it is.
     pub(crate) fn size(&self) -> io::Result<Cells> {
         let size = tcgetwinsize(&self.fd)?;
         Ok(Cells { rows: size.ws_row, cols: size.ws_col })
