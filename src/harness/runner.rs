@@ -14,7 +14,6 @@ use crate::keeper::{ending, leftovers};
 use crate::leak::Level;
 use crate::ledger::client;
 use crate::ledger::containment::Containment;
-use crate::ledger::directory::Directory;
 use crate::ledger::keepers::{self, StartedKeeper};
 use crate::ledger::message::{BodyStart, EndOfRun, LedgerAt, News, Order, Outcome, Start, hear, tell};
 use crate::process::identity::ProcessIdentity;
@@ -248,8 +247,8 @@ impl Run {
     }
 
     fn body_by_ledger(&self) -> Option<ProcessIdentity> {
-        let LedgerAt::File { directory, name } = &self.ledger else { return None };
-        leftovers::body_in(&Directory::open_existing(directory).ok()??.open_run(name).ok()??)
+        let (_, _, file) = self.ledger.open().ok()?;
+        leftovers::body_in(&file)
     }
 }
 

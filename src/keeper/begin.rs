@@ -47,16 +47,9 @@ pub(crate) struct Held {
 impl Ledger {
     /// Opens and locks it: a lock of the test process's own would be held on by a child that it forks without exec.
     pub(crate) fn hold(at: &LedgerAt) -> Result<Self, String> {
-        let (directory, name) = match at {
-            LedgerAt::File { directory, name } => (directory, name),
-            LedgerAt::Nowhere { why } => return Err(why.clone()),
-        };
-        let directory = Directory::open_existing(directory).map_err(|cause| cause.to_string())?;
-        let directory = directory.ok_or("somebody has removed its directory")?;
-        let file = directory.open_run(name).map_err(|cause| cause.to_string())?;
-        let file = file.ok_or("somebody has removed it")?;
+        let (directory, name, file) = at.open().map_err(|cause| cause.to_string())?;
         match file.try_lock() {
-            Ok(true) => Ok(Self { open: Some(Held { directory, name: name.clone(), file }) }),
+            Ok(true) => Ok(Self { open: Some(Held { directory, name: name.to_owned(), file }) }),
             Ok(false) => Err("somebody else holds its lock".into()),
             Err(cause) => Err(format!("it could not be locked: {cause}")),
         }

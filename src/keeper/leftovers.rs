@@ -276,12 +276,7 @@ pub(crate) fn sweep_own(at: &LedgerAt) -> Swept {
 
 fn try_sweep_own(at: &LedgerAt) -> Result<Swept, String> {
     let text = |cause: crate::error::Error| cause.to_string();
-    let (directory, name) = match at {
-        LedgerAt::File { directory, name } => (Directory::open_existing(directory).map_err(text)?, name),
-        LedgerAt::Nowhere { why } => return Err(why.clone()),
-    };
-    let directory = directory.ok_or("its ledger is gone")?;
-    let file = directory.open_run(name).map_err(text)?.ok_or("its ledger is gone")?;
+    let (directory, name, file) = at.open().map_err(text)?;
     let replayed = read(&file)?;
     let died = sys::now_ticks();
     let (mut swept, is_over) = sweep_now(&replayed, died);

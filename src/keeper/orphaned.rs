@@ -6,8 +6,6 @@
 use crate::keeper::descendants::GRACE;
 use crate::keeper::sweep::sweep;
 use crate::ledger::client::{body, close_for_ever};
-use crate::ledger::directory::Directory;
-use crate::ledger::message::LedgerAt;
 use crate::ledger::record::{BODY_RECORD, parse};
 use crate::ledger::replay::Replayed;
 use crate::sys::{self, Channel};
@@ -32,9 +30,7 @@ pub(crate) fn channel() -> Option<&'static Mutex<Channel>> {
 pub(crate) fn end() {
     close_for_ever();
     if let Some(welcome) = body()
-        && let LedgerAt::File { directory, name } = &welcome.ledger
-        && let Ok(Some(directory)) = Directory::open_existing(directory)
-        && let Ok(Some(file)) = directory.open_run(name)
+        && let Ok((_, _, file)) = welcome.ledger.open()
         && let Ok(bytes) = file.read_all()
         && let Ok(mut replayed) = Replayed::new(parse(&bytes))
     {

@@ -163,17 +163,10 @@ fn open() -> Result<Run> {
 
 fn open_or_make() -> Result<Run> {
     match body() {
-        Some(welcome) => match &welcome.ledger {
-            at @ LedgerAt::File { directory, name } => {
-                let file = match Directory::open_existing(directory)? {
-                    Some(directory) => directory.open_run(name)?,
-                    None => None,
-                };
-                let file = file.ok_or_else(|| Error::refused("somebody has removed the ledger of this run"))?;
-                Ok(Run { file, owner: own_identity()?, keeper: None, at: at.clone(), failed: None })
-            }
-            LedgerAt::Nowhere { why } => Err(Error::refused(why.clone())),
-        },
+        Some(welcome) => {
+            let (_, _, file) = welcome.ledger.open()?;
+            Ok(Run { file, owner: own_identity()?, keeper: None, at: welcome.ledger.clone(), failed: None })
+        }
         None => {
             let owner = own_identity()?;
             let (file, at) = make(cookie::run_id(), owner, "", &Settings::from_env().unwrap_or_default())?;

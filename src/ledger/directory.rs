@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::ledger::file::RunFile;
+use crate::ledger::message::LedgerAt;
 use crate::settings::Settings;
 use crate::sys;
 use parking_lot::Mutex;
@@ -159,6 +160,25 @@ impl Directory {
 
     fn held(&self) -> Arc<File> {
         self.held.lock().clone()
+    }
+}
+
+impl LedgerAt {
+    /// Opens it: its directory, its name in that, and the file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_refused`] with the reason why there is none, also if it has been removed since; and those of
+    /// [`Directory::open_existing`] and [`Directory::open_run`].
+    pub(crate) fn open(&self) -> Result<(Directory, &str, RunFile)> {
+        let (directory, name) = match self {
+            Self::File { directory, name } => (directory, name),
+            Self::Nowhere { why } => return Err(Error::refused(why.clone())),
+        };
+        let is_gone = || Error::refused("somebody has removed the ledger of this run");
+        let directory = Directory::open_existing(directory)?.ok_or_else(is_gone)?;
+        let file = directory.open_run(name)?.ok_or_else(is_gone)?;
+        Ok((directory, name, file))
     }
 }
 
