@@ -8,7 +8,7 @@ use std::arch::asm;
 use std::ffi::{CStr, CString, c_int};
 use std::io::{self, Read};
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 
 /// The running program, also after its file was replaced or removed.
@@ -104,7 +104,7 @@ struct Child<'a> {
     tell: RawFd,
 }
 
-/// Runs [`become_body`] in a child, and answers with the child's pid.
+/// Runs [`run_until_exec`] in a child, and answers with the child's pid.
 unsafe fn start_child(child: &Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::pid_t> {
     // SAFETY: a structure of numbers, for which zero means "not used".
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -123,7 +123,7 @@ unsafe fn start_child(child: &Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> io::
             libc::ENOSYS | libc::EPERM if cgroup.is_none() => {
                 // SAFETY: as the caller promises.
                 match unsafe { libc::fork() } {
-                    0 => become_body(child),
+                    0 => run_until_exec(child),
                     pid if pid > 0 => Ok(pid),
                     _ => Err(io::Error::last_os_error()),
                 }
@@ -133,7 +133,7 @@ unsafe fn start_child(child: &Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> io::
     }
 }
 
-/// clone3(2), whose child goes on below our stack and in no frame of ours: only [`become_body`] runs in it, and that does
+/// clone3(2), whose child goes on below our stack and in no frame of ours: only [`run_until_exec`] runs in it, and that does
 /// not return. Answers as the system call does, with the negative number of an error.
 #[cfg(target_arch = "x86_64")]
 unsafe fn clone_and_run(arguments: &libc::clone_args, child: &Child<'_>) -> isize {
@@ -153,7 +153,7 @@ unsafe fn clone_and_run(arguments: &libc::clone_args, child: &Child<'_>) -> isiz
             in("rdi") ptr::from_ref(arguments),
             in("rsi") size_of::<libc::clone_args>(),
             in("r12") ptr::from_ref(child),
-            in("r13") become_body as extern "C" fn(&Child<'_>) -> !,
+            in("r13") run_until_exec as extern "C" fn(&Child<'_>) -> !,
             lateout("rcx") _,
             lateout("r11") _,
         );
@@ -168,14 +168,14 @@ unsafe fn clone_and_run(arguments: &libc::clone_args, child: &Child<'_>) -> isiz
     arguments.flags &= !((libc::CLONE_VM | libc::CLONE_VFORK) as u64);
     // SAFETY: without CLONE_VM the child has a copy of everything, its stack included, as after fork(2).
     match unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) } {
-        0 => become_body(child),
+        0 => run_until_exec(child),
         -1 => -(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL) as isize),
         pid => pid as isize,
     }
 }
 
 /// In the child: nothing but async-signal-safe functions, and no allocation, until it execs.
-extern "C" fn become_body(child: &Child<'_>) -> ! {
+extern "C" fn run_until_exec(child: &Child<'_>) -> ! {
     // SAFETY: numbers and live pointers, in a process of one thread.
     unsafe {
         let error = exec(child);
@@ -207,85 +207,4 @@ unsafe fn exec(child: &Child<'_>) -> c_int {
         libc::execve(OURSELVES.as_ptr(), child.argv, child.envp);
         *libc::__errno_location()
     }
-}
-
-/// Keeps a descriptor from whatever this process starts.
-pub(crate) fn keep_from_children(fd: RawFd) -> io::Result<()> {
-    // SAFETY: a flag of a descriptor; EBADF if it is not open.
-    if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-/// Takes over a descriptor that this process was started with.
-///
-/// # Errors
-///
-/// If there is none at this number.
-pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
-    keep_from_children(fd)?;
-    // SAFETY: it is open, and whoever started us passed it on for nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Closes all descriptors from 3 on but these: what others happened to have open when this process was started would live
-/// for as long as it.
-pub(crate) fn close_all_but(kept: &[RawFd]) {
-    let mut kept: Vec<u32> = kept.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd >= 3).collect();
-    kept.sort_unstable();
-    let mut first = 3;
-    for fd in kept.into_iter().map(Some).chain([None]) {
-        let last = fd.map_or(u32::MAX, |fd| fd - 1);
-        if first <= last {
-            // SAFETY: nothing in this process owns a descriptor in this range yet. Before Linux 5.9 nothing is closed.
-            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-        }
-        first = fd.map_or(first, |fd| fd + 1);
-    }
-}
-
-/// Makes one descriptor another's copy: what is written to `to` goes to what is open at `from` from now on.
-pub(crate) fn redirect_number(from: RawFd, to: RawFd) {
-    // SAFETY: dup2 replaces what is open at the number at once; 1 and 2 are nobody's own. If `from` was closed, nothing
-    // changes.
-    unsafe { libc::dup2(from, to) };
-}
-
-/// Sends on what C code has printed and keeps.
-pub(crate) fn flush_c_output() {
-    // SAFETY: all streams of libc's own.
-    unsafe { libc::fflush(ptr::null_mut()) };
-}
-
-/// Nothing is read from standard input any more, and whoever waits for its end is not held up.
-pub(crate) fn close_standard_input() -> io::Result<()> {
-    let null = std::fs::File::open("/dev/null")?;
-    redirect_number(null.as_raw_fd(), 0);
-    Ok(())
-}
-
-/// Both ends of a pipe, closed by exec.
-pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
-}
-
-/// Writes all of it to a descriptor by its number; `EBADF` if that was closed.
-pub(crate) fn write_to(number: RawFd, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        // SAFETY: it is used for this call only, and EBADF is the answer if it is closed.
-        let fd = unsafe { BorrowedFd::borrow_raw(number) };
-        match rustix::io::write(fd, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(rustix::io::Errno::INTR) => {}
-            Err(cause) => return Err(cause.into()),
-        }
-    }
-    Ok(())
-}
-
-/// True if what is open at this number is a terminal.
-pub(crate) fn is_terminal(number: RawFd) -> bool {
-    // SAFETY: as above.
-    rustix::termios::isatty(unsafe { BorrowedFd::borrow_raw(number) })
 }

@@ -6,6 +6,7 @@ mod clock;
 mod files;
 mod launch;
 mod limit;
+mod numbers;
 mod own;
 mod poller;
 mod process;
@@ -23,11 +24,12 @@ pub(crate) use clock::{now_ticks, ticks_in};
 pub(crate) use files::{
     create_directory, create_in, file_facts, names_in, number_of, open_directory, open_in, remove_in,
 };
-pub(crate) use launch::{
-    Launch, adopt, close_all_but, close_standard_input, flush_c_output, is_terminal, keep_from_children, pipe,
-    redirect_number, spawn_into, spawn_leader, write_to,
-};
+pub(crate) use launch::{Launch, spawn_into, spawn_leader};
 pub(crate) use limit::{raise_descriptor_limit, restore_descriptor_limit};
+pub(crate) use numbers::{
+    adopt, close_all_but, close_standard_input, flush_c_output, is_terminal, keep_from_children, pipe, redirect_number,
+    write_to,
+};
 pub(crate) use own::{
     count_descriptors, has_children, heap_bytes, is_main_thread, list_descriptors, own_thread, peak_bytes,
     resident_bytes, stat_descriptor, trim_heap,

@@ -112,10 +112,10 @@ pub(crate) fn when_ended(process: Pidfd, then: fn()) -> io::Result<()> {
         ptr::null_mut()
     }
     let watch = Box::into_raw(Box::new(Watch { process, then }));
-    let mut thread: libc::pthread_t = unsafe_zero();
-    // SAFETY: the pointers are to live data of the right types; all signals are blocked in the new thread, so that what is
+    // SAFETY: the pointers are to live data of the right types, and zero is a value of each of these; all signals are blocked in the new thread, so that what is
     // sent to the process reaches a thread that expects it, and unblocked again in this one.
     unsafe {
+        let mut thread: libc::pthread_t = std::mem::zeroed();
         let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
         libc::sigfillset(&mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
@@ -128,11 +128,6 @@ pub(crate) fn when_ended(process: Pidfd, then: fn()) -> io::Result<()> {
         libc::pthread_detach(thread);
     }
     Ok(())
-}
-
-fn unsafe_zero() -> libc::pthread_t {
-    // SAFETY: a number or a pointer, and pthread_create writes it.
-    unsafe { std::mem::zeroed() }
 }
 
 /// What /proc calls this process (15 bytes at most).
