@@ -279,11 +279,10 @@ fn try_sweep_own(at: &LedgerAt) -> Result<Swept, String> {
     let (directory, name, file) = at.open().map_err(text)?;
     let replayed = read(&file)?;
     let died = sys::now_ticks();
+    // Asked for before it is removed: it held everything, and one that was announced and never made held nothing.
+    let was_held = group_of(&replayed).is_some();
     let (mut swept, is_over) = sweep_now(&replayed, died);
-    // A control group held all of it.
-    if replayed.cgroup.is_none()
-        && let Some(body) = replayed.open.get(&BODY_RECORD)
-    {
+    if !was_held && let Some(body) = replayed.open.get(&BODY_RECORD) {
         swept.suspects.extend(lost::suspects(body.since, died));
     }
     if is_over {

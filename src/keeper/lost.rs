@@ -31,7 +31,7 @@ fn find(since: Ticks, until: Ticks) -> Option<Vec<Suspect>> {
         let is_known = found.iter().any(|known: &Suspect| known.process.identity == handle.identity());
         if is_in_time && !stat.is_dead() && !is_known && reader.owner(*pid).is_ok_and(|owner| owner == ourself.uid) {
             let process = ProcessSummary::read(&mut reader, handle.identity(), &stat);
-            found.push(Suspect { process, why: Refusal::Orphan });
+            found.push(Suspect { process, why: Refusal::LostParent });
         }
     }
     found.truncate(MOST);

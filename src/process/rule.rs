@@ -110,7 +110,7 @@ pub enum Refusal {
     UnmarkedDescendant,
     /// It started during a run whose keeper was killed, carries no mark, and its parent is dead: the run may have lost it, or
     /// anybody else.
-    Orphan,
+    LostParent,
 }
 
 impl fmt::Display for Refusal {
@@ -131,7 +131,7 @@ impl fmt::Display for Refusal {
             Self::UnmarkedDescendant => {
                 "it descends from the session but has neither its cookie nor its kernel session"
             }
-            Self::Orphan => {
+            Self::LostParent => {
                 "it started during the run, which may have lost it when its keeper was killed: it carries no mark"
             }
         })
