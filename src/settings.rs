@@ -50,6 +50,11 @@ pub(crate) fn channel(name: &str) -> Option<i32> {
     std::env::var(name).ok()?.parse().ok().filter(|number| *number > 2)
 }
 
+/// Whatever its value.
+pub(crate) fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some()
+}
+
 /// What a leak check does with what it finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -3,6 +3,7 @@
 use crate::keeper::{beside, orphaned, over};
 use crate::ledger::client::{self, become_body};
 use crate::ledger::message::{BODY, KEEPER, Start, Welcome, hear};
+use crate::report::console::uncaptured;
 use crate::settings;
 use crate::sys::{self, Channel, Pidfd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,10 +16,12 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 
 /// In a program that is neither it costs two looks at the environment and what `note_start` notes.
 fn divert() {
-    if let Some(number) = settings::channel(KEEPER) {
+    // Whatever its value: whoever is started as a keeper and ran the tests instead would start keepers without end.
+    if settings::is_set(KEEPER) {
         // What unwinds out of here would abort, with a message of its own; the runner sees a dead keeper either way.
-        let status = catch_unwind(AssertUnwindSafe(|| keep(number))).map_or(101, |()| 0);
-        sys::exit_now(status);
+        let has_kept = catch_unwind(AssertUnwindSafe(|| keep(settings::channel(KEEPER)))).unwrap_or(false);
+        // Somebody may have set the variable by hand, and must not read success where no test has run.
+        sys::exit_now(if has_kept { 0 } else { 101 });
     }
     if let Some(number) = settings::channel(BODY) {
         sys::remove_variable(BODY);
@@ -30,11 +33,16 @@ fn divert() {
     }
 }
 
-fn keep(number: i32) {
+/// False if nobody has said what is to be kept.
+fn keep(number: Option<i32>) -> bool {
     sys::set_own_name("termleash-keep");
-    let Ok(fd) = sys::adopt(number) else { return };
+    let _ = sys::fill_standard_descriptors();
+    let Some((number, fd)) = number.and_then(|number| Some((number, sys::adopt(number).ok()?))) else {
+        uncaptured(&format!("termleash: the variable {KEEPER} is the library's own: remove it from the environment\n"));
+        return false;
+    };
     let mut runner = Channel::over(fd);
-    let Ok(Some(start)) = hear::<Start>(&mut runner, Some(FIRST_MESSAGE)) else { return };
+    let Ok(Some(start)) = hear::<Start>(&mut runner, Some(FIRST_MESSAGE)) else { return false };
     // Before anything else is opened: what others happened to have open in the test process would live as long as this.
     let passed = start.body.iter().flat_map(|body| [body.output, body.errors, body.around, body.uncaptured]);
     let kept: Vec<i32> = start.inherited.iter().copied().chain(passed).chain([number]).collect();
@@ -47,6 +55,7 @@ fn keep(number: i32) {
             beside::keep(&start);
         }
     }
+    true
 }
 
 /// A variable that somebody handed on by accident finds no channel behind its number, or not a keeper as its parent; then

@@ -135,3 +135,9 @@ fn leaks_a_file() {
         Ok(())
     });
 }
+
+#[test]
+fn a_variable_of_the_librarys_own_that_somebody_has_set_is_no_success() {
+    let ran = crate::children::binary(&["--list"], &[("TERMLEASH_KEEPER", "900")]);
+    ran.failed().says(&["the variable TERMLEASH_KEEPER is the library's own"]);
+}

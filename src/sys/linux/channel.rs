@@ -1,5 +1,6 @@
 //! A channel between two processes of this program: whole messages over a stream socket.
 
+use super::numbers::above_standard;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 use std::io;
@@ -21,7 +22,7 @@ impl Channel {
     /// Both ends of a new one.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        Ok((Self::over(one), Self::over(other)))
+        Ok((Self::over(above_standard(one)?), Self::over(above_standard(other)?)))
     }
 
     /// An end that this process was started with.

@@ -27,8 +27,8 @@ pub(crate) use files::{
 pub(crate) use launch::{Launch, spawn_into, spawn_leader};
 pub(crate) use limit::{raise_descriptor_limit, restore_descriptor_limit};
 pub(crate) use numbers::{
-    adopt, close_all_but, close_standard_input, flush_c_output, is_terminal, keep_from_children, pipe, redirect_number,
-    write_to,
+    adopt, close_all_but, close_standard_input, fill_standard_descriptors, flush_c_output, is_terminal,
+    keep_from_children, null, pipe, redirect_number, write_to,
 };
 pub(crate) use own::{
     count_descriptors, has_children, heap_bytes, is_main_thread, list_descriptors, own_thread, peak_bytes,

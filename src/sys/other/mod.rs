@@ -18,9 +18,10 @@ pub(crate) use files::{
 };
 pub(crate) use isolation::{
     Channel, Launch, adopt, adopt_orphans, at_start, close_all_but, close_standard_input, drain, ends_of_children,
-    exit_now, flush_c_output, inherited_descriptors, is_terminal, keep_from_children, note_start, parent_pid, pipe,
-    read_now, reap_any, redirect_number, remove_variable, set_own_name, spawn_into, spawn_leader, start_arguments,
-    start_directory, start_environment, tracer, variable, wait_for, when_ended, write_to,
+    exit_now, fill_standard_descriptors, flush_c_output, inherited_descriptors, is_terminal, keep_from_children,
+    note_start, null, parent_pid, pipe, read_now, reap_any, redirect_number, remove_variable, set_own_name, spawn_into,
+    spawn_leader, start_arguments, start_directory, start_environment, tracer, variable, wait_for, when_ended,
+    write_to,
 };
 pub(crate) use own::{
     boot_id, count_descriptors, describe_socket, has_children, heap_bytes, is_main_thread, list_descriptors, now_ticks,
