@@ -5,6 +5,7 @@ use crate::harness::relay::{flush, turn_output};
 use crate::keeper::orphaned;
 use crate::ledger::client;
 use crate::ledger::message::{Go, Outcome, Told, hear, tell};
+use crate::report::console::uncaptured;
 use crate::sys;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -30,6 +31,13 @@ pub(crate) struct Turn {
 impl Turn {
     /// Waits until the runner is at its call with the same number, and sends output there from then on.
     pub(crate) fn wait() -> Self {
+        if !orphaned::is_body_itself() {
+            // What it hears and tells by is its parent's, and so is the call that it would take.
+            uncaptured(
+                "termleash: a child that was forked without exec came to another call of `termleash::test`, and is ended\n",
+            );
+            sys::exit_now(101);
+        }
         let number = CALLS.fetch_add(1, Ordering::SeqCst) + 1;
         wait_for_turn(number);
         HAS_REPORTED.store(false, Ordering::SeqCst);
@@ -74,6 +82,13 @@ impl Drop for Turn {
 pub(crate) fn cleans_up() {
     if client::body().is_some() {
         send(&Told::CleansUp);
+    }
+}
+
+/// Its clean-up is over.
+pub(crate) fn judges() {
+    if client::body().is_some() {
+        send(&Told::Judges);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The frame around a body: what happens before, after success, error, panic and timeout, and in which order.
 
 use crate::error::{BoxError, Error, with_causes};
-use crate::harness::body::cleans_up;
+use crate::harness::body::{cleans_up, judges};
 use crate::harness::catch::{caught, message, panic_of};
 use crate::harness::ending::{BodyEnd, Ending};
 use crate::harness::scope::Scope;
@@ -211,6 +211,8 @@ impl Frame {
                 .push("it was dropped only when the runtime was shut down: a task that was spawned held it".into());
         }
         drop(watchdog);
+        // From here on its keeper keeps the time.
+        judges();
         let Self { scope, check, why_here, .. } = self;
         // Its helpers complain by a panic of what they could not end.
         let complaint = panic_of(|| drop(scope));

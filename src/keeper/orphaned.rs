@@ -13,6 +13,7 @@ use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
 static CHANNEL: OnceCell<Mutex<Channel>> = OnceCell::new();
+static BODY_PID: OnceCell<u32> = OnceCell::new();
 
 /// The status of a body whose keeper has died.
 const KEEPER_DIED: i32 = 101;
@@ -20,6 +21,12 @@ const KEEPER_DIED: i32 = 101;
 /// What a body hears and tells by.
 pub(crate) fn set_channel(channel: Channel) {
     let _ = CHANNEL.set(Mutex::new(channel));
+    let _ = BODY_PID.set(sys::own_pid());
+}
+
+/// False in a child that a body has forked without exec.
+pub(crate) fn is_body_itself() -> bool {
+    BODY_PID.get().is_none_or(|pid| *pid == sys::own_pid())
 }
 
 pub(crate) fn channel() -> Option<&'static Mutex<Channel>> {

@@ -1,9 +1,9 @@
 //! The keeper over a body: watches it and its runner, and ends everything when either is dead.
 //!
 //! ```text
-//!  Starting ──reached──► Running ──cleans up──► CleaningUp ──outcome──► Between ──reached──► Waiting ──call──► Running …
-//!     └─ too long ─┐        └─ too long ─┐                                 └─ too long ─┐
-//!                  └─────────────────────┴─► everything is ended ◄─────────────────────┘
+//!  Starting ──reached──► Running ──cleans up──► CleaningUp ──judges──► Judging ──outcome──► Between ──reached──► Waiting ──call──► Running …
+//!     └─ too long ─┐        └─ too long ─┐                           too long ─┐           └─ too long ─┐
+//!                  └─────────────────────┴──► everything is ended ◄────────────┴────────────────────────┘
 //! ```
 //! It never signals while runner and body live, unless one of these limits has gone by.
 
@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 const WEDGED_AFTER: Duration = Duration::from_secs(10);
 /// How long a body that has reported may take to end by itself: it may have a profile to write.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// How long a body may take to compare what is left with what there was, beside what that is given to settle.
+const JUDGES_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the body is doing, as far as it has told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ enum Phase {
     Running,
     /// It has deadlines of its own for that.
     CleaningUp,
+    /// It compares and tells, which has limits only as far as nothing blocks.
+    Judging,
     /// It has told what a call came to, and runs on to the next one or to its end.
     Between,
 }
@@ -42,6 +46,9 @@ struct Keeper {
     /// `None` once it is gone.
     runner: Option<Channel>,
     runner_process: Option<Pidfd>,
+    /// `None` if it has ended by now. The signal of its end alone would not do: a thread that the program's own code has started
+    /// before us, by a constructor, may take it.
+    body_process: Option<Pidfd>,
     hears_body: bool,
     phase: Phase,
     patience: Patience,
@@ -73,12 +80,14 @@ pub(crate) fn keep(start: Start, runner: Channel) {
     };
     // While the body gets ready.
     let runner_process = ending::held(start.runner);
+    let body_process = Pidfd::open(begun.body.pid()).ok();
     let _ = sys::close_standard_input();
     // Not before the body was forked, which takes a process of one thread.
     let others = leftovers::sweep_others(&begun.ledger);
     let mut keeper = Keeper {
         runner: Some(runner),
         runner_process,
+        body_process,
         hears_body: true,
         phase: Phase::Starting,
         patience: Patience::new(),
@@ -123,6 +132,7 @@ impl Keeper {
         }
         let runner_at = self.runner.as_ref().map(|_| fds.len());
         fds.extend(self.runner.as_ref().map(Channel::fd));
+        fds.extend(self.body_process.as_ref().map(Pidfd::fd));
         let limit = if self.limit().is_some() { TICK } else { MARK_EVERY };
         let Ok(ready) = sys::wait_for(&fds, Some(limit)) else { return };
         let is_ready = |at: Option<usize>| at.is_some_and(|at| ready[at]);
@@ -135,8 +145,8 @@ impl Keeper {
         }
         if ends {
             sys::drain(&self.begun.ends);
-            self.reap();
         }
+        self.reap();
         if runner_ended {
             // Its last words, which may be that there is nothing more to come.
             self.runner_process = None;
@@ -181,6 +191,7 @@ impl Keeper {
                 self.let_in();
             }
             Told::CleansUp => self.enter(Phase::CleaningUp),
+            Told::Judges => self.enter(Phase::Judging),
             Told::Outcome { number, outcome } => {
                 self.has_reported = true;
                 self.enter(Phase::Between);
@@ -229,6 +240,7 @@ impl Keeper {
         match self.phase {
             Phase::Starting => (self.asked > 0).then_some(self.timeout),
             Phase::Running => Some(self.timeout.saturating_add(WEDGED_AFTER)),
+            Phase::Judging => Some(self.start.body.as_ref().map_or(JUDGES_WITHIN, |body| body.settle + JUDGES_WITHIN)),
             Phase::Between => Some(ENDS_WITHIN),
             Phase::Waiting | Phase::CleaningUp => None,
         }
@@ -244,6 +256,7 @@ impl Keeper {
         self.because = Some(match self.phase {
             Phase::Starting => stall::before_the_call(body, limit),
             Phase::Running => stall::in_the_call(body, self.timeout),
+            Phase::Judging => stall::at_its_judgement(body, limit),
             _ => stall::after_the_call(body, limit),
         });
     }

@@ -33,6 +33,16 @@ pub(crate) fn in_the_call(body: u32, timeout: Duration) -> String {
     with_threads(text, body)
 }
 
+/// Its clean-up is over, and it does not say what it came to.
+pub(crate) fn at_its_judgement(body: u32, limit: Duration) -> String {
+    let text = format!(
+        "it did not report within {} after its clean-up: something blocks it, such as a thread of the test's that holds standard \
+         output locked",
+        humantime::format_duration(limit)
+    );
+    with_threads(text, body)
+}
+
 /// It has reported, and does not end.
 pub(crate) fn after_the_call(body: u32, limit: Duration) -> String {
     let text = format!(

@@ -48,8 +48,29 @@ pub(crate) struct Start {
 /// Where the run's ledger is, or why there is none.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum LedgerAt {
-    File { directory: PathBuf, name: String },
-    Nowhere { why: String },
+    File {
+        #[serde(with = "byte_by_byte")]
+        directory: PathBuf,
+        name: String,
+    },
+    Nowhere {
+        why: String,
+    },
+}
+
+/// A path need not be text.
+mod byte_by_byte {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::ffi::OsString;
+    use std::path::{Path, PathBuf};
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        path.as_os_str().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        Ok(OsString::deserialize(deserializer)?.into())
+    }
 }
 
 /// How the body is started.
@@ -127,6 +148,8 @@ pub(crate) enum Told {
     },
     /// The test's own part is over, and clean-up begins, which has deadlines of its own.
     CleansUp,
+    /// Clean-up is over, and what is left is compared and told.
+    Judges,
     Outcome {
         number: u32,
         outcome: Outcome,
