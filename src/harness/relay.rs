@@ -5,6 +5,9 @@ use std::io::Write;
 
 /// How much is kept of what is printed around the body's own part: shown only if that is all there is.
 const MOST_AROUND: usize = 16 << 10;
+/// How much of a stream is printed at once, at least all that a pipe holds (/proc/sys/fs/pipe-max-size): what goes on printing
+/// without end must not keep anybody from hearing how the test ended.
+const MOST_AT_ONCE: usize = 1 << 20;
 
 /// The reading ends.
 pub(crate) struct Relay {
@@ -13,6 +16,9 @@ pub(crate) struct Relay {
     /// libtest's own lines, and what the function prints outside of the closure, which the runner's copy prints, too.
     around: Stream,
     kept: Vec<u8>,
+    /// libtest has announced the test as one that is to panic.
+    expects_panic: bool,
+    is_mute: bool,
 }
 
 /// The writing ends, to be passed on.
@@ -34,7 +40,14 @@ impl Relay {
         let [(output, to_output), (errors, to_errors), (around, to_around)] =
             [sys::pipe()?, sys::pipe()?, sys::pipe()?];
         let stream = |fd| Stream { fd: Some(fd), pending: Vec::new() };
-        let relay = Self { output: stream(output), errors: stream(errors), around: stream(around), kept: Vec::new() };
+        let relay = Self {
+            output: stream(output),
+            errors: stream(errors),
+            around: stream(around),
+            kept: Vec::new(),
+            expects_panic: false,
+            is_mute: false,
+        };
         Ok((relay, Ends { output: to_output, errors: to_errors, around: to_around }))
     }
 
@@ -45,10 +58,20 @@ impl Relay {
 
     /// Prints what has come, without waiting for more: whoever outlives the body may hold a pipe open for ever.
     pub(crate) fn print(&mut self) {
-        self.output.take(|text| print!("{text}"));
-        self.errors.take(|text| eprint!("{text}"));
+        let is_mute = self.is_mute;
+        self.output.take(|text| {
+            if !is_mute {
+                print!("{text}")
+            }
+        });
+        self.errors.take(|text| {
+            if !is_mute {
+                eprint!("{text}")
+            }
+        });
         let kept = &mut self.kept;
         self.around.take(|text| kept.extend_from_slice(text.as_bytes()));
+        self.expects_panic |= String::from_utf8_lossy(kept).lines().any(announces_panic);
         let surplus = kept.len().saturating_sub(MOST_AROUND);
         kept.drain(..surplus);
     }
@@ -61,26 +84,47 @@ impl Relay {
         flush();
     }
 
+    /// Reads on, and prints nothing more: standard output may be closed, and a second panic would abort.
+    pub(crate) fn mute(&mut self) {
+        self.is_mute = true;
+    }
+
+    /// True for a test with `#[should_panic]`.
+    pub(crate) fn expects_panic(&self) -> bool {
+        self.expects_panic
+    }
+
     /// What was printed around the body's own part, without what libtest says of a run.
     pub(crate) fn around(&self) -> String {
         let text = String::from_utf8_lossy(&self.kept);
-        let lines = text.lines().filter(|line| !line.is_empty() && !is_libtests(line));
+        let lines = text.lines().filter_map(without_libtests).filter(|line| !line.is_empty());
         lines.map(|line| format!("    | {line}\n")).collect()
     }
 }
 
-fn is_libtests(line: &str) -> bool {
-    line.starts_with("running ") || line.starts_with("test result: ") || line.starts_with("test ")
+/// As libtest writes it before it runs the one test, which runs on no other thread's behalf.
+fn announces_panic(line: &str) -> bool {
+    line.starts_with("test ") && line.contains(" - should panic ... ")
+}
+
+/// What a line says beside what libtest says; an error that a function returns stands behind the test's name.
+fn without_libtests(line: &str) -> Option<&str> {
+    if line.starts_with("running ") || line.starts_with("test result: ") {
+        return None;
+    }
+    if line.starts_with("test ") { Some(line.split_once(" ... ")?.1) } else { Some(line) }
 }
 
 impl Stream {
     fn take(&mut self, mut tell: impl FnMut(&str)) {
         let mut buffer = [0; 16 << 10];
-        while let Some(fd) = &self.fd {
+        let mut taken = 0;
+        while let Some(fd) = self.fd.as_ref().filter(|_| taken <= MOST_AT_ONCE) {
             match sys::read_now(fd.as_fd(), &mut buffer) {
                 Ok(None) => return,
                 Ok(Some(0)) | Err(_) => self.fd = None,
                 Ok(Some(count)) => {
+                    taken += count;
                     self.pending.extend_from_slice(&buffer[..count]);
                     let whole = whole_characters(&self.pending);
                     tell(&String::from_utf8_lossy(&self.pending[..whole]));
@@ -114,7 +158,8 @@ fn whole_characters(bytes: &[u8]) -> usize {
 
 /// The test process's own standard error, to be passed on for what nobody is to capture.
 pub(crate) fn standard_error() -> std::io::Result<OwnedFd> {
-    std::io::stderr().as_fd().try_clone_to_owned()
+    // A test may have closed it.
+    std::io::stderr().as_fd().try_clone_to_owned().or_else(|_| sys::null())
 }
 
 /// In a body: where standard output and standard error go from now on.
@@ -150,7 +195,9 @@ mod tests {
     #[test]
     fn libtests_own_lines_are_not_shown() {
         let (mut relay, _ends) = Relay::new().unwrap();
-        relay.kept = b"\nrunning 1 test\ntest x ... why\nboom\n\ntest result: FAILED. 0 passed\n".to_vec();
-        assert_eq!(relay.around(), "    | boom\n");
+        relay.kept =
+            b"\nrunning 1 test\ntest x ... \nboom\n\ntest y ... Error: \"why\"\n\ntest result: FAILED. 0 passed\n"
+                .to_vec();
+        assert_eq!(relay.around(), "    | boom\n    | Error: \"why\"\n");
     }
 }

@@ -181,6 +181,7 @@ impl Run {
             end: end.cloned(),
             keeper_died,
             around,
+            expects_panic: self.relay.expects_panic(),
             containment,
         }
     }
@@ -258,7 +259,9 @@ impl Drop for Run {
         if self.end.is_some() {
             return;
         }
-        if let Some(text) = self.surplus.take() {
+        if std::thread::panicking() {
+            self.relay.mute();
+        } else if let Some(text) = self.surplus.take() {
             warn(text);
         }
         let why = "its test function has ended in the other process without another call".to_owned();

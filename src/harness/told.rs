@@ -5,6 +5,7 @@ use crate::harness::isolate::Again;
 use crate::leak::Level;
 use crate::ledger::containment::Containment;
 use crate::ledger::message::{EndOfRun, Outcome, Swept};
+use crate::process::exit::ExitStatus;
 use crate::report::console::uncaptured;
 use crate::report::text::duration;
 use std::fmt::Write;
@@ -22,6 +23,8 @@ pub(crate) struct Told<'a> {
     pub(crate) end: Option<Box<EndOfRun>>,
     pub(crate) keeper_died: bool,
     pub(crate) around: String,
+    /// A panic would count as success.
+    pub(crate) expects_panic: bool,
     pub(crate) containment: Option<Containment>,
 }
 
@@ -30,8 +33,8 @@ pub(crate) struct Told<'a> {
 pub(crate) fn tell_of(told: Told<'_>) {
     let beside = told.beside();
     match &told.outcome {
-        None => panic!("{}", told.crash(&beside)),
-        Some(Outcome::Stuck { text }) => panic!("{}", told.with_containment(format!("{text}{beside}"))),
+        None => told.fail(&told.crash(&beside)),
+        Some(Outcome::Stuck { text }) => told.fail(&told.with_containment(format!("{text}{beside}"))),
         Some(Outcome::Panicked { text }) => {
             // The body has printed it.
             let text = text.clone();
@@ -39,6 +42,10 @@ pub(crate) fn tell_of(told: Told<'_>) {
                 warn(told.with_containment(format!("test `{}` failed, and did not end cleanly\n{beside}", told.name)));
             }
             resume_unwind(Box::new(text))
+        }
+        Some(Outcome::Passed) if told.failed_at_its_end().is_some() => {
+            let how = told.failed_at_its_end().unwrap_or_default();
+            told.fail(&told.with_containment(format!("{how}{beside}")));
         }
         Some(Outcome::Passed) if beside.is_empty() => {}
         Some(Outcome::Passed) => {
@@ -52,6 +59,40 @@ pub(crate) fn tell_of(told: Told<'_>) {
 }
 
 impl Told<'_> {
+    /// Of what no panic of the test's own is. A crash is not what `#[should_panic]` asks for: then libtest says that there was no
+    /// panic, and this says what there was.
+    #[track_caller]
+    fn fail(&self, text: &str) {
+        if self.expects_panic {
+            warn(text);
+        } else {
+            panic!("{text}");
+        }
+    }
+
+    /// What a process came to that had passed: a destructor of a static, a leak sanitizer, an assertion behind the closure
+    /// that the runner's copy has no reason to make.
+    fn failed_at_its_end(&self) -> Option<String> {
+        let end = self.end.as_deref().filter(|end| end.ended_because.is_none())?;
+        let status = end.status?;
+        let is_failure = match status {
+            ExitStatus::Signaled { .. } => true,
+            // libtest's own verdict of a test that was to panic, and has not: the runner's copy comes to the same.
+            ExitStatus::Exited(101) if self.expects_panic => false,
+            // A `main` of one's own may have more to say than what came of its last call.
+            ExitStatus::Exited(code) => code != 0 && self.again.is_by_name,
+            ExitStatus::Unknown => false,
+        };
+        is_failure.then(|| {
+            let printed = if self.around.is_empty() { String::new() } else { format!("its process printed:\n{}", self.around) };
+            format!(
+                "test `{}` passed, and its process was ended by {status} after that: what stands behind the closure in the test \
+                 function, or runs at the end of the process, has failed\n{printed}",
+                self.name
+            )
+        })
+    }
+
     /// True for what is no leak: something of ours has failed.
     fn is_broken(&self) -> bool {
         self.keeper_died

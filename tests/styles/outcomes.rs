@@ -207,3 +207,57 @@ fn a_test_with_a_name_of_its_own_is_found_by_its_threads() {
     };
     ran.failed().says_once("test `my own name` failed: no route");
 }
+
+#[test]
+#[should_panic(expected = "is no panic")]
+fn a_crash_is_no_panic_that_was_expected_whatever_its_text_says() {
+    let Some(ran) = captured(&[]) else { return termleash::isolated(|| std::process::abort()) };
+    ran.failed().says(&["crashed: its process was ended by signal 6", "1 failed"]);
+    // As the attribute wants it of this process.
+    panic!("is no panic");
+}
+
+#[expect(unsafe_code, reason = "an end without what is registered for it, which std has not")]
+fn exit_with(status: i32) -> ! {
+    // SAFETY: it ends the process, and runs nothing.
+    unsafe { libc::_exit(status) }
+}
+
+#[expect(unsafe_code, reason = "what C code registers for the end of its process")]
+fn at_exit(act: extern "C" fn()) {
+    // SAFETY: a function that needs nothing of what has been taken down by then.
+    unsafe { libc::atexit(act) };
+}
+
+#[test]
+fn a_crash_at_the_end_of_a_process_fails_the_test_that_had_passed() {
+    extern "C" fn crash() {
+        std::process::abort();
+    }
+    let Some(ran) = captured(&[]) else { return termleash::isolated(|| at_exit(crash)) };
+    ran.failed().says(&["passed, and its process was ended by signal 6 (SIGABRT) after that"]);
+}
+
+/// As a leak sanitizer does.
+#[test]
+fn a_status_of_failure_after_success_fails_the_test() {
+    extern "C" fn fail() {
+        exit_with(23);
+    }
+    let Some(ran) = captured(&[]) else { return termleash::isolated(|| at_exit(fail)) };
+    ran.failed().says(&["passed, and its process was ended by exit status 23 after that"]);
+}
+
+#[test]
+fn what_fails_behind_the_closure_in_its_process_alone_fails_the_test() {
+    let mut seen = None;
+    let Some(ran) = captured(&[]) else {
+        termleash::test(async |_| {
+            seen = Some(1);
+            Ok(())
+        });
+        // The runner's copy has seen nothing.
+        return assert!(seen.is_none_or(|seen| seen == 2), "what was seen is wrong");
+    };
+    ran.failed().says(&["what stands behind the closure", "what was seen is wrong"]);
+}
