@@ -131,8 +131,11 @@ fn a_daemon_that_serves_others_by_now_and_what_it_serves_outlive_the_sweep_of_a_
     let mut runner = place.start("daemon");
     let (keeper, body) = runner.keeper_and_body().expect("it runs");
     let daemon = held_by_file(&place, "daemon");
-    for process in [&runner.hold(), &keeper, &body] {
-        process.signal(Signal::KILL);
+    // On a busy machine one would see another's end before its own.
+    for signal in [Signal::STOP, Signal::KILL] {
+        for process in [&keeper, &body, &runner.hold()] {
+            process.signal(signal);
+        }
     }
     // The time of a late creation, and the second in which a keeper marks that it lives.
     std::thread::sleep(Duration::from_millis(1_500));

@@ -99,7 +99,8 @@ pub(crate) fn round(killed: u8, has_groups: bool, random: &mut Random, bystander
 
     let start = victims.kill(killed, random);
     place.note_ledgers();
-    let has_keeper = victims.keeper.is_some() && killed & KEEPER == 0;
+    // One without a body may not have been told yet what it is to keep: then an empty ledger waits for the next run.
+    let has_keeper = victims.body.is_some() && killed & KEEPER == 0;
     let is_anybody_left = killed & RUNNER == 0 || has_keeper;
     // What hides from everybody but its keeper is only named when that is dead.
     let is_excused = killed & KEEPER != 0 && !was_in_a_group;
