@@ -5,6 +5,8 @@
 #[path = "deaths/bodies.rs"]
 mod bodies;
 mod dying;
+#[path = "deaths/ends.rs"]
+mod ends;
 #[path = "deaths/forks.rs"]
 mod forks;
 #[path = "deaths/many.rs"]

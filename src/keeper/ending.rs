@@ -107,3 +107,16 @@ pub(crate) fn remove_ledger(at: &LedgerAt) {
         ledger.remove();
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::ledger::client::own_identity;
+
+    #[test]
+    fn a_number_with_a_new_owner_is_not_held() {
+        let ours = own_identity().unwrap();
+        assert!(held(ours).is_some());
+        assert!(held(ProcessIdentity { started: ours.started - 1, ..ours }).is_none());
+    }
+}

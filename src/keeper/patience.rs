@@ -46,3 +46,16 @@ pub(crate) fn is_stopped(pid: u32) -> bool {
     let stat = reader().ok().and_then(|mut reader| read_stat(&mut reader, pid).ok());
     stat.is_some_and(|stat| matches!(stat.state, b'T' | b't'))
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_in_which_this_process_was_stopped_does_not_count() {
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap_or_else(Instant::now);
+        let mut patience = Patience { used: Duration::ZERO, last: long_ago };
+        patience.tick(&[]);
+        assert!(patience.used <= 2 * TICK, "{:?}", patience.used);
+    }
+}

@@ -194,7 +194,9 @@ mod real {
 
     /// A leaf in a cgroup v2 of our own mount namespace, or why not, visibly.
     fn leaf(name: &str) -> Option<Removed> {
-        match Leaf::create(&format!("{name}-{}", std::process::id()), |_| ()) {
+        // Told of before it is there.
+        let tell = |group: &CgroupMark| assert!(!group.path.exists(), "{} is there", group.path.display());
+        match Leaf::create(&format!("{name}-{}", std::process::id()), tell) {
             Ok(leaf) => Some(Removed(leaf)),
             Err(why) => {
                 assert!(!why.is_empty());

@@ -171,3 +171,53 @@ fn a_keeper_and_its_process_that_die_at_once_are_swept_by_the_next_run() {
     assert_eq!(status.signal(), None, "{text}");
     scene.nothing_is_left();
 }
+
+/// Whoever reads to the end would wait for the end of the test process.
+#[test]
+fn a_keeper_holds_nothing_open_that_its_process_has_opened() {
+    let Some(scene) = Scene::new(|me| {
+        // Passed on to whoever is started: no flag keeps it from that.
+        let (reads, writes) = rustix::pipe::pipe().unwrap();
+        let helper = SessionTestHelper::new(PtyBackend::new());
+        let spec = SessionSpec::new("sleep").arg(me.nap(0));
+        termleash::block_on(helper.create_tracked_session(spec)).unwrap().keep();
+        termleash::block_on(helper.kill_tracked_sessions()).unwrap();
+        drop(writes);
+        let limit = rustix::event::Timespec { tv_sec: 20, tv_nsec: 0 };
+        let mut end = [rustix::event::PollFd::new(&reads, rustix::event::PollFlags::IN)];
+        assert_eq!(rustix::event::poll(&mut end, Some(&limit)), Ok(1), "somebody holds the other end");
+        me.note("ended", "");
+        me.wait_for("go");
+    }) else {
+        return;
+    };
+    let mut victim = scene.in_process("victim");
+    scene.noted("ended");
+    assert_eq!(scene.keepers().len(), 1);
+    scene.note("go");
+    let (status, text) = victim.end();
+    assert!(status.success(), "{text}");
+    scene.nothing_is_left();
+}
+
+/// A keeper marks that its process lives; without that it would be later than a creation may take.
+#[test]
+fn what_a_session_has_started_long_after_its_creation_is_ended_when_both_have_died() {
+    let Some(scene) = Scene::new(|me| {
+        let helper = SessionTestHelper::new(PtyBackend::new());
+        let spec = SessionSpec::shell(format!("trap '' HUP; sleep 3; setsid sleep {} & wait", me.nap(0)));
+        termleash::block_on(helper.create_tracked_session(spec)).unwrap().keep();
+        me.note("begun", "");
+        me.wait_for("never");
+    }) else {
+        return;
+    };
+    let mut victim = scene.start("victim", &[("TERMLEASH_ISOLATE", "never"), ("TERMLEASH_CREATE_TIMEOUT", "1s")]);
+    scene.noted("begun");
+    let late = ProcessHandle::open(scene.sleeper(0)).unwrap();
+    scene.kill_the_keeper();
+    victim.kill();
+    let report = scene.sweep();
+    assert!(!late.is_alive(), "{report}");
+    scene.nothing_is_left();
+}

@@ -170,6 +170,51 @@ fn a_number_that_has_a_new_owner_is_nobodys_leader() {
     }
 }
 
+/// Its number names its kernel session, too, and whoever is in that.
+#[test]
+fn the_session_of_a_numbers_new_owner_is_nobodys() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let script = format!("sleep {} & exec sleep {}", scene.nap(1), scene.nap(0));
+    let mut command = std::process::Command::new("setsid");
+    command.args(["sh", "-c", &script]);
+    let owner = Bystander::new(command);
+    let member = ProcessHandle::open(scene.sleeper(1)).unwrap();
+    scene.sleeper(0);
+    let started = owner.identity()["started"].as_i64().unwrap() - 1;
+    let leader = with(owner.identity(), "started", started);
+    let report = report_on(&scene, &[run(&scene), announced(&scene, 0), identified(&leader)]);
+    says(&report, &["0 ended"]);
+    owner.lives();
+    assert!(member.is_alive(), "{report}");
+}
+
+#[test]
+fn a_suspect_that_ends_during_the_sweep_is_not_named() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let mut command = std::process::Command::new("sleep");
+    command.arg("1");
+    let short = Bystander::new(command);
+    // Looked for until then.
+    let unborn = with(with(announced(&scene, 0), "id", 2), "recipe", json!({"by": "unknown", "backend": "Mine"}));
+    let run = with(run(&scene), "create_within_ms", 2_000);
+    let report = report_on(&scene, &[run, announced(&scene, 0), identified(&short.identity()), unborn]);
+    says(&report, &["0 ended"]);
+    assert!(!report.contains("suspect, not signalled"), "{report}");
+}
+
+/// Its maker was killed before the first record, or is about to write it.
+#[test]
+fn an_empty_ledger_is_removed_unless_its_maker_holds_it() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let maker = std::fs::File::open(put(&scene, b"")).unwrap();
+    maker.lock().unwrap();
+    says(&scene.sweep(), &["no dead run was found", "left alone", "its test process is beginning"]);
+    assert_eq!(scene.ledgers().len(), 1);
+    drop(maker);
+    assert_eq!(scene.sweep(), "no dead run was found");
+    assert!(!scene.ledger.exists());
+}
+
 #[test]
 fn a_cookie_out_of_its_time_is_named_and_lives() {
     let Some(scene) = Scene::new(plays_nothing) else { return };
@@ -243,11 +288,14 @@ fn a_ledger_that_cannot_be_of_a_dead_run_of_ours_is_left_alone() {
     };
     let lives = "its test process, keeper or body lives, or belongs to another boot or container";
     let keeper = json!({"kind": "keeper", "identity": crowd.all[0].identity()});
-    let cases: [(Vec<Value>, &str); 9] = [
+    let [announced_body, identified_body] =
+        [announced(&scene, 0), identified(&crowd.all[0].identity())].map(|record| with(record, "id", 0));
+    let cases: [(Vec<Value>, &str); 10] = [
         (vec![owner("boot", json!("0123456789abcdef0123456789abcdef"))], lives),
         (vec![owner("pid_namespace", json!(4_026_500_000u64))], lives),
         (vec![with(run(&scene), "owner", crowd.all[0].identity())], lives),
         (vec![run(&scene), keeper], lives),
+        (vec![run(&scene), announced_body, identified_body], lives),
         (vec![with(run(&scene), "format", 2)], "it has format 2 of a later release"),
         (vec![with(run(&scene), "user", 4_294_967_294u32)], "it belongs to another user"),
         (
@@ -293,29 +341,56 @@ fn a_control_group_that_is_not_this_runs_marks_nobody() {
         }
     }
     // One that looks like ours, and is another run's.
-    let Some(top) = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
-        .into_iter()
-        .find(|top| std::path::Path::new(top).join("cgroup.procs").exists())
-    else {
-        return eprintln!("skipped in part: there is no cgroup v2");
+    let Some((path, record, inside)) = stranger_in_a_group(&scene, &format!("test{}", std::process::id())) else {
+        return;
     };
-    let path = format!("{top}/termleash-test{}", std::process::id());
-    if let Err(cause) = std::fs::create_dir(&path) {
-        return eprintln!("skipped in part: {path}: {cause}");
-    }
-    let inside = Bystander::sleeps(&scene, &["setsid"], 0, &[]);
-    std::fs::write(format!("{path}/cgroup.procs"), inside.pid().to_string()).unwrap();
-    let report = report_on(&scene, &[run(&scene), group(&path, &path[top.len()..]), announced(&scene, 0)]);
+    let report = report_on(&scene, &[run(&scene), record, announced(&scene, 0)]);
     let is_alive = inside.handle.is_alive();
-    let is_there = std::path::Path::new(&path).exists();
+    let is_there = path.exists();
     drop(inside);
     // The kernel needs a moment to notice.
     crate::scene::until("the group's end", || {
         let _ = std::fs::remove_dir(&path);
-        (!std::path::Path::new(&path).exists()).then_some(())
+        (!path.exists()).then_some(())
     });
     assert!(is_alive && is_there, "{report}");
     crowd.lives();
+}
+
+/// Somebody in a control group of this name, and a ledger's record of that; where there is none, why not is said.
+fn stranger_in_a_group(scene: &Scene, name: &str) -> Option<(std::path::PathBuf, Value, Bystander)> {
+    let tops = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+    let Some(top) = tops.into_iter().find(|top| std::path::Path::new(top).join("cgroup.procs").exists()) else {
+        eprintln!("skipped: there is no cgroup v2");
+        return None;
+    };
+    let path = format!("{top}/termleash-{name}");
+    if let Err(cause) = std::fs::create_dir(&path) {
+        eprintln!("skipped: {path}: {cause}");
+        return None;
+    }
+    let inside = Bystander::sleeps(scene, &["setsid"], 0, &[]);
+    std::fs::write(format!("{path}/cgroup.procs"), inside.pid().to_string()).unwrap();
+    let record = json!({"kind": "cgroup", "group": {"path": path, "kernel_path": &path[top.len()..]}});
+    Some((path.into(), record, inside))
+}
+
+/// It leads to whoever lives in the group.
+#[test]
+fn a_ledger_stays_until_its_control_group_is_empty() {
+    let Some(scene) = Scene::new(plays_nothing) else { return };
+    let Some((path, record, inside)) = stranger_in_a_group(&scene, &run_id(&scene).replace('-', "")) else { return };
+    std::thread::sleep(Duration::from_millis(30));
+    // The session was asked for when whoever is in there had started.
+    let report = report_on(&scene, &[run(&scene), record, announced(&scene, now())]);
+    let is_alive = inside.handle.is_alive();
+    let ledgers = scene.ledgers().len();
+    drop(inside);
+    let last = scene.sweep();
+    assert!(is_alive && ledgers == 1, "{report}");
+    says(&report, &["0 ended", "it started before the session was asked for", "could not be removed"]);
+    says(&last, &["swept what `a_test` had left: 0 ended"]);
+    assert!(!scene.ledger.exists() && !path.exists(), "{last}");
 }
 
 #[test]

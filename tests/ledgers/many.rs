@@ -6,8 +6,11 @@ use termleash::process::ProcessHandle;
 use termleash::{PtyBackend, SessionSpec, SessionTestHelper};
 
 fn idles(me: &Me) {
+    if me.role == "passes" {
+        return termleash::test(async |_| Ok(()));
+    }
     let helper = SessionTestHelper::new(PtyBackend::new());
-    let spec = SessionSpec::shell(format!("trap '' HUP; sleep {} & wait", me.nap(0)));
+    let spec = SessionSpec::shell(format!("trap '' HUP TERM; sleep {} & wait", me.nap(0)));
     termleash::block_on(helper.create_tracked_session(spec)).unwrap().keep();
     me.note("begun", "");
     me.wait_for("never");
@@ -79,5 +82,16 @@ fn a_dead_run_whose_lock_somebody_holds_is_left_alone() {
     drop(held);
     let report = scene.sweep();
     assert!(report.contains("swept what") && !session.is_alive(), "{report}");
+    scene.nothing_is_left();
+}
+
+/// It takes longer to end what heeds no signal than such a run takes.
+#[test]
+fn a_run_that_is_over_at_once_sweeps_to_the_end_all_the_same() {
+    let Some(scene) = Scene::new(idles) else { return };
+    let session = dead_run(&scene);
+    let (status, text) = scene.start("passes", &[]).end();
+    assert!(status.success(), "{text}");
+    crate::scene::until("the session's end", || (!session.is_alive()).then_some(()));
     scene.nothing_is_left();
 }

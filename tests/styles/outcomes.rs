@@ -30,6 +30,17 @@ fn a_body_that_passes_has_a_process_of_its_own() {
 }
 
 #[test]
+fn behind_a_test_its_process_has_no_child() {
+    let Some(ran) = alone(&[]) else {
+        termleash::test(async |_| Ok(()));
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        let children = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")));
+        return assert_eq!(children.collect::<Result<String, _>>().unwrap(), "");
+    };
+    ran.passed();
+}
+
+#[test]
 fn an_error_fails_the_test_with_its_text_said_once() {
     let Some(ran) = captured(&[]) else { return termleash::test(async |_| Err("no route".into())) };
     ran.failed().says_once(&format!("test `{}` failed: no route", own_name())).says(&["1 failed"]);

@@ -139,3 +139,21 @@ fn directory_and_environment_of_a_body_are_those_that_the_test_process_began_wit
     ran.passed()
         .says(&["outside finds false Ok(\"changed\") Some(\"new\")", "the body finds true Ok(\"as it was\") None"]);
 }
+
+/// Whoever outlives the body would hold them open.
+#[test]
+fn what_a_body_starts_has_no_descriptor_that_others_would_not_have() {
+    let Some(ran) = alone(&[]) else {
+        let list = || {
+            let output = std::process::Command::new("ls").arg("/proc/self/fd").output().unwrap();
+            println!("there are [{}]", String::from_utf8(output.stdout).unwrap().replace('\n', " "));
+        };
+        list();
+        return termleash::test(async |_| {
+            list();
+            Ok(())
+        });
+    };
+    let lists: Vec<_> = ran.text.split("there are [").skip(1).map(|rest| rest.split_once(']').unwrap().0).collect();
+    assert!(lists.len() == 2 && lists[0] == lists[1], "{lists:?}:\n{}", ran.text);
+}
