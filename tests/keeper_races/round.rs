@@ -109,6 +109,9 @@ pub(crate) fn round(killed: u8, has_groups: bool, random: &mut Random, bystander
         let is_of_ours = |command: &str| command.contains("--exact") || command.contains("termleash-keeper");
         let gone = until_none(&place.mark, start, CLEAN_WITHIN, |carrier| !is_of_ours(&carrier.command));
         gone.unwrap_or_else(|left| panic!("{} killed, and these live: {left:?}", name_of(killed)));
+        // Who is dying shows neither arguments nor environment, and is not dead yet: a sweep leaves its run alone.
+        let all = [Some(&victims.runner), victims.keeper.as_ref(), victims.body.as_ref()];
+        assert!(all.into_iter().flatten().all(|process| process.ends_within(CLEAN_WITHIN)), "one of them lives");
         runs.extend(place.runs());
         let by = if random.below(2) == 0 { "sweep" } else { "next" };
         if place.ledger().exists() {
