@@ -15,6 +15,9 @@ use std::time::Duration;
 /// How long what a blocked body has printed may take to be on its way.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(1);
 
+/// A longer text is cut: it was printed as a whole.
+const LONGEST_TEXT: usize = 1 << 20;
+
 /// Calls so far.
 static CALLS: AtomicU32 = AtomicU32::new(0);
 /// The call that is running has reported.
@@ -49,7 +52,7 @@ impl Turn {
     }
 
     pub(crate) fn came_to(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+        self.outcome = outcome.cut(LONGEST_TEXT);
     }
 
     /// Does what may panic.

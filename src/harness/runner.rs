@@ -130,8 +130,11 @@ impl Run {
             inherited: sys::inherited_descriptors().to_vec(),
             body: Some(body),
         };
-        // A keeper that has died is seen where it is waited for.
-        let _ = tell(&channel, &start);
+        if let Err(cause) = tell(&channel, &start)
+            && !is_hang_up(&cause)
+        {
+            return Err(os(cause));
+        }
         let surplus = again.is_by_name.then(|| {
             format!(
                 "test `{}` made fewer calls than its own process, and the next of those was not run: a test function must \
@@ -270,4 +273,9 @@ impl Drop for Run {
             self.look();
         }
     }
+}
+
+/// A keeper that has died is seen where it is waited for.
+fn is_hang_up(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

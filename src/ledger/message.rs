@@ -170,6 +170,21 @@ pub(crate) enum Outcome {
     },
 }
 
+impl Outcome {
+    /// With at most so many bytes of text.
+    pub(crate) fn cut(mut self, most: usize) -> Self {
+        if let Self::Stuck { text } | Self::Panicked { text } = &mut self
+            && text.len() > most
+        {
+            // Not within a character.
+            let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
+            text.truncate(end.unwrap_or(0));
+            text.push('…');
+        }
+        self
+    }
+}
+
 /// How a run ended, and what was done.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct EndOfRun {
