@@ -233,6 +233,8 @@ fn what_a_run_may_have_lost_with_its_keeper_is_named_and_what_was_there_before_i
     let early = Command::new("sh").args(["-c", &early]).stdin(Stdio::null()).output().expect("a shell");
     let early = String::from_utf8_lossy(&early.stdout).trim().parse().expect("a number");
     let early = Pinned::open(early).expect("it lives");
+    // Start times are in ticks of 10 ms, and nobody tells two of one tick apart.
+    std::thread::sleep(Duration::from_millis(30));
     let (runner, keeper, _) = with_left(&place);
     keeper.signal(Signal::KILL);
     let ran = place.ended(runner, "victim");
