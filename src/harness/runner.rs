@@ -17,6 +17,7 @@ use crate::ledger::containment::Containment;
 use crate::ledger::keepers::{self, StartedKeeper};
 use crate::ledger::message::{BodyStart, EndOfRun, LedgerAt, News, Order, Outcome, Start, hear, tell};
 use crate::process::identity::ProcessIdentity;
+use crate::process::tree::own_identity;
 use crate::settings::Settings;
 use crate::sys::{self, AsRawFd as _, BorrowedFd, Channel, Pidfd};
 use std::cell::RefCell;
@@ -94,7 +95,7 @@ enum End {
 
 impl Run {
     fn start(call: &Call<'_>, again: &Again) -> Result<Self, Error> {
-        let runner = client::own_identity()?;
+        let runner = own_identity()?;
         let os = |cause: io::Error| Error::os("start a process for a test", "raise `ulimit -n` or `ulimit -u`", cause);
         let (relay, ends) = Relay::new().map_err(os)?;
         let uncaptured = standard_error().map_err(os)?;

@@ -11,6 +11,7 @@ use crate::process::cgroup::Leaf;
 use crate::process::cookie::{self, Cookie};
 use crate::process::handle::{read_stat, reader};
 use crate::process::identity::ProcessIdentity;
+use crate::process::tree::own_identity;
 use crate::sys::{self, AsFd as _, Channel, Launch, OwnedFd};
 use std::ffi::CString;
 use std::io;
@@ -89,7 +90,7 @@ pub(crate) fn begin(start: &Start, body: &BodyStart) -> Result<Begun, String> {
     let around = around.map_err(why("it got no descriptor for its output"))?;
     sys::adopt_orphans().map_err(why("orphans cannot be adopted"))?;
     let ends = sys::ends_of_children().map_err(why("the ends of children cannot be waited for"))?;
-    let identity = crate::ledger::client::own_identity().map_err(|cause| cause.to_string())?;
+    let identity = own_identity().map_err(|cause| cause.to_string())?;
 
     let held = Ledger::hold(&start.ledger);
     let record = |record: &Record| held.iter().for_each(|ledger| ledger.append(record));

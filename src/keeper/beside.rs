@@ -6,6 +6,7 @@ use crate::keeper::{ending, kept, leftovers, sweep};
 use crate::ledger::message::Start;
 use crate::ledger::record::{Record, parse};
 use crate::ledger::replay::Replayed;
+use crate::process::tree::own_identity;
 use crate::sys;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use std::time::Instant;
 pub(crate) fn keep(start: &Start) {
     let _ = sys::close_standard_input();
     let Ok(mut ledger) = Ledger::hold(&start.ledger) else { return };
-    if let Ok(identity) = crate::ledger::client::own_identity() {
+    if let Ok(identity) = own_identity() {
         ledger.append(&Record::Keeper { identity });
     }
     let others = leftovers::sweep_others(&ledger);

@@ -64,11 +64,7 @@ pub(crate) fn living_below(pid: u32) -> Vec<ProcessSummary> {
 
 /// Of those that are there still.
 fn summaries(reader: &mut ProcReader, pids: Vec<u32>) -> Vec<ProcessSummary> {
-    let summary = |pid: u32| {
-        let (handle, stat) = ProcessHandle::open_with(reader, pid).ok()?;
-        Some(ProcessSummary::read(reader, handle.identity(), &stat))
-    };
-    pids.into_iter().filter_map(summary).collect()
+    pids.into_iter().filter_map(|pid| ProcessSummary::of(reader, pid).ok()).collect()
 }
 
 /// Ends them all, in at most `grace` and what a KILL takes; and how one of them ended, if it is among them.
@@ -123,7 +119,7 @@ pub(crate) fn end_all(grace: Duration, whose: u32) -> (Swept, Option<ExitStatus>
 
 /// A child with the right to signal it, which the kernel itself vouches for: only our own child can be waited for.
 fn take_hold(reader: &mut ProcReader, pid: u32, ourselves: &Ourselves) -> Option<Child> {
-    let unmarked = Mark { cookie: None, leader: None, leader_ended: None, since: 0, until: None, cgroup: None };
+    let unmarked = Mark::of(None, 0);
     let (handle, mut evidence, summary) = examine(reader, pid, &unmarked).ok()?;
     evidence.is_keepers_child = handle.is_our_child();
     let permit = may_signal(&evidence, &unmarked, ourselves);

@@ -111,7 +111,7 @@ pub(crate) fn remove_ledger(at: &LedgerAt) {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use crate::ledger::client::own_identity;
+    use crate::process::tree::own_identity;
 
     #[test]
     fn a_number_with_a_new_owner_is_not_held() {

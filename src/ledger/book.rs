@@ -33,9 +33,8 @@ impl Ledger {
     /// Before anybody is asked to create the session: from here on what carries the cookie is ours.
     pub(crate) fn announce(&self, announced: Announcement) -> RecordId {
         let Announcement { cookie, since, label, made_at, recipe } = announced;
-        let mark = Mark { cookie, leader: None, leader_ended: None, since, until: None, cgroup: None };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.open.lock().insert(id, mark);
+        self.open.lock().insert(id, Mark::of(cookie, since));
         client::write(&Record::Announced { id, cookie, since, label, made_at, recipe });
         id
     }

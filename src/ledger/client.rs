@@ -14,8 +14,8 @@ use crate::ledger::keepers::{self, StartedKeeper};
 use crate::ledger::message::{LedgerAt, Start, Welcome};
 use crate::ledger::record::Record;
 use crate::process::cookie;
-use crate::process::handle::{read_stat, reader};
-use crate::process::identity::{OurSelf, ProcessIdentity};
+use crate::process::identity::ProcessIdentity;
+use crate::process::tree::own_identity;
 use crate::settings::Settings;
 use crate::sys::{self, FileStat};
 use once_cell::sync::OnceCell;
@@ -214,19 +214,6 @@ fn create_locked(directory: &Directory, run: Uuid) -> Result<RunFile> {
             return Ok(file);
         }
     }
-}
-
-/// Who this process is.
-pub(crate) fn own_identity() -> Result<ProcessIdentity> {
-    let ourself = OurSelf::get()?;
-    let stat = read_stat(&mut reader()?, ourself.pid)
-        .map_err(|cause| Error::os("read our own process from /proc", "let this user read /proc", cause))?;
-    Ok(ProcessIdentity {
-        pid: ourself.pid,
-        started: stat.started,
-        boot: ourself.boot,
-        pid_namespace: ourself.pid_namespace,
-    })
 }
 
 impl Run {

@@ -145,15 +145,7 @@ impl Replayed {
     /// What marks the processes of one of its sessions; `until` is the end of the time in which they may have started,
     /// the owner's death plus `create_within`.
     pub(crate) fn mark(&self, open: &Open, until: Option<Ticks>) -> Mark {
-        Mark {
-            cookie: open.cookie,
-            leader: open.leader,
-            // Nobody writes it down.
-            leader_ended: None,
-            since: open.since,
-            until,
-            cgroup: self.cgroup.clone(),
-        }
+        Mark { leader: open.leader, until, cgroup: self.cgroup.clone(), ..Mark::of(open.cookie, open.since) }
     }
 }
 

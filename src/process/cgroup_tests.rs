@@ -236,8 +236,7 @@ mod real {
     }
 
     fn by_group(leaf: &Leaf, since: u64) -> Mark {
-        let cgroup = Some(leaf.mark().clone());
-        Mark { cookie: None, leader: None, leader_ended: None, since, until: None, cgroup }
+        Mark { cgroup: Some(leaf.mark().clone()), ..Mark::of(None, since) }
     }
 
     /// Its environment is empty and it is what it is to be: past the exec.

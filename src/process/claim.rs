@@ -24,7 +24,7 @@ pub(crate) fn accept_leader(
     since: Option<Ticks>,
 ) -> Result<ProcessHandle> {
     let mut reader = reader()?;
-    let unmarked = Mark { cookie, leader: None, leader_ended: None, since: 0, until: None, cgroup: None };
+    let unmarked = Mark::of(cookie, 0);
     let (handle, evidence, summary) = examine(&mut reader, pid, &unmarked).map_err(|cause| {
         Error::os(format!("take hold of process {pid}, the session's leader by the server's word"), "", cause)
     })?;

@@ -459,14 +459,7 @@ mod tests {
         let mut reader = reader().unwrap();
         let ourselves = crate::process::tree::ourselves(&mut reader).unwrap();
         let leader = ProcessHandle::open(one.0.id()).unwrap().identity();
-        let mark = crate::process::rule::Mark {
-            cookie: Some(crate::process::cookie::Cookie::new()),
-            leader: None,
-            leader_ended: None,
-            since: 0,
-            until: None,
-            cgroup: None,
-        };
+        let mark = crate::process::rule::Mark::of(Some(crate::process::cookie::Cookie::new()), 0);
         let evidence = crate::process::rule::Evidence {
             identity: leader,
             expected: None,

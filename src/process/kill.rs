@@ -188,9 +188,7 @@ fn hang_up(targets: &mut [Target], start: Instant) -> Result<Vec<(usize, Process
             continue;
         }
         for pid in tree::descendants(&mut reader, leader.pid()) {
-            if let Ok((handle, stat)) = ProcessHandle::open_with(&mut reader, pid) {
-                below.push((index, ProcessSummary::read(&mut reader, handle.identity(), &stat)));
-            }
+            below.extend(ProcessSummary::of(&mut reader, pid).ok().map(|summary| (index, summary)));
         }
         let permit = if leader.is_child() {
             permit_for_child(&mut reader, &leader, &target.mark)?
@@ -306,10 +304,7 @@ fn finish(targets: &mut [Target], below: Vec<(usize, ProcessSummary)>) {
         target.ending.survivors.extend(unread);
         for live in target.live.drain(..) {
             let pid = live.handle.pid();
-            let read = reader.as_mut().and_then(|reader| {
-                let (handle, stat) = ProcessHandle::open_with(reader, pid).ok()?;
-                Some(ProcessSummary::read(reader, handle.identity(), &stat))
-            });
+            let read = reader.as_mut().and_then(|reader| ProcessSummary::of(reader, pid).ok());
             let summary = match read.filter(|summary| summary.identity == live.handle.identity()) {
                 Some(summary) => summary,
                 None if live.handle.is_alive() => {
@@ -348,8 +343,7 @@ mod tests {
     }
 
     fn target() -> Target {
-        let mark = Mark { cookie: None, leader: None, leader_ended: None, since: 0, until: None, cgroup: None };
-        Target::new(mark, None)
+        Target::new(Mark::of(None, 0), None)
     }
 
     #[test]

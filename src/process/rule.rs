@@ -32,6 +32,13 @@ pub(crate) struct Mark {
     pub(crate) cgroup: Option<CgroupMark>,
 }
 
+impl Mark {
+    /// Of a session of which no more is known: by its cookie, if it has one, from this moment on.
+    pub(crate) fn of(cookie: Option<Cookie>, since: Ticks) -> Self {
+        Self { cookie, leader: None, leader_ended: None, since, until: None, cgroup: None }
+    }
+}
+
 /// What was read of one process.
 #[derive(Debug, Clone)]
 pub(crate) struct Evidence {

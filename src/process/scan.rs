@@ -394,9 +394,9 @@ pub(crate) fn holders_of(terminals: &[Vec<u8>]) -> Result<Vec<(usize, ProcessSum
         let Ok(targets) = reader.descriptor_targets(pid) else { continue };
         for (index, terminal) in terminals.iter().enumerate() {
             if targets.contains(terminal)
-                && let Ok((handle, stat)) = ProcessHandle::open_with(&mut reader, pid)
+                && let Ok(summary) = ProcessSummary::of(&mut reader, pid)
             {
-                holders.push((index, ProcessSummary::read(&mut reader, handle.identity(), &stat)));
+                holders.push((index, summary));
             }
         }
     }
@@ -420,9 +420,9 @@ pub fn marked_by(cookies: &[Cookie]) -> Result<Vec<ProcessSummary>> {
             Carried::Empty => empties.look(pid),
             Carried::None | Carried::Unreadable => Look::Done,
             Carried::Gone => Look::Gone,
-            Carried::Cookie(_) => match ProcessHandle::open_with(reader, pid) {
-                Ok((handle, stat)) => {
-                    found.push(ProcessSummary::read(reader, handle.identity(), &stat));
+            Carried::Cookie(_) => match ProcessSummary::of(reader, pid) {
+                Ok(summary) => {
+                    found.push(summary);
                     Look::Done
                 }
                 Err(_) => Look::Gone,

@@ -1,5 +1,6 @@
 //! A process as a person reads of it in a report.
 
+use crate::process::handle::ProcessHandle;
 use crate::process::identity::{OurSelf, ProcessIdentity};
 use crate::process::stat::Stat;
 use crate::sys::ProcReader;
@@ -29,6 +30,16 @@ impl ProcessSummary {
             _ => format!("[{}]", printable(stat.name.as_bytes())),
         };
         Self { identity, session: stat.session, command }
+    }
+
+    /// Of the living process with this id.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ProcessHandle::open_with`].
+    pub(crate) fn of(reader: &mut ProcReader, pid: u32) -> io::Result<Self> {
+        let (handle, stat) = ProcessHandle::open_with(reader, pid)?;
+        Ok(Self::read(reader, handle.identity(), &stat))
     }
 
     pub(crate) fn unreadable(pid: u32, cause: &io::Error) -> Self {

@@ -1,8 +1,8 @@
 //! Who descends from whom.
 
 use crate::error::{Error, Result};
-use crate::process::handle::read_stat;
-use crate::process::identity::OurSelf;
+use crate::process::handle::{read_stat, reader};
+use crate::process::identity::{OurSelf, ProcessIdentity};
 use crate::process::rule::Ourselves;
 use crate::process::stat::Stat;
 use crate::sys::{self, ProcReader};
@@ -116,20 +116,25 @@ pub(crate) fn ancestors(reader: &mut ProcReader, pid: u32) -> Vec<u32> {
 
 /// Who we are at this moment: a parent may have ended, and then the chain is another.
 pub(crate) fn ourselves(reader: &mut ProcReader) -> Result<Ourselves> {
+    let (identity, stat) = own(reader)?;
+    let mut ancestors = ancestors(reader, stat.parent);
+    ancestors.insert(0, stat.parent);
+    let sessions = [identity.pid].iter().chain(&ancestors).filter_map(|pid| sys::session_of(*pid)).collect();
+    Ok(Ourselves { identity, user: OurSelf::get()?.uid, ancestors, sessions })
+}
+
+/// Which process this is.
+pub(crate) fn own_identity() -> Result<ProcessIdentity> {
+    own(&mut reader()?).map(|(identity, _)| identity)
+}
+
+fn own(reader: &mut ProcReader) -> Result<(ProcessIdentity, Stat)> {
     let ourself = OurSelf::get()?;
     let stat = read_stat(reader, ourself.pid).map_err(|cause| {
         Error::os("read our own process from /proc", "let this user read /proc, or raise `ulimit -n`", cause)
     })?;
-    let identity = crate::process::identity::ProcessIdentity {
-        pid: ourself.pid,
-        started: stat.started,
-        boot: ourself.boot,
-        pid_namespace: ourself.pid_namespace,
-    };
-    let mut ancestors = ancestors(reader, stat.parent);
-    ancestors.insert(0, stat.parent);
-    let sessions = [ourself.pid].iter().chain(&ancestors).filter_map(|pid| sys::session_of(*pid)).collect();
-    Ok(Ourselves { identity, user: ourself.uid, ancestors, sessions })
+    let (pid, started) = (ourself.pid, stat.started);
+    Ok((ProcessIdentity { pid, started, boot: ourself.boot, pid_namespace: ourself.pid_namespace }, stat))
 }
 
 /// `ENOENT` or `ESRCH`: the process ended, or the file does not exist.
@@ -140,7 +145,6 @@ pub(crate) fn is_gone(cause: &io::Error) -> bool {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use crate::process::handle::reader;
     use std::io::{BufRead as _, BufReader};
     use std::process::{Child, Command, Stdio};
     use std::sync::mpsc;

@@ -164,14 +164,7 @@ impl PtyBackend {
             Holder::Portable(_) => None,
         };
         let leader_identity = leader.as_ref().map(ProcessHandle::identity);
-        let mark = Mark {
-            cookie: spec.cookie(),
-            leader: leader_identity,
-            leader_ended: None,
-            since,
-            until: None,
-            cgroup: None,
-        };
+        let mark = Mark { leader: leader_identity, ..Mark::of(spec.cookie(), since) };
         self.sessions.lock().insert(id.clone(), Record { mark, holder, terminal: terminal.clone() });
         let created = Created::new(id).with_terminal(terminal);
         Ok(match leader {

@@ -310,14 +310,8 @@ impl<B: SessionBackend> Kit<B> {
             .iter()
             .map(|attempt| {
                 let leader = leader(attempt);
-                let mark = Mark {
-                    cookie: Some(attempt.cookie),
-                    leader: leader.as_ref().map(ProcessHandle::identity),
-                    leader_ended: None,
-                    since: attempt.since,
-                    until: None,
-                    cgroup: None,
-                };
+                let identity = leader.as_ref().map(ProcessHandle::identity);
+                let mark = Mark { leader: identity, ..Mark::of(Some(attempt.cookie), attempt.since) };
                 Target::new(mark, leader)
             })
             .collect();
