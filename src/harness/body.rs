@@ -4,7 +4,7 @@ use crate::harness::catch::text_of;
 use crate::harness::relay::{flush, turn_output};
 use crate::keeper::orphaned;
 use crate::ledger::client;
-use crate::ledger::message::{Go, Outcome, Told, hear, tell};
+use crate::ledger::message::{Go, Outcome, Outputs, Told, hear, tell};
 use crate::report::console::uncaptured;
 use crate::sys;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -45,7 +45,7 @@ impl Turn {
         wait_for_turn(number);
         HAS_REPORTED.store(false, Ordering::SeqCst);
         if let Some(welcome) = client::body() {
-            turn_output(welcome.output, welcome.errors);
+            turn_output(welcome.outputs.output, welcome.outputs.errors);
         }
         let outcome = Outcome::Panicked { text: "it was not run".into() };
         Self { number, outcome, owner: sys::own_pid() }
@@ -71,11 +71,12 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let Some(welcome) = client::body().filter(|_| sys::own_pid() == self.owner) else { return };
-        turn_output(welcome.around, welcome.around);
+        let Outputs { around, uncaptured, .. } = welcome.outputs;
+        turn_output(around, around);
         report(self.number, self.outcome.clone());
         if welcome.keeps {
             // Whoever reads the tests' output to its end is not kept waiting.
-            sys::redirect_number(welcome.around, welcome.uncaptured);
+            sys::redirect_number(around, uncaptured);
             wait_for_the_end();
         }
     }

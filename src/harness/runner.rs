@@ -8,14 +8,14 @@
 use crate::error::Error;
 use crate::event::warn;
 use crate::harness::isolate::Again;
-use crate::harness::relay::{Ends, Relay, standard_error};
+use crate::harness::relay::{Relay, standard_error};
 use crate::harness::told::{Told, tell_of};
 use crate::keeper::{ending, leftovers};
 use crate::leak::Level;
 use crate::ledger::client;
 use crate::ledger::containment::Containment;
 use crate::ledger::keepers::{self, StartedKeeper};
-use crate::ledger::message::{BodyStart, EndOfRun, LedgerAt, News, Order, Outcome, Start, hear, tell};
+use crate::ledger::message::{BodyStart, EndOfRun, LedgerAt, News, Order, Outcome, Outputs, Start, hear, tell};
 use crate::process::identity::ProcessIdentity;
 use crate::process::tree::own_identity;
 use crate::settings::Settings;
@@ -83,14 +83,8 @@ struct Run {
     /// The body waits at this call.
     reached: u32,
     outcome: Option<Outcome>,
-    end: Option<End>,
-}
-
-/// How a run ended.
-enum End {
-    Told(Box<EndOfRun>),
-    /// The keeper has died, and this process has swept.
-    KeeperDied(Box<EndOfRun>),
+    /// How the run ended, once it has.
+    end: Option<Box<EndOfRun>>,
 }
 
 impl Run {
@@ -99,10 +93,14 @@ impl Run {
         let os = |cause: io::Error| Error::os("start a process for a test", "raise `ulimit -n` or `ulimit -u`", cause);
         let (relay, ends) = Relay::new().map_err(os)?;
         let uncaptured = standard_error().map_err(os)?;
-        let Ends { output, errors, around } = &ends;
-        let passed = [output, errors, around, &uncaptured].map(|fd| fd.as_raw_fd());
+        let outputs = Outputs {
+            output: ends.output.as_raw_fd(),
+            errors: ends.errors.as_raw_fd(),
+            around: ends.around.as_raw_fd(),
+            uncaptured: uncaptured.as_raw_fd(),
+        };
         // It takes longer to get ready than what it is to be told takes to make up.
-        let (keeper, channel) = keepers::start_untold(call.name, call.settings.keeps, &passed)?;
+        let (keeper, channel) = keepers::start(call.name, call.settings.keeps, &outputs.all(), None)?;
         let keeper_process = keeper.hold().map_err(os)?;
         let run = Uuid::now_v7();
         let ledger = match client::make(run, runner, call.name, call.settings) {
@@ -114,10 +112,7 @@ impl Run {
         let body = BodyStart {
             program: program.unwrap_or_default().into_encoded_bytes(),
             arguments: again.arguments.clone(),
-            output: passed[0],
-            errors: passed[1],
-            around: passed[2],
-            uncaptured: passed[3],
+            outputs,
             settle: call.settle,
         };
         let start = Start {
@@ -169,24 +164,16 @@ impl Run {
             self.look();
         }
         self.relay.finish();
-        let around = self.relay.around();
-        let containment = self.containment.clone();
-        let (end, keeper_died) = match &self.end {
-            None => (None, false),
-            Some(End::Told(end)) => (Some(end), false),
-            Some(End::KeeperDied(end)) => (Some(end), true),
-        };
         Told {
             name: call.name,
             again,
             level: call.level,
             outcome: self.outcome.clone(),
             has_reached: self.reached >= self.calls,
-            end: end.cloned(),
-            keeper_died,
-            around,
+            end: self.end.clone(),
+            around: self.relay.around(),
             expects_panic: self.relay.expects_panic(),
-            containment,
+            containment: self.containment.clone(),
         }
     }
 
@@ -216,7 +203,7 @@ impl Run {
                 Ok(Some(News::Outcome { .. })) => {}
                 Ok(Some(News::Ended(end))) => {
                     let is_kept = end.kept.is_some();
-                    self.end = Some(End::Told(end));
+                    self.end = Some(end);
                     if !is_kept {
                         self.reap();
                     }
@@ -235,7 +222,6 @@ impl Run {
     /// Its body ends itself, and what is left is ended by this process.
     fn keeper_died(&mut self) {
         self.reap();
-        let mut end = EndOfRun::default();
         let body = self.body.or_else(|| self.body_by_ledger());
         let deadline = Instant::now() + BODY_ENDS;
         while let Some(body) = body.and_then(ending::held) {
@@ -247,8 +233,8 @@ impl Run {
             let _ = sys::wait_for(&fds, Some(Duration::from_millis(50)));
             self.relay.print();
         }
-        end.swept = leftovers::sweep_own(&self.ledger);
-        self.end = Some(End::KeeperDied(Box::new(end)));
+        let swept = leftovers::sweep_own(&self.ledger);
+        self.end = Some(Box::new(EndOfRun { keeper_died: true, swept, ..EndOfRun::default() }));
     }
 
     fn body_by_ledger(&self) -> Option<ProcessIdentity> {

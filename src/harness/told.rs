@@ -21,7 +21,6 @@ pub(crate) struct Told<'a> {
     pub(crate) has_reached: bool,
     /// `None` if the body goes on to another call.
     pub(crate) end: Option<Box<EndOfRun>>,
-    pub(crate) keeper_died: bool,
     pub(crate) around: String,
     /// A panic would count as success.
     pub(crate) expects_panic: bool,
@@ -31,6 +30,9 @@ pub(crate) struct Told<'a> {
 /// Returns for a test that passed, and panics for one that did not.
 #[track_caller]
 pub(crate) fn tell_of(told: Told<'_>) {
+    if let Some(kept) = told.end.as_ref().and_then(|end| end.kept.as_ref()) {
+        uncaptured(&format!("termleash: {kept}\n"));
+    }
     let beside = told.beside();
     match &told.outcome {
         None => told.fail(&told.crash(&beside)),
@@ -43,12 +45,13 @@ pub(crate) fn tell_of(told: Told<'_>) {
             }
             resume_unwind(Box::new(text))
         }
-        Some(Outcome::Passed) if told.failed_at_its_end().is_some() => {
-            let how = told.failed_at_its_end().unwrap_or_default();
-            told.fail(&told.with_containment(format!("{how}{beside}")));
-        }
-        Some(Outcome::Passed) if beside.is_empty() => {}
         Some(Outcome::Passed) => {
+            if let Some(how) = told.failed_at_its_end() {
+                return told.fail(&told.with_containment(format!("{how}{beside}")));
+            }
+            if beside.is_empty() {
+                return;
+            }
             let text = told.with_containment(format!("test `{}` passed, and did not end cleanly\n{beside}", told.name));
             match told.level {
                 Level::Off | Level::Warn if !told.is_broken() => warn(text),
@@ -84,19 +87,20 @@ impl Told<'_> {
             ExitStatus::Unknown => false,
         };
         is_failure.then(|| {
-            let printed = if self.around.is_empty() { String::new() } else { format!("its process printed:\n{}", self.around) };
             format!(
                 "test `{}` passed, and its process was ended by {status} after that: what stands behind the closure in the test \
-                 function, or runs at the end of the process, has failed\n{printed}",
-                self.name
+                 function, or runs at the end of the process, has failed\n{}",
+                self.name,
+                self.printed()
             )
         })
     }
 
     /// True for what is no leak: something of ours has failed.
     fn is_broken(&self) -> bool {
-        self.keeper_died
-            || self.end.as_ref().is_some_and(|end| end.ended_because.is_some() || !end.swept.survivors.is_empty())
+        self.end
+            .as_ref()
+            .is_some_and(|end| end.keeper_died || end.ended_because.is_some() || !end.swept.survivors.is_empty())
     }
 
     /// Why there is no outcome.
@@ -108,7 +112,7 @@ impl Told<'_> {
                 format!("test `{name}` was not run: its process could not be started: {why}")
             }
             Some(EndOfRun { ended_because: Some(why), .. }) => format!("test `{name}` was ended: {why}"),
-            _ if self.keeper_died => {
+            Some(EndOfRun { keeper_died: true, .. }) => {
                 format!("test `{name}` was not finished: its keeper was killed, and its process ended itself")
             }
             Some(end) if self.has_reached => {
@@ -127,11 +131,14 @@ impl Told<'_> {
             None => format!("test `{name}` made another call than its own process"),
         };
         text.push('\n');
-        if !self.around.is_empty() {
-            let _ = write!(text, "its process printed:\n{}", self.around);
-        }
+        text += &self.printed();
         text += beside;
         self.with_containment(text)
+    }
+
+    /// What it printed around the closure, if that is all there is to read.
+    fn printed(&self) -> String {
+        if self.around.is_empty() { String::new() } else { format!("its process printed:\n{}", self.around) }
     }
 
     fn started_with(&self) -> String {
@@ -152,7 +159,7 @@ impl Told<'_> {
         let Some(end) = self.end.as_deref() else { return String::new() };
         let mut text = String::new();
         if self.outcome.is_some() {
-            if self.keeper_died {
+            if end.keeper_died {
                 text += "its keeper was killed\n";
             }
             if let Some(why) = &end.ended_because {
@@ -163,9 +170,6 @@ impl Told<'_> {
             let _ = writeln!(text, "left behind, and ended now: {process}");
         }
         text += &swept(&end.swept, end.left.is_empty());
-        if let Some(kept) = &end.kept {
-            uncaptured(&format!("termleash: {kept}\n"));
-        }
         text
     }
 

@@ -85,8 +85,7 @@ impl Ledger {
 ///
 /// Why there is no body, in words.
 pub(crate) fn begin(start: &Start, body: &BodyStart) -> Result<Begun, String> {
-    let passed = [body.output, body.errors, body.around, body.uncaptured];
-    let [_output, _errors, around, _uncaptured] = passed.map(sys::adopt);
+    let [_output, _errors, around, _uncaptured] = body.outputs.all().map(sys::adopt);
     let around = around.map_err(why("it got no descriptor for its output"))?;
     sys::adopt_orphans().map_err(why("orphans cannot be adopted"))?;
     let ends = sys::ends_of_children().map_err(why("the ends of children cannot be waited for"))?;
@@ -146,10 +145,7 @@ fn start_body(
         keeper: identity,
         runner: start.runner,
         containment: containment.clone(),
-        output: body.output,
-        errors: body.errors,
-        around: body.around,
-        uncaptured: body.uncaptured,
+        outputs: body.outputs,
         grace: start.grace,
         keeps: start.keeps,
     };
@@ -185,7 +181,7 @@ fn launch(
     for argument in &body.arguments {
         arguments.push(CString::new(argument.as_str())?);
     }
-    let passed = [body.output, body.errors, body.around, body.uncaptured, channel.number()];
+    let passed: Vec<i32> = body.outputs.all().into_iter().chain([channel.number()]).collect();
     let launch = Launch { arguments: &arguments, environment: &environment, passed: &passed };
     let input = std::io::stdin();
     let standard = [input.as_fd(), around.as_fd(), around.as_fd()];

@@ -44,7 +44,7 @@ fn keep(number: Option<i32>) -> bool {
     let mut runner = Channel::over(fd);
     let Ok(Some(start)) = hear::<Start>(&mut runner, Some(FIRST_MESSAGE)) else { return false };
     // Before anything else is opened: what others happened to have open in the test process would live as long as this.
-    let passed = start.body.iter().flat_map(|body| [body.output, body.errors, body.around, body.uncaptured]);
+    let passed = start.body.iter().flat_map(|body| body.outputs.all());
     let kept: Vec<i32> = start.inherited.iter().copied().chain(passed).chain([number]).collect();
     sys::close_all_but(&kept);
     match start.body {
@@ -64,7 +64,7 @@ fn begin_body(number: i32) {
     let Ok(fd) = sys::adopt(number) else { return };
     let mut keeper = Channel::over(fd);
     let Ok(Some(welcome)) = hear::<Welcome>(&mut keeper, Some(FIRST_MESSAGE)) else { return };
-    for number in [welcome.output, welcome.errors, welcome.around, welcome.uncaptured] {
+    for number in welcome.outputs.all() {
         let _ = sys::keep_from_children(number);
     }
     let pid = welcome.keeper.pid();

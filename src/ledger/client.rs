@@ -250,7 +250,7 @@ impl Run {
             body: None,
         };
         // Nothing is waited for: it finds this message, or this process dead.
-        keepers::start(&start, &[]).map(|(keeper, _)| keeper)
+        keepers::start(&start.name, start.keeps, &[], Some(&start)).map(|(keeper, _)| keeper)
     }
 }
 

@@ -20,33 +20,27 @@ pub(crate) struct StartedKeeper {
 }
 
 /// Starts one, which gets these descriptors beside its channel, and answers with our end of that. Nothing is waited for but
-/// the exec.
-pub(crate) fn start(start: &Start, passed: &[i32]) -> Result<(StartedKeeper, Channel)> {
-    let told = |ours: &Channel| tell(ours, start);
-    spawn(&start.name, start.keeps, passed, told).map_err(not_started)
-}
-
-/// The same, without a message: it waits for its [`Start`], which is made up while it gets ready.
-pub(crate) fn start_untold(name: &str, keeps: bool, passed: &[i32]) -> Result<(StartedKeeper, Channel)> {
-    spawn(name, keeps, passed, |_| Ok(())).map_err(not_started)
-}
-
-fn not_started(cause: std::io::Error) -> Error {
-    Error::os(
-        "start the keeper that cleans up should this process die",
-        "raise `ulimit -n` or `ulimit -u`; without one run with TERMLEASH_ISOLATE=never",
-        cause,
-    )
-}
-
-fn spawn(
+/// the exec. Without a first message it waits for its [`Start`], which is made up while it gets ready.
+pub(crate) fn start(
     name: &str,
     keeps: bool,
     passed: &[i32],
-    first: impl FnOnce(&Channel) -> std::io::Result<()>,
-) -> std::io::Result<(StartedKeeper, Channel)> {
+    first: Option<&Start>,
+) -> Result<(StartedKeeper, Channel)> {
+    spawn(name, keeps, passed, first).map_err(|cause| {
+        Error::os(
+            "start the keeper that cleans up should this process die",
+            "raise `ulimit -n` or `ulimit -u`; without one run with TERMLEASH_ISOLATE=never",
+            cause,
+        )
+    })
+}
+
+fn spawn(name: &str, keeps: bool, passed: &[i32], first: Option<&Start>) -> std::io::Result<(StartedKeeper, Channel)> {
     let (ours, theirs) = Channel::pair()?;
-    first(&ours)?;
+    if let Some(start) = first {
+        tell(&ours, start)?;
+    }
     let mut environment = sys::start_environment(&[KEEPER, BODY])?;
     environment.push(sys::variable(KEEPER, theirs.number().to_string()));
     let name = CString::new(format!("termleash-keeper {name}")).unwrap_or_default();

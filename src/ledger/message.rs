@@ -79,14 +79,27 @@ pub(crate) struct BodyStart {
     /// What the program is called, byte by byte, and its arguments.
     pub(crate) program: Vec<u8>,
     pub(crate) arguments: Vec<String>,
-    /// Descriptors that the keeper passes on: where the body's output goes, what is printed before and after it, and
-    /// the test process's own standard error, which nobody captures.
-    pub(crate) output: i32,
-    pub(crate) errors: i32,
-    pub(crate) around: i32,
-    pub(crate) uncaptured: i32,
+    pub(crate) outputs: Outputs,
     /// How long what the body lost may take to end by itself.
     pub(crate) settle: Duration,
+}
+
+/// Where a body prints: descriptors of the runner's that the keeper passes on, at their own numbers.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Outputs {
+    /// What the closure prints.
+    pub(crate) output: i32,
+    pub(crate) errors: i32,
+    /// What is printed before and after it.
+    pub(crate) around: i32,
+    /// The test process's own standard error, which nobody captures.
+    pub(crate) uncaptured: i32,
+}
+
+impl Outputs {
+    pub(crate) fn all(self) -> [i32; 4] {
+        [self.output, self.errors, self.around, self.uncaptured]
+    }
 }
 
 /// What a runner asks for.
@@ -126,10 +139,7 @@ pub(crate) struct Welcome {
     pub(crate) keeper: ProcessIdentity,
     pub(crate) runner: ProcessIdentity,
     pub(crate) containment: Containment,
-    pub(crate) output: i32,
-    pub(crate) errors: i32,
-    pub(crate) around: i32,
-    pub(crate) uncaptured: i32,
+    pub(crate) outputs: Outputs,
     pub(crate) grace: Duration,
     pub(crate) keeps: bool,
 }
@@ -192,6 +202,8 @@ pub(crate) struct EndOfRun {
     pub(crate) status: Option<ExitStatus>,
     /// Why nothing could be started.
     pub(crate) not_started: Option<String>,
+    /// The keeper has died, and the runner has swept: nothing else is known.
+    pub(crate) keeper_died: bool,
     /// Why the keeper has ended the body, if it has.
     pub(crate) ended_because: Option<String>,
     /// What was alive after a body that had reported, when it had had time to end.

@@ -21,7 +21,7 @@ impl Color {
             || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         // A body's own goes through a pipe to its runner's.
         let is_terminal = match client::body() {
-            Some(welcome) => sys::is_terminal(welcome.uncaptured),
+            Some(welcome) => sys::is_terminal(welcome.outputs.uncaptured),
             None => std::io::stderr().is_terminal(),
         };
         if !is_plain && is_terminal { Self::Always } else { Self::Never }
@@ -32,7 +32,7 @@ impl Color {
 pub(crate) fn uncaptured(text: &str) {
     // There is nobody to tell that standard error is closed.
     let _ = match client::body() {
-        Some(welcome) => sys::write_to(welcome.uncaptured, text.as_bytes()),
+        Some(welcome) => sys::write_to(welcome.outputs.uncaptured, text.as_bytes()),
         None => std::io::stderr().write_all(text.as_bytes()),
     };
 }
