@@ -20,7 +20,7 @@ pub(crate) fn describe(scope: &Scope) -> String {
         Ok(mut threads) => {
             threads.retain(|thread| !thread.name.starts_with("termleash-"));
             for thread in threads.iter().take(MOST_THREADS) {
-                let _ = writeln!(text, "thread `{}` (tid {}): {}", thread.name, thread.id, thread.what);
+                let _ = writeln!(text, "{thread}");
             }
             if let Some(more) = threads.len().checked_sub(MOST_THREADS).filter(|more| *more > 0) {
                 let _ = writeln!(text, "and {more} more threads");

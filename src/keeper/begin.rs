@@ -15,7 +15,7 @@ use crate::process::tree::own_identity;
 use crate::sys::{self, AsFd as _, Channel, Launch, OwnedFd};
 use std::ffi::CString;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a keeper marks its ledger as watched.
 pub(crate) const MARK_EVERY: Duration = Duration::from_secs(1);
@@ -43,6 +43,8 @@ pub(crate) struct Held {
     pub(crate) directory: Directory,
     pub(crate) name: String,
     pub(crate) file: RunFile,
+    /// When it was last marked as watched, or opened.
+    marked: Instant,
 }
 
 impl Ledger {
@@ -50,7 +52,9 @@ impl Ledger {
     pub(crate) fn hold(at: &LedgerAt) -> Result<Self, String> {
         let (directory, name, file) = at.open().map_err(|cause| cause.to_string())?;
         match file.try_lock() {
-            Ok(true) => Ok(Self { open: Some(Held { directory, name: name.to_owned(), file }) }),
+            Ok(true) => {
+                Ok(Self { open: Some(Held { directory, name: name.to_owned(), file, marked: Instant::now() }) })
+            }
             Ok(false) => Err("somebody else holds its lock".into()),
             Err(cause) => Err(format!("it could not be locked: {cause}")),
         }
@@ -63,16 +67,17 @@ impl Ledger {
         }
     }
 
-    /// Says that somebody watches.
-    pub(crate) fn mark_as_watched(&self) {
-        if let Some(held) = &self.open {
+    /// Says that somebody watches, if that was not said a moment ago.
+    pub(crate) fn mark_as_watched(&mut self) {
+        if let Some(held) = self.open.as_mut().filter(|held| held.marked.elapsed() >= MARK_EVERY) {
+            held.marked = Instant::now();
             let _ = held.file.touch();
         }
     }
 
     /// Removes it, and the directory with the last one.
     pub(crate) fn remove(&mut self) {
-        if let Some(Held { directory, name, file: _locked }) = self.open.take() {
+        if let Some(Held { directory, name, file: _locked, .. }) = self.open.take() {
             // Whoever comes next finds everybody dead, and nothing to do but this.
             let _ = directory.remove(&name).and_then(|()| directory.remove_if_empty());
         }
@@ -105,7 +110,7 @@ pub(crate) fn begin(start: &Start, body: &BodyStart) -> Result<Begun, String> {
         Ok((body, channel)) => Ok(Begun { identity, ledger, leaf, body, channel, containment, ends }),
         Err(why) => {
             // It may have begun all the same, and the ledger goes next.
-            descendants::end_all(Duration::ZERO, 0);
+            descendants::end_all(Duration::ZERO);
             let _ = leaf.as_ref().map(group::remove);
             Err(why)
         }

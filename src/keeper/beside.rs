@@ -8,7 +8,6 @@ use crate::ledger::record::{Record, parse};
 use crate::ledger::replay::Replayed;
 use crate::process::tree::own_identity;
 use crate::sys;
-use std::time::Instant;
 
 /// From the test process's first session to its end.
 pub(crate) fn keep(start: &Start) {
@@ -19,13 +18,9 @@ pub(crate) fn keep(start: &Start) {
     }
     let others = leftovers::sweep_others(&ledger);
     if let Some(process) = ending::held(start.runner) {
-        let mut last = Instant::now();
         while !process.has_exited().unwrap_or(true) {
             let _ = sys::wait_for(&[process.fd()], Some(MARK_EVERY));
-            if last.elapsed() >= MARK_EVERY {
-                last = Instant::now();
-                ledger.mark_as_watched();
-            }
+            ledger.mark_as_watched();
         }
     }
     let died = sys::now_ticks();

@@ -10,7 +10,6 @@
 
 use crate::backoff::pause;
 use crate::ledger::message::Swept;
-use crate::process::exit::ExitStatus;
 use crate::process::handle::{ProcessHandle, reader};
 use crate::process::policy::Suspect;
 use crate::process::rule::{Mark, Ourselves, Permit, Refusal, may_signal};
@@ -67,29 +66,26 @@ fn summaries(reader: &mut ProcReader, pids: Vec<u32>) -> Vec<ProcessSummary> {
     pids.into_iter().filter_map(|pid| ProcessSummary::of(reader, pid).ok()).collect()
 }
 
-/// Ends them all, in at most `grace` and what a KILL takes; and how one of them ended, if it is among them.
-pub(crate) fn end_all(grace: Duration, whose: u32) -> (Swept, Option<ExitStatus>) {
+/// Ends them all, in at most `grace` and what a KILL takes.
+pub(crate) fn end_all(grace: Duration) -> Swept {
     let start = Instant::now();
     let mut swept = Swept::default();
-    let mut status = None;
     let mut held: Vec<Child> = Vec::new();
     let is_blind = |mut swept: Swept| {
         swept.undone.push("/proc could not be opened, so that no descendant was looked for".into());
         swept
     };
-    let Ok(mut reader) = reader() else { return (is_blind(swept), status) };
+    let Ok(mut reader) = reader() else { return is_blind(swept) };
     // Read for the first one: mostly there is none.
     let ourselves = OnceCell::new();
     loop {
-        while let Some((pid, how)) = sys::reap_any() {
-            status = status.or_else(|| (pid == whose).then(|| how.into()));
-        }
+        while sys::reap_any().is_some() {}
         forget_the_dead(&mut held, &mut swept);
         let children = tree::children(&mut reader, sys::own_pid()).unwrap_or_default();
         for pid in children {
             if held.iter().all(|child| child.handle.pid() != pid) {
                 let Ok(ourselves) = ourselves.get_or_try_init(|| tree::ourselves(&mut reader)) else {
-                    return (is_blind(swept), status);
+                    return is_blind(swept);
                 };
                 held.extend(take_hold(&mut reader, pid, ourselves));
             }
@@ -114,7 +110,7 @@ pub(crate) fn end_all(grace: Duration, whose: u32) -> (Swept, Option<ExitStatus>
         }
     }
     swept.took = start.elapsed();
-    (swept, status)
+    swept
 }
 
 /// A child with the right to signal it, which the kernel itself vouches for: only our own child can be waited for.
@@ -146,7 +142,7 @@ fn signal_one(child: &mut Child, signal: Signal) {
 }
 
 fn forget_the_dead(held: &mut Vec<Child>, swept: &mut Swept) {
-    held.retain_mut(|child| {
+    held.retain(|child| {
         let is_alive = child.handle.is_alive();
         if !is_alive {
             swept.ended.push(child.summary.clone());

@@ -5,6 +5,7 @@ use crate::keeper::{descendants, kept, leftovers, sweep};
 use crate::ledger::message::{EndOfRun, LedgerAt, News, Start, tell};
 use crate::ledger::record::{BODY_RECORD, Record, parse};
 use crate::ledger::replay::Replayed;
+use crate::process::cgroup::Leaf;
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::ProcessIdentity;
@@ -47,10 +48,7 @@ impl End<'_> {
             end.left = descendants::settle(settle);
         }
         let died = sys::now_ticks();
-        let (swept, status) = descendants::end_all(self.start.grace.min(descendants::GRACE), self.begun.body.pid());
-        end.swept = swept;
-        // The body is among them if it lived.
-        end.status = end.status.or(status);
+        end.swept = descendants::end_all(self.start.grace.min(descendants::GRACE));
         self.sweep_the_rest(end, died);
         let leaf = self.begun.leaf.take();
         let is_empty = leaf.is_none_or(|leaf| leftovers::remove_group(&leaf, &mut end.swept));
@@ -75,8 +73,8 @@ impl End<'_> {
                 return;
             }
         };
-        let is_populated = self.begun.leaf.as_ref().is_some_and(|leaf| leaf.is_populated().unwrap_or(false));
-        if self.is_orderly && end.left.is_empty() && !is_populated {
+        let is_populated = |leaf: &Leaf| leaf.is_populated().unwrap_or(false);
+        if self.is_orderly && end.left.is_empty() && !self.begun.leaf.as_ref().is_some_and(is_populated) {
             replayed.open.remove(&BODY_RECORD);
         }
         if replayed.damaged > 0 {

@@ -46,11 +46,7 @@ pub struct SweepReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SweptRun {
     name: String,
-    ended: Vec<ProcessSummary>,
-    survivors: Vec<ProcessSummary>,
-    suspects: Vec<Suspect>,
-    undone: Vec<String>,
-    took: Duration,
+    swept: Swept,
 }
 
 impl SweepReport {
@@ -73,27 +69,27 @@ impl SweptRun {
 
     /// The processes that were ended.
     pub fn ended(&self) -> &[ProcessSummary] {
-        &self.ended
+        &self.swept.ended
     }
 
     /// What is proven to be the run's and is still alive.
     pub fn survivors(&self) -> &[ProcessSummary] {
-        &self.survivors
+        &self.swept.survivors
     }
 
     /// What may be the run's and is not proven to be: never signalled.
     pub fn suspects(&self) -> &[Suspect] {
-        &self.suspects
+        &self.swept.suspects
     }
 
     /// What could not be done, in sentences.
     pub fn undone(&self) -> &[String] {
-        &self.undone
+        &self.swept.undone
     }
 
     /// How long it took.
     pub fn took(&self) -> Duration {
-        self.took
+        self.swept.took
     }
 }
 
@@ -104,11 +100,16 @@ impl fmt::Display for SweepReport {
         }
         for (index, run) in self.runs.iter().enumerate() {
             let name = if run.name.is_empty() { "a test process" } else { &run.name };
-            write!(f, "{}swept what `{name}` had left: {} ended", if index > 0 { "\n" } else { "" }, run.ended.len())?;
-            lines(f, "ended", &run.ended)?;
-            lines(f, "still alive", &run.survivors)?;
-            lines(f, "suspect, not signalled", &run.suspects)?;
-            lines(f, "not done", &run.undone)?;
+            write!(
+                f,
+                "{}swept what `{name}` had left: {} ended",
+                if index > 0 { "\n" } else { "" },
+                run.ended().len()
+            )?;
+            lines(f, "ended", run.ended())?;
+            lines(f, "still alive", run.survivors())?;
+            lines(f, "suspect, not signalled", run.suspects())?;
+            lines(f, "not done", run.undone())?;
         }
         lines(f, "left alone", &self.left)
     }
@@ -230,14 +231,7 @@ fn sweep_one(
     if is_over {
         directory.remove(name).map_err(|cause| cause.to_string())?;
     }
-    Ok(Some(SweptRun {
-        name: replayed.name.clone(),
-        ended: swept.ended,
-        survivors: swept.survivors,
-        suspects: swept.suspects,
-        undone: swept.undone,
-        took: swept.took,
-    }))
+    Ok(Some(SweptRun { name: replayed.name, swept }))
 }
 
 /// One whose maker was killed before its first record: there was nobody beside it yet.
@@ -266,12 +260,8 @@ pub(crate) fn damaged(records: usize) -> String {
 
 /// The run of this very test, whose keeper has died: swept by the test process.
 pub(crate) fn sweep_own(at: &LedgerAt) -> Swept {
-    let mut swept = Swept::default();
-    match try_sweep_own(at) {
-        Ok(done) => swept = done,
-        Err(why) => swept.undone.push(format!("what it left was not looked for: {why}")),
-    }
-    swept
+    let undone = |why| vec![format!("what it left was not looked for: {why}")];
+    try_sweep_own(at).unwrap_or_else(|why| Swept { undone: undone(why), ..Swept::default() })
 }
 
 fn try_sweep_own(at: &LedgerAt) -> Result<Swept, String> {

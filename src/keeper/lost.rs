@@ -22,14 +22,14 @@ fn find(since: Ticks, until: Ticks) -> Option<Vec<Suspect>> {
     let mut reader = reader().ok()?;
     let ourself = OurSelf::get().ok()?;
     // Those above our parent adopt orphans, if anybody does; our parent has children of its own all the time.
-    let adopters: Vec<u32> = tree::ancestors(&mut reader, ourself.pid).into_iter().skip(1).chain([1]).collect();
+    let above = tree::ancestors(&mut reader, ourself.pid).into_iter().skip(1).filter(|pid| *pid != 1);
+    let adopters: Vec<u32> = above.chain([1]).collect();
     let all = Tree::read(&mut reader).ok()?;
     let mut found = Vec::new();
     for pid in adopters.iter().flat_map(|adopter| all.children(*adopter)) {
         let Ok((handle, stat)) = ProcessHandle::open_with(&mut reader, *pid) else { continue };
         let is_in_time = (since..=until).contains(&stat.started);
-        let is_known = found.iter().any(|known: &Suspect| known.process.identity == handle.identity());
-        if is_in_time && !stat.is_dead() && !is_known && reader.owner(*pid).is_ok_and(|owner| owner == ourself.uid) {
+        if is_in_time && !stat.is_dead() && reader.owner(*pid).is_ok_and(|owner| owner == ourself.uid) {
             let process = ProcessSummary::read(&mut reader, handle.identity(), &stat);
             found.push(Suspect { process, why: Refusal::LostParent });
         }

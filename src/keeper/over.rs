@@ -14,7 +14,7 @@ use crate::keeper::{leftovers, stall};
 use crate::ledger::message::{EndOfRun, Go, News, Order, Start, Told, hear, tell};
 use crate::process::exit::ExitStatus;
 use crate::sys::{self, AsFd as _, Channel, Pidfd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How much longer than it may take a body goes on before it counts as wedged: its own watchdog acts three seconds after the
 /// deadline.
@@ -59,7 +59,6 @@ struct Keeper {
     let_into: u32,
     timeout: Duration,
     has_reported: bool,
-    marked: Instant,
     /// How the body ended, once it has.
     status: Option<ExitStatus>,
     /// Why everything is to be ended now.
@@ -96,7 +95,6 @@ pub(crate) fn keep(start: Start, runner: Channel) {
         let_into: 0,
         timeout: Duration::MAX,
         has_reported: false,
-        marked: Instant::now(),
         status: None,
         because: None,
         begun,
@@ -152,10 +150,7 @@ impl Keeper {
             self.runner_process = None;
             self.runner = None;
         }
-        if self.marked.elapsed() >= MARK_EVERY {
-            self.marked = Instant::now();
-            self.begun.ledger.mark_as_watched();
-        }
+        self.begun.ledger.mark_as_watched();
         self.heed_the_clock();
     }
 

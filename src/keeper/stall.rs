@@ -57,7 +57,7 @@ fn with_threads(mut text: String, body: u32) -> String {
     let threads = waiting::of_all_threads_of(body).unwrap_or_default();
     for thread in threads.iter().take(MOST_THREADS) {
         // Writing to a string does not fail.
-        let _ = write!(text, "\n    thread `{}` (tid {}): {}", thread.name, thread.id, thread.what);
+        let _ = write!(text, "\n    {thread}");
     }
     text
 }

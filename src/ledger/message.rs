@@ -198,7 +198,7 @@ impl Outcome {
 /// How a run ended, and what was done.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct EndOfRun {
-    /// How the body ended; `None` if it could not be started, or lives on.
+    /// How the body ended by itself; `None` if it has not, or could not be started.
     pub(crate) status: Option<ExitStatus>,
     /// Why nothing could be started.
     pub(crate) not_started: Option<String>,
@@ -214,7 +214,7 @@ pub(crate) struct EndOfRun {
 }
 
 /// What a clean-up has done.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Swept {
     /// Those that were signalled and are gone.
     pub(crate) ended: Vec<ProcessSummary>,

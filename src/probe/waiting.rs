@@ -3,6 +3,7 @@
 use crate::probe::item::printable;
 use crate::process::stat::Stat;
 use crate::sys::ProcReader;
+use std::fmt;
 use std::io;
 
 /// The letter of field 3 of `stat` in words (proc_pid_stat(5)).
@@ -75,6 +76,13 @@ pub(crate) struct Waiting {
     pub(crate) id: u32,
     pub(crate) name: String,
     pub(crate) what: String,
+}
+
+/// One line of a report.
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "thread `{}` (tid {}): {}", self.name, self.id, self.what)
+    }
 }
 
 /// What one of our own threads waits for: `sleeping in futex_do_wait`; `None` for one that has ended.
