@@ -60,13 +60,12 @@ impl Frame {
         name: String,
         policy: KillPolicy,
         timeout: Option<Duration>,
+        settings: Settings,
         why_here: String,
         check: impl FnOnce(&str) -> LeakCheck,
     ) -> Result<Self, String> {
         // Without a pump there is neither deadline nor session.
-        let not_run = |cause| format!("test `{name}` was not run: {cause}");
-        let settings = Settings::from_env().map_err(not_run)?;
-        let pump = Pump::get().map_err(not_run)?;
+        let pump = Pump::get().map_err(|cause| format!("test `{name}` was not run: {cause}"))?;
         let id = Scope::next_id();
         let check = check(&name).of_scope(id);
         let scope = Scope::new(name, policy, check.references().clone(), id);

@@ -314,14 +314,14 @@ impl TestOptions {
         match place(&self.wish, &settings) {
             Place::Here(why) => {
                 say_once(&why, &self.wish, &settings);
-                match self.frame(name, why) {
+                match self.frame(name, settings, why) {
                     Ok(frame) => run(frame).tell(),
                     Err(text) => panic!("{text}"),
                 }
             }
             Place::Body => {
                 let mut turn = Turn::wait();
-                match self.frame(name, String::new()) {
+                match self.frame(name, settings, String::new()) {
                     Ok(frame) => {
                         let ending = turn.take(|| run(frame));
                         turn.came_to(ending.outcome());
@@ -337,8 +337,8 @@ impl TestOptions {
         }
     }
 
-    fn frame(&self, name: &str, why_here: String) -> Result<Frame, String> {
-        Frame::begin(name.to_owned(), self.policy.clone(), self.timeout, why_here, |name| self.check(name))
+    fn frame(&self, name: &str, settings: Settings, why_here: String) -> Result<Frame, String> {
+        Frame::begin(name.to_owned(), self.policy.clone(), self.timeout, settings, why_here, |name| self.check(name))
     }
 
     fn call<'a>(&self, name: &'a str, settings: &'a Settings) -> Call<'a> {
