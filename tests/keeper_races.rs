@@ -142,7 +142,7 @@ fn a_daemon_that_serves_others_by_now_and_what_it_serves_outlive_the_sweep_of_a_
     std::fs::write(place.path("trigger"), "").expect("a file");
     let served = held_by_file(&place, "served");
     let start = Instant::now();
-    place.run("sweep").passed().says("it serves others by now").says("it started after the session's time");
+    place.run("sweep").passed().says(&["it serves others by now"]).says(&["it started after the session's time"]);
     place.empties(start, |carrier| [daemon.pid, served.pid].contains(&carrier.pid));
     place.has_no_ledger(start);
     assert!(daemon.is_well(), "the daemon was touched:\n{}", place.all_said());

@@ -20,15 +20,15 @@ fn does(act: fn()) -> Option<Ran> {
     let place = Place::new(true).with(&[("TERMLEASH_TIMEOUT", "5s"), ("TERMLEASH_SETTLE", "100ms")]);
     let ran = place.run("victim");
     is_clean(&place, &bystanders);
-    ran.says("it has left them");
+    ran.says(&["it has left them"]);
     Some(ran)
 }
 
 #[track_caller]
 fn dies(act: fn(), how: &str) {
     if let Some(ran) = does(act) {
-        ran.failed().says(&format!("crashed: its process was ended by {how} before it could report"));
-        ran.says("ended what it left, ").says("containment: a process of its own below a keeper");
+        ran.failed().says(&[&format!("crashed: its process was ended by {how} before it could report")]);
+        ran.says(&["ended what it left, "]).says(&["containment: a process of its own below a keeper"]);
     }
 }
 
@@ -81,14 +81,14 @@ fn a_panic_while_another_one_unwinds_is_an_abort() {
         panic!("the first");
     };
     if let Some(ran) = does(act) {
-        ran.failed().says("the first").says("on its way out").says("signal 6 (SIGABRT)");
+        ran.failed().says(&["the first"]).says(&["on its way out"]).says(&["signal 6 (SIGABRT)"]);
     }
 }
 
 #[test]
 fn a_panic_in_a_drop_is_a_panic() {
     if let Some(ran) = does(|| drop(PanicsOnDrop)) {
-        ran.failed().says("on its way out");
+        ran.failed().says(&["on its way out"]);
         assert!(!ran.text.contains("crashed"), "{}", ran.text);
     }
 }

@@ -38,7 +38,7 @@ fn a_body_that_neither_ends_nor_is_ended_by_its_own_watchdog_is_ended_by_the_kee
     let place = Place::new(true).with(&[("TERMLEASH_TIMEOUT", "1s")]);
     let ran = place.run("victim");
     is_clean(&place, &bystanders);
-    ran.failed().says("it did not end within its deadline of 1s, nor did its own watchdog end it");
+    ran.failed().says(&["it did not end within its deadline of 1s, nor did its own watchdog end it"]);
 }
 
 /// It has used much of its time before, which does not count.
@@ -63,7 +63,7 @@ fn a_body_that_does_not_end_behind_its_report_is_ended_when_its_time_for_that_is
     let ran = place.run("victim");
     assert!(start.elapsed() > Duration::from_secs(14), "it had {:?} only", start.elapsed());
     is_clean(&place, &bystanders);
-    ran.failed().says("it did not end within 10s after its report");
+    ran.failed().says(&["it did not end within 10s after its report"]);
     assert!(!ran.text.contains("left behind"), "it was not lost, it was ended:\n{}", ran.text);
 }
 
@@ -92,7 +92,7 @@ fn what_a_body_has_lost_is_a_warning_where_leaks_are() {
     }
     let bystanders = Bystanders::start();
     let place = Place::new(true).with(&[("TERMLEASH_SETTLE", "50ms"), ("TERMLEASH_LEAKS", "warn")]);
-    place.run("victim").passed().says("left behind, and ended now");
+    place.run("victim").passed().says(&["left behind, and ended now"]);
     is_clean(&place, &bystanders);
 }
 
@@ -113,7 +113,7 @@ fn a_keeper_that_dies_behind_the_report_fails_the_test_also_where_leaks_are_warn
     let place = Place::new(true).with(&[("TERMLEASH_LEAKS", "warn")]);
     let ran = place.run("victim");
     is_clean(&place, &bystanders);
-    ran.failed().says("passed, and did not end cleanly").says("its keeper was killed");
+    ran.failed().says(&["passed, and did not end cleanly"]).says(&["its keeper was killed"]);
 }
 
 /// As a server would start it that got the body's environment.
@@ -149,7 +149,7 @@ fn what_carries_the_mark_of_a_dead_body_and_is_nobodys_descendant_is_ended() {
     let ended = outside.try_wait().expect("it is our child");
     let _ = outside.kill().and_then(|()| outside.wait());
     is_clean(&place, &bystanders);
-    ran.failed().says("signal 6");
+    ran.failed().says(&["signal 6"]);
     assert!(ended.is_some(), "it was left:\n{}", ran.text);
 }
 
@@ -174,7 +174,7 @@ fn a_ledger_that_a_test_has_damaged_is_named_and_the_rest_of_it_heeded() {
         let place = Place::new(true);
         let ran = place.run(part);
         is_clean(&place, &bystanders);
-        ran.failed().says(&format!("not done: {says}"));
+        ran.failed().says(&[&format!("not done: {says}")]);
     }
 }
 
@@ -210,7 +210,7 @@ fn a_child_of_another_user_is_named_and_lives_and_the_ledger_leads_to_its_contro
             process.signal(Signal::KILL);
             process.ends_within(Duration::from_secs(5));
         }
-        ran.failed().says("suspect, not signalled: ").says("it belongs to another user");
+        ran.failed().says(&["suspect, not signalled: "]).says(&["it belongs to another user"]);
         assert!(left.len() == 1 && is_well, "{} are left:\n{}", left.len(), ran.text);
         assert_eq!(has_ledger, ran.text.contains("is in a group: true."), "{}", ran.text);
         if has_ledger {
@@ -246,9 +246,9 @@ fn what_a_run_may_have_lost_with_its_keeper_is_named_and_what_was_there_before_i
         process.ends_within(Duration::from_secs(5));
     }
     is_clean(&place, &bystanders);
-    ran.failed().says("its keeper was killed").says("it started during the run, which may have lost it");
+    ran.failed().says(&["its keeper was killed"]).says(&["it started during the run, which may have lost it"]);
     assert_eq!(left.len(), 1, "{left:?}:\n{}", ran.text);
-    ran.says(&format!("suspect, not signalled: pid {} ", left[0].pid));
+    ran.says(&[&format!("suspect, not signalled: pid {} ", left[0].pid)]);
     assert!(!ran.text.contains(&nap), "{}", ran.text);
 }
 
@@ -339,7 +339,7 @@ fn a_body_that_is_left_alone_ends_what_is_its_own_and_itself() {
     // Without a control group it finds by marks only.
     place.empties(Instant::now(), |carrier| carrier.is_cleared);
     assert!(place.ledger().exists(), "a body never removes it");
-    place.run("sweep").passed().says("swept what");
+    place.run("sweep").passed().says(&["swept what"]);
     end_carriers(&place.mark);
     is_clean(&place, &bystanders);
     assert!(ledger.contains(&says_who), "a sweep would not wait for the body:\n{ledger}");
@@ -355,7 +355,7 @@ fn a_keeper_that_is_left_alone_is_left_to_it_and_ends_everything() {
     let (runner, keeper, body) = with_left(&place);
     keeper.signal(Signal::STOP);
     kill_at_once([&body, &runner.hold()]);
-    place.run("sweep").passed().says("no dead run was found").says("its test process, keeper or body lives");
+    place.run("sweep").passed().says(&["no dead run was found"]).says(&["its test process, keeper or body lives"]);
     assert_eq!(sleepers(&place.mark), LEFT, "{}", place.all_said());
     let ledger = place.ledger().join(format!("{}.ledger", place.runs()[0]));
     assert!(std::fs::File::open(ledger).expect("it is there").try_lock().is_err(), "it holds the lock");

@@ -29,7 +29,7 @@ fn is_told_soon(says: &str, variables: &[(&str, &str)]) {
     let ran = place.run("victim");
     assert!(start.elapsed() < Duration::from_secs(15), "it held somebody up for {:?}", start.elapsed());
     is_clean(&place, &bystanders);
-    ran.failed().says(says);
+    ran.failed().says(&[says]);
 }
 
 #[test]
@@ -107,6 +107,6 @@ fn a_child_that_was_forked_without_exec_is_ended_by_the_runner_when_the_keeper_i
         std::thread::sleep(Duration::from_millis(2));
     }
     keeper.signal(Signal::KILL);
-    place.ended(runner, "victim").failed().says("its keeper was killed");
+    place.ended(runner, "victim").failed().says(&["its keeper was killed"]);
     is_clean(&place, &bystanders);
 }

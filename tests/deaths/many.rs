@@ -79,7 +79,7 @@ fn each_keeper_ends_its_own(has_groups: bool) {
     std::fs::write(place.path("end"), "").expect("a file");
     let ran = place.ended(runner, "victim");
     is_clean(&place, &bystanders);
-    ran.failed().says("32 failed");
+    ran.failed().says(&["32 failed"]);
     assert_eq!(ran.text.matches("ended what it left, 3 in").count(), TESTS, "{}", ran.text);
 }
 

@@ -4,8 +4,11 @@
 #![allow(dead_code, reason = "shared by binaries that each need another part")]
 
 pub(crate) mod bystanders;
+#[path = "../children/mod.rs"]
+mod children;
 pub(crate) mod processes;
 
+pub(crate) use children::Ran;
 use processes::{Carrier, Pinned, body_of, end_carriers, keeper_of, until_none};
 use std::fs::File;
 use std::path::PathBuf;
@@ -163,32 +166,6 @@ impl Drop for Place {
         if std::thread::panicking() {
             end_carriers(&self.mark);
         }
-    }
-}
-
-/// A run that has come to its end.
-pub(crate) struct Ran {
-    pub(crate) status: ExitStatus,
-    pub(crate) text: String,
-}
-
-impl Ran {
-    #[track_caller]
-    pub(crate) fn passed(&self) -> &Self {
-        assert!(self.status.success() && self.text.contains("1 passed"), "{}:\n{}", self.status, self.text);
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn failed(&self) -> &Self {
-        assert_eq!(self.status.code(), Some(101), "{}:\n{}", self.status, self.text);
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn says(&self, part: &str) -> &Self {
-        assert!(self.text.contains(part), "{part:?} is not in it:\n{}", self.text);
-        self
     }
 }
 

@@ -45,14 +45,16 @@ fn what_a_failing_body_prints_is_shown_once_below_its_tests_name() {
     ran.says(&[&heading, "no route", "\nfailures:\n"]);
 }
 
+fn passes_and_prints() {
+    termleash::test(async |_| {
+        prints_in_all_ways();
+        Ok(())
+    });
+}
+
 #[test]
 fn what_a_passing_body_prints_is_hidden() {
-    let Some(ran) = captured(&[]) else {
-        return termleash::test(async |_| {
-            prints_in_all_ways();
-            Ok(())
-        });
-    };
+    let Some(ran) = captured(&[]) else { return passes_and_prints() };
     ran.passed();
     has_one_libtest(&ran);
     for way in WAYS {
@@ -62,12 +64,7 @@ fn what_a_passing_body_prints_is_hidden() {
 
 #[test]
 fn uncaptured_it_is_shown_once() {
-    let Some(ran) = alone(&[]) else {
-        return termleash::test(async |_| {
-            prints_in_all_ways();
-            Ok(())
-        });
-    };
+    let Some(ran) = alone(&[]) else { return passes_and_prints() };
     ran.passed();
     has_one_libtest(&ran);
     for way in WAYS {

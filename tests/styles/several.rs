@@ -60,23 +60,25 @@ fn a_path() -> (Option<tempfile::TempDir>, String) {
     (folder, path.unwrap_or_default())
 }
 
+/// A function whose second call one of its two processes makes.
+fn makes_a_second_call_in(the_first: bool) {
+    let is_first = is_first();
+    termleash::test(async |_| {
+        println!("the first runs");
+        Ok(())
+    });
+    if is_first == the_first {
+        termleash::test(async |_| {
+            println!("the second runs");
+            Ok(())
+        });
+    }
+}
+
 #[test]
 fn a_call_that_its_own_process_does_not_make_is_an_error() {
     let (_folder, path) = a_path();
-    let Some(ran) = alone(&[(PLACE, &path)]) else {
-        let is_first = is_first();
-        termleash::test(async |_| {
-            println!("the first runs");
-            Ok(())
-        });
-        if is_first {
-            termleash::test(async |_| {
-                println!("the second runs");
-                Ok(())
-            });
-        }
-        return;
-    };
+    let Some(ran) = alone(&[(PLACE, &path)]) else { return makes_a_second_call_in(true) };
     ran.failed()
         .says_once("the first runs")
         .does_not_say("the second runs")
@@ -86,20 +88,7 @@ fn a_call_that_its_own_process_does_not_make_is_an_error() {
 #[test]
 fn a_call_that_only_its_own_process_makes_is_not_run_and_is_told() {
     let (_folder, path) = a_path();
-    let Some(ran) = alone(&[(PLACE, &path)]) else {
-        let is_first = is_first();
-        termleash::test(async |_| {
-            println!("the first runs");
-            Ok(())
-        });
-        if !is_first {
-            termleash::test(async |_| {
-                println!("the second runs");
-                Ok(())
-            });
-        }
-        return;
-    };
+    let Some(ran) = alone(&[(PLACE, &path)]) else { return makes_a_second_call_in(false) };
     ran.passed()
         .says_once("the first runs")
         .does_not_say("the second runs")
