@@ -78,7 +78,7 @@
 //! # Finding what is left
 //!
 //! [`test()`] does for a body what a careful person would: whatever the body came to, an error, a panic or its deadline, it
-//! runs what was [deferred](Scope::defer), kills what is tracked, asks what [must be dropped](Scope::must_drop), ends the
+//! runs what was [deferred](testing::Scope::defer), kills what is tracked, asks what [must be dropped](testing::Scope::must_drop), ends the
 //! runtime, waits until everything has settled, and compares descriptors, threads and child processes with the
 //! beginning. The body's own failure is told first, and what is left beside it:
 //!
@@ -214,7 +214,7 @@ pub mod tracker;
 mod watched;
 
 pub use error::{Error, Result};
-pub use harness::{Scope, isolated, options, test};
+pub use harness::{isolated, options, test};
 pub use keeper::sweep;
 #[doc(inline)]
 pub use leak::LeakCheck;

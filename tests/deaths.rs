@@ -21,7 +21,7 @@ use dying::processes::carriers;
 use dying::{CLEAN_WITHIN, Place};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use termleash::{Scope, SessionSpec, session::BoxError};
+use termleash::{SessionSpec, session::BoxError, testing::Scope};
 
 /// How many processes [`leave`] leaves.
 const LEFT: usize = 4;

@@ -154,7 +154,7 @@ fn a_scope_that_outlives_its_test_creates_nothing() {
 
 #[test]
 fn what_a_task_defers_and_registers_on_its_way_out_is_run_and_found() {
-    struct OnDrop(termleash::Scope);
+    struct OnDrop(termleash::testing::Scope);
     impl Drop for OnDrop {
         fn drop(&mut self) {
             self.0.defer(async || {

@@ -1,6 +1,6 @@
-//! What a test is told and asserts, and the kit for those who write a backend.
+//! What a test holds, is told and asserts, and the kit for those who write a backend.
 //!
-//! [`TestOptions`] is what [`termleash::options`](crate::options) gives; [`assert()`] is what
+//! [`Scope`] is what a body gets, [`TestOptions`] what [`termleash::options`](crate::options) gives; [`assert()`] is what
 //! [`assert_no_leaks!`](crate::assert_no_leaks) calls.
 //!
 //! Does a backend keep the contract that the helper relies on?
@@ -18,7 +18,7 @@ pub(crate) mod report;
 pub(crate) mod rules;
 
 #[doc(inline)]
-pub use crate::harness::{Flavor, TestOptions, test_blocking};
+pub use crate::harness::{Flavor, Scope, TestOptions, test_blocking};
 #[doc(inline)]
 pub use crate::keeper::{SweepReport, SweptRun};
 #[doc(inline)]

@@ -3,7 +3,7 @@
 use crate::dying::Random;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use termleash::{Scope, SessionSpec, session::BoxError};
+use termleash::{SessionSpec, session::BoxError, testing::Scope};
 
 /// More at once than that is no better test, only a slower one.
 const MOST_KEPT: usize = 8;
