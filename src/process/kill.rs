@@ -85,7 +85,8 @@ pub(crate) struct Target {
 
 struct Live {
     handle: ProcessHandle,
-    /// Refused for a leader that the rule does not let us signal: it is waited for only.
+    /// Refused for a leader that the rule does not let us signal: it is waited for, and asked for again at each stage. In
+    /// the middle of an exec a process has no environment, and with it nothing that ties it to the session.
     permit: Result<Permit, Refusal>,
 }
 
@@ -149,6 +150,7 @@ pub(crate) async fn end_all(targets: &mut [Target], grace: Duration, began: Inst
             let is_new = next.step != stage.step;
             stage = next;
             if is_new && !are_gone {
+                ask_again(targets)?;
                 targets.iter_mut().for_each(|target| target.send_all(stage.action(), began));
                 // After TERM a pass finds who else is to get one before the end; otherwise there is death to wait for first.
                 if stage.step != Step::Terminate {
@@ -180,7 +182,6 @@ pub(crate) async fn end_all(targets: &mut [Target], grace: Duration, began: Inst
 fn hang_up(targets: &mut [Target], start: Instant) -> Result<Vec<(usize, ProcessSummary)>> {
     let mut reader = reader()?;
     let mut below = Vec::new();
-    // Read for the first leader that is not our own child.
     let ourselves = OnceCell::new();
     for (index, target) in targets.iter_mut().enumerate() {
         let Some(leader) = target.leader.clone() else { continue };
@@ -190,16 +191,37 @@ fn hang_up(targets: &mut [Target], start: Instant) -> Result<Vec<(usize, Process
         for pid in tree::descendants(&mut reader, leader.pid()) {
             below.extend(ProcessSummary::of(&mut reader, pid).ok().map(|summary| (index, summary)));
         }
-        let permit = if leader.is_child() {
-            permit_for_child(&mut reader, &leader, &target.mark)?
-        } else {
-            let ourselves = ourselves.get_or_try_init(|| tree::ourselves(&mut reader))?;
-            permit_for_leader(&mut reader, &leader, &target.mark, ourselves)
-        };
+        let permit = permit_for(&mut reader, &leader, &target.mark, &ourselves)?;
         target.live.push(Live { handle: leader, permit });
         target.send(target.live.len() - 1, KillAction::HungUp, start);
     }
     Ok(below)
+}
+
+/// Asks the rule again for those that it has refused.
+fn ask_again(targets: &mut [Target]) -> Result<()> {
+    let mut reader = reader()?;
+    let ourselves = OnceCell::new();
+    for target in targets {
+        for live in target.live.iter_mut().filter(|live| live.permit.is_err()) {
+            live.permit = permit_for(&mut reader, &live.handle, &target.mark, &ourselves)?;
+        }
+    }
+    Ok(())
+}
+
+/// The rule, asked for a leader; who we are is read for the first one that is not our own child.
+fn permit_for(
+    reader: &mut ProcReader,
+    leader: &ProcessHandle,
+    mark: &Mark,
+    ourselves: &OnceCell<Ourselves>,
+) -> Result<Result<Permit, Refusal>> {
+    if leader.is_child() {
+        return permit_for_child(reader, leader, mark);
+    }
+    let ourselves = ourselves.get_or_try_init(|| tree::ourselves(reader))?;
+    Ok(permit_for_leader(reader, leader, mark, ourselves))
 }
 
 /// The rule, asked for a server's child.
@@ -284,7 +306,13 @@ fn take_in(
     for found in survey.found {
         below.retain(|(_, summary)| summary.identity != found.summary.identity);
         let target = &mut targets[found.mark];
-        if target.live.iter().any(|live| live.handle.identity() == found.summary.identity) {
+        let known = target.live.iter().position(|live| live.handle.identity() == found.summary.identity);
+        if let Some(known) = known {
+            // A leader that was refused, and is proven by now.
+            if target.live[known].permit.is_err() {
+                target.live[known].permit = Ok(found.permit);
+                target.send(known, action, start);
+            }
             continue;
         }
         target.ending.signalled.push(found.summary);
@@ -333,7 +361,9 @@ fn finish(targets: &mut [Target], below: Vec<(usize, ProcessSummary)>) {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::process::cookie::Cookie;
     use crate::process::scan::Suspected;
+    use crate::runtime::park_on;
     use std::process::{Child, Command};
 
     fn sleeper() -> (Child, ProcessHandle) {
@@ -358,6 +388,75 @@ mod tests {
             let survey = Survey { suspects, ..Survey::default() };
             take_in(&mut targets, survey, &mut Vec::new(), KillAction::HungUp, Instant::now());
             assert_eq!(targets[0].ending.suspects.len(), expected);
+        }
+    }
+
+    /// Ended and reaped with the test, whatever becomes of that.
+    struct Marked(Child, Cookie);
+
+    impl Marked {
+        fn start(program: &str, arguments: &[&str]) -> Self {
+            let cookie = Cookie::new();
+            Self(Command::new(program).args(arguments).env(cookie.name(), cookie.value()).spawn().unwrap(), cookie)
+        }
+
+        /// As a server names it: not as a child of ours.
+        fn target(&self) -> Target {
+            let handle = ProcessHandle::open(self.0.id()).unwrap();
+            let mark = Mark { leader: Some(handle.identity()), ..Mark::of(Some(self.1), 0) };
+            Target::new(mark, Some(handle))
+        }
+
+        /// As if the rule had been asked in the middle of an exec.
+        fn refused_target(&self) -> Target {
+            let mut target = self.target();
+            let handle = target.leader.clone().unwrap();
+            target.live.push(Live { handle, permit: Err(Refusal::NotMarked) });
+            target
+        }
+    }
+
+    impl Drop for Marked {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            self.0.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_leader_that_was_refused_is_asked_for_again() {
+        let marked = Marked::start("sleep", &["100"]);
+        let mut targets = [marked.refused_target()];
+        ask_again(&mut targets).unwrap();
+        assert!(targets[0].live[0].permit.is_ok());
+    }
+
+    #[test]
+    fn a_leader_that_was_refused_gets_its_signals_once_a_pass_has_proven_it() {
+        let marked = Marked::start("sleep", &["100"]);
+        let mut targets = [marked.refused_target()];
+        for _ in 0..2 {
+            let survey = survey(&mut targets).unwrap();
+            take_in(&mut targets, survey, &mut Vec::new(), KillAction::HungUp, Instant::now());
+        }
+        let target = &targets[0];
+        assert!(target.live.len() == 1 && target.live[0].permit.is_ok() && target.ending.signalled.is_empty());
+        let steps: Vec<_> = target.ending.steps.iter().map(|step| (step.action, step.was_delivered)).collect();
+        assert_eq!(steps, [(KillAction::HungUp, true)]);
+    }
+
+    /// For some percent of the time each of these has no environment.
+    #[test]
+    fn leaders_in_the_middle_of_an_exec_are_ended() {
+        let again = "exec sh -c \"$0\" \"$0\"";
+        for _ in 0..5 {
+            let marked: Vec<_> = (0..8).map(|_| Marked::start("sh", &["-c", again, again])).collect();
+            let mut targets: Vec<Target> = marked.iter().map(Marked::target).collect();
+            park_on(end_all(&mut targets, Duration::from_millis(200), Instant::now())).unwrap();
+            for target in &targets {
+                assert!(target.ending.survivors.is_empty(), "{:?}", target.ending);
+                assert!(!target.leader.as_ref().unwrap().is_alive());
+            }
         }
     }
 
