@@ -30,7 +30,8 @@ const SHARED_SETTLE: Duration = Duration::from_millis(100);
 ///
 /// The baseline is taken when it is made, by listing what is open. [`find`](Self::find) waits until nothing differs, for at most 2 s (5 s where `CI` is set;
 /// `TERMLEASH_SETTLE`), and answers with a report; [`assert_no_leaks!`](crate::assert_no_leaks) panics with it. A clean check costs one
-/// look: an fstat(2) for each descriptor of the baseline, a listing of the threads, one call for children.
+/// look: an fstat(2) for each descriptor of the baseline, a listing of the threads, one call for children; and a listing of the descriptors
+/// where other threads may open and close some meanwhile.
 ///
 /// ```
 /// # #[cfg(target_os = "linux")] {
@@ -241,8 +242,7 @@ impl LeakCheck {
         self.settle_within.unwrap_or_else(usual)
     }
 
-    /// One look: the baseline is verified, and only if that fails everything is listed; from then on always. While other
-    /// threads open and close descriptors the short look can be wrong, once in some hundreds: not again and again.
+    /// One look: the baseline is verified, and only if that fails everything is listed; from then on always.
     fn look(&self, before: &Snapshot, level: Level, after: &mut Option<Snapshot>) -> Diff {
         let mut diff = if after.is_none() && before.is_unchanged() {
             Diff::default()

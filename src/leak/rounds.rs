@@ -8,7 +8,7 @@ use crate::probe::children::Children;
 use crate::probe::descriptors::Descriptors;
 use crate::probe::origins;
 use crate::probe::own_threads;
-use crate::sys::{self, ProcReader};
+use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
@@ -70,7 +70,7 @@ impl Sample {
         Ok(Self {
             sessions: origins::since(0).len() as u64,
             descriptors: Descriptors::count()? as u64,
-            threads: (ProcReader::new()?.thread_count(sys::own_pid())?).saturating_sub(own_threads::count()) as u64,
+            threads: sys::count_threads()?.saturating_sub(own_threads::count()) as u64,
             processes: Children::capture()?.len() as u64,
             heap: sys::heap_bytes(),
             resident: sys::resident_bytes()?,

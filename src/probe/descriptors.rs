@@ -6,9 +6,11 @@
 //! became free to the next, so even then one that is closed first and replaced after looks the same.
 //!
 //! Measured per descriptor: fstat 0.5 µs, a listing of /proc/self/fd another 1.1 µs, its links 4 to 8 µs. So a baseline
-//! is verified by one fstat each, and links are read of what differs only.
+//! is verified by one fstat each, by a listing only where other threads may open and close some meanwhile, and links are
+//! read of what differs only.
 
 use crate::ledger::client;
+use crate::process::pump::Pump;
 use crate::sys::{self, FileStat, ProcReader};
 use std::io;
 
@@ -65,9 +67,7 @@ impl Descriptors {
     /// where none is left they are found by number, since it is then that somebody wants to know which they are.
     pub(crate) fn list(depth: Depth) -> io::Result<Self> {
         let open = match by_listing() {
-            Err(cause) if matches!(cause.raw_os_error(), Some(TABLE_FULL | TOO_MANY_FILES)) => {
-                by_number(FARTHEST)?.ok_or(cause)?
-            }
+            Err(cause) if is_full(&cause) => by_number(FARTHEST)?.ok_or(cause)?,
             listed => listed?,
         };
         Self { open, depth }.looked_closer()
@@ -95,9 +95,9 @@ impl Descriptors {
         Ok(self)
     }
 
-    /// True if the very same descriptors are open, and no others: one fstat for each, and no listing.
+    /// True if the very same descriptors are open, and no others: one fstat for each, and beside other threads a listing.
     pub(crate) fn is_unchanged(&self) -> io::Result<bool> {
-        if Self::count()? != self.open.len() {
+        if !self.has_all_numbers()? {
             return Ok(false);
         }
         for descriptor in &self.open {
@@ -112,8 +112,27 @@ impl Descriptors {
                 return Ok(false);
             }
         }
-        // One that was closed when they were counted and open when they were looked at stood in for a new one.
+        Ok(true)
+    }
+
+    /// True if nothing is open at a number at which nothing was. Who is alone counts, which proves it once all of them are
+    /// found to be open. Beside other threads one of them may be closed whenever they are counted and open when it is looked
+    /// at, and so hide a new one: a listing has every number that stays open.
+    fn has_all_numbers(&self) -> io::Result<bool> {
+        if !is_alone()? {
+            match sys::list_descriptors() {
+                Ok(numbers) => return Ok(self.has_all(&numbers)),
+                // None is left for a listing.
+                Err(cause) if is_full(&cause) => {}
+                Err(cause) => return Err(cause),
+            }
+        }
         Ok(Self::count()? == self.open.len())
+    }
+
+    fn has_all(&self, numbers: &[i32]) -> bool {
+        let own = client::descriptor();
+        numbers.iter().all(|number| Some(*number) == own || self.at(*number).is_some())
     }
 
     /// What was open at this number.
@@ -140,6 +159,15 @@ impl Descriptors {
 // `EMFILE` and `ENFILE`, the same on every Unix.
 const TABLE_FULL: i32 = 24;
 const TOO_MANY_FILES: i32 = 23;
+
+fn is_full(cause: &io::Error) -> bool {
+    matches!(cause.raw_os_error(), Some(TABLE_FULL | TOO_MANY_FILES))
+}
+
+/// True if no other thread can open anything meanwhile: there is this one, and the pump's, which only closes.
+fn is_alone() -> io::Result<bool> {
+    Ok(sys::count_threads()? == 1 + usize::from(Pump::is_there()))
+}
 
 fn by_listing() -> io::Result<Vec<Descriptor>> {
     let mut open = Vec::new();
@@ -196,6 +224,7 @@ fn detail(reader: &mut ProcReader, number: i32) -> Option<String> {
 mod tests {
     use super::*;
     use std::os::fd::{AsRawFd, OwnedFd};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     /// The tests of this binary run side by side, so each looks at its own numbers only.
     fn new_at(before: &Descriptors, number: i32) -> bool {
@@ -218,6 +247,38 @@ mod tests {
         let mut target = old;
         rustix::io::dup2(&new, &mut target).unwrap();
         target
+    }
+
+    #[test]
+    fn as_many_as_before_at_other_numbers_are_not_the_same() {
+        let goes = std::fs::File::open("/dev/null").unwrap();
+        let before = Descriptors::list(Depth::Usual).unwrap();
+        let numbers = |more: i32| before.open.iter().map(|one| one.number).chain([more]).collect::<Vec<_>>();
+        let known = goes.as_raw_fd();
+        assert!(before.has_all(&numbers(known)) && !before.has_all(&numbers(i32::MAX)));
+        let rest: Vec<_> = numbers(i32::MAX).into_iter().filter(|number| *number != known).collect();
+        assert!(rest.len() == before.len() && !before.has_all(&rest));
+    }
+
+    /// What comes and goes has the number of one in the baseline, so it is the very same whenever it is looked at.
+    #[test]
+    fn what_stays_is_seen_beside_what_comes_and_goes() {
+        let goes = std::fs::File::open("/dev/null").unwrap();
+        let before = Descriptors::list(Depth::Usual).unwrap();
+        let _stays = std::fs::File::open("/dev/null").unwrap();
+        drop(goes);
+        let is_over = AtomicBool::new(false);
+        let missed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    drop(std::fs::File::open("/dev/null"));
+                }
+            });
+            let missed = (0..20_000).find(|_| before.is_unchanged().is_ok_and(|same| same));
+            is_over.store(true, Ordering::Relaxed);
+            missed
+        });
+        assert_eq!(missed, None);
     }
 
     #[test]

@@ -68,6 +68,11 @@ impl Pump {
         })
     }
 
+    /// True if its thread was started.
+    pub(crate) fn is_there() -> bool {
+        PUMP.get().is_some()
+    }
+
     /// Watches a descriptor until [`remove`](Self::remove). The source may be called before this returns.
     pub(crate) fn add(&self, fd: &impl Pollable, source: Arc<dyn Source>) -> io::Result<u64> {
         let token = self.next.fetch_add(1, Ordering::Relaxed);

@@ -31,8 +31,8 @@ pub(crate) use numbers::{
     keep_from_children, null, pipe, redirect_number, write_to,
 };
 pub(crate) use own::{
-    count_descriptors, has_children, heap_bytes, is_main_thread, list_descriptors, own_thread, peak_bytes,
-    resident_bytes, stat_descriptor, trim_heap,
+    count_descriptors, count_threads, has_children, heap_bytes, is_main_thread, list_descriptors, own_thread,
+    peak_bytes, resident_bytes, stat_descriptor, trim_heap,
 };
 pub(crate) use poller::Poller;
 pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, reap_child, session_of};

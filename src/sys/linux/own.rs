@@ -56,6 +56,12 @@ pub(crate) fn count_descriptors() -> io::Result<Option<usize>> {
     Ok(usize::try_from(size).ok().filter(|count| *count > 0))
 }
 
+/// How many threads this process has, by the number of links of their directory: no listing.
+pub(crate) fn count_threads() -> io::Result<usize> {
+    let links = rustix::fs::statat(procfs::root()?, "self/task", AtFlags::empty())?.st_nlink;
+    Ok(usize::try_from(links.saturating_sub(2)).unwrap_or(usize::MAX))
+}
+
 /// The numbers of all descriptors, ascending but for the kernel's whim, without the one that the listing itself needs.
 pub(crate) fn list_descriptors() -> io::Result<Vec<RawFd>> {
     let mut numbers = Vec::with_capacity(64);

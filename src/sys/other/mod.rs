@@ -24,9 +24,9 @@ pub(crate) use isolation::{
     write_to,
 };
 pub(crate) use own::{
-    boot_id, count_descriptors, describe_socket, has_children, heap_bytes, is_main_thread, list_descriptors, now_ticks,
-    own_pid, own_thread, own_uid, peak_bytes, pid_in_proc, raise_descriptor_limit, resident_bytes,
-    restore_descriptor_limit, session_of, specimens, stat_descriptor, ticks_in, trim_heap,
+    boot_id, count_descriptors, count_threads, describe_socket, has_children, heap_bytes, is_main_thread,
+    list_descriptors, now_ticks, own_pid, own_thread, own_uid, peak_bytes, pid_in_proc, raise_descriptor_limit,
+    resident_bytes, restore_descriptor_limit, session_of, specimens, stat_descriptor, ticks_in, trim_heap,
 };
 pub(crate) use poller::{Pollable, Poller};
 pub(crate) use process::{CgroupDir, Pidfd, ProcReader, reap_child};

@@ -49,6 +49,10 @@ pub(crate) fn count_descriptors() -> io::Result<Option<usize>> {
     unsupported()
 }
 
+pub(crate) fn count_threads() -> io::Result<usize> {
+    unsupported()
+}
+
 pub(crate) fn list_descriptors() -> io::Result<Vec<i32>> {
     unsupported()
 }
