@@ -181,6 +181,7 @@
 //!
 //! - `pty` (default): [`PtyBackend::with_system`] takes any pty system of portable-pty's; needed for sessions on other
 //!   systems than Linux.
+//! - `http`: requests to a server under test, plain HTTP without TLS.
 //! - `tokio` (default): [`test()`], [`block_on`], `blocking()` and the clean-up of what was dropped run in a tokio runtime, so
 //!   that a body and a backend may use tokio's timers and sockets there.
 //!
@@ -194,10 +195,12 @@
 //!
 //! Rust 1.89, the lowest that its dependencies allow. Raising it is no breaking change, and stands in the changelog.
 
+mod aside;
 mod backoff;
 mod error;
 pub mod event;
 mod harness;
+mod http;
 mod join;
 mod keeper;
 pub mod leak;

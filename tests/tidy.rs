@@ -15,8 +15,8 @@ use std::process::Command;
 
 use source::File;
 
-/// Crates in the tree of a user on this machine, ourselves counted: with default features, and without any.
-const MAX_CRATES: [(&[&str], usize); 2] = [(&[], 46), (&["--no-default-features"], 32)];
+/// Crates in the tree of a user on this machine, ourselves counted: with default features, without any, and with all.
+const MAX_CRATES: [(&[&str], usize); 3] = [(&[], 46), (&["--no-default-features"], 32), (&["--all-features"], 80)];
 
 /// The text files of the repository, by path.
 fn repository() -> Vec<File> {

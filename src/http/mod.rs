@@ -1,0 +1,22 @@
+//! One request to a server under test, and its answer: plain HTTP on this machine, with a deadline, leaving nothing.
+//!
+//! ```text
+//!  message: what is asked and answered ─► send: now, on this thread ─► client: ureq, or `disabled`: "needs the feature `http`"
+//!  address: whom a URL means            └► send_aside: on a thread of its own, awaited, cut off when given up
+//! ```
+
+pub(crate) mod address;
+#[cfg(feature = "http")]
+#[path = "enabled.rs"]
+pub(crate) mod client;
+#[cfg(not(feature = "http"))]
+#[path = "disabled.rs"]
+pub(crate) mod client;
+pub(crate) mod message;
+pub(crate) mod send;
+
+pub(crate) use message::{Request, Response};
+pub(crate) use send::{send, send_aside};
+
+#[cfg(all(test, feature = "http"))]
+mod tests;

@@ -1,0 +1,27 @@
+//! A request, sent on this thread or aside of it.
+
+use crate::aside::aside;
+use crate::http::client::Client;
+use crate::http::message::{Request, Response};
+use std::io;
+
+/// Sends it and waits on this thread: never on a runtime's, since the server may live in that runtime.
+///
+/// # Errors
+///
+/// If there is no answer in time, or none that can be read; a status is no error. Without the feature `http`:
+/// [`Unsupported`](io::ErrorKind::Unsupported).
+pub(crate) fn send(request: &Request) -> io::Result<Response> {
+    Client::new().send(request)
+}
+
+/// The same on a thread of its own that ends with the answer, or when the future is dropped.
+///
+/// # Errors
+///
+/// As [`send`], and if no thread can be had.
+pub(crate) async fn send_aside(request: Request) -> io::Result<Response> {
+    let client = Client::new();
+    let cut = client.clone();
+    aside("termleash-http", move || client.send(&request), move || cut.cut()).await?
+}
