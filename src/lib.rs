@@ -201,6 +201,7 @@ mod error;
 pub mod event;
 mod harness;
 mod http;
+mod invocation;
 mod join;
 mod keeper;
 pub mod leak;

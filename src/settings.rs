@@ -55,6 +55,16 @@ pub(crate) fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some()
 }
 
+/// Our own environment for a program that talks to a server: less our own settings and the runner's, which are not its
+/// business. The mark of an outer suite passes, as to a session.
+pub(crate) fn environment_for_clients() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| {
+        let name = name.as_encoded_bytes();
+        let is_ours = name.starts_with(b"TERMLEASH_") && !name.starts_with(b"TERMLEASH_S_");
+        !is_ours && !name.starts_with(b"NEXTEST_")
+    })
+}
+
 /// What a leak check does with what it finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

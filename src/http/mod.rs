@@ -6,12 +6,11 @@
 //! ```
 
 pub(crate) mod address;
-#[cfg(feature = "http")]
-#[path = "enabled.rs"]
 pub(crate) mod client;
 #[cfg(not(feature = "http"))]
-#[path = "disabled.rs"]
-pub(crate) mod client;
+pub(crate) mod disabled;
+#[cfg(feature = "http")]
+pub(crate) mod enabled;
 pub(crate) mod message;
 pub(crate) mod send;
 

@@ -8,7 +8,7 @@ use super::source::{File, Mention, closing, first_word, is_word, starts};
 const FLOORS: [&[&str]; 6] = [
     &["error", "settings", "backoff", "event", "limits", "join", "watched", "runtime"],
     &["sys"],
-    &["process", "probe", "ledger", "aside", "http"],
+    &["process", "probe", "ledger", "aside", "http", "invocation"],
     &["session", "leak"],
     &["tracker", "server"],
     &["harness", "keeper", "report", "testing"],

@@ -39,7 +39,7 @@ pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, reap_child, ses
 pub(crate) use procfs::{ProcReader, boot_id, pid_in_proc};
 pub(crate) use pty::{Master, Peer};
 pub(crate) use socket::describe_socket;
-pub(crate) use spawn::{c_string, spawn_on_terminal};
+pub(crate) use spawn::{c_string, spawn_on_terminal, spawn_with_outputs};
 pub(crate) use specimen::specimens;
 pub(crate) use start::{
     at_start, inherited_descriptors, note_start, remove_variable, start_arguments, start_directory, start_environment,

@@ -12,7 +12,7 @@ use once_cell::sync::OnceCell;
 use rustix::fs::OFlags;
 use std::ffi::{CStr, CString, c_char, c_int, c_short};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 
 type AddCloseFrom = unsafe extern "C" fn(*mut libc::posix_spawn_file_actions_t, c_int) -> c_int;
@@ -53,6 +53,37 @@ pub(crate) fn spawn_on_terminal(
         libc::posix_spawn(&mut pid, program.as_ptr(), &actions.raw, &attributes.raw, argv.as_ptr(), envp.as_ptr())
     };
     check(status)?;
+    u32::try_from(pid).map_err(io::Error::other)
+}
+
+/// Starts a program, looked up in our `PATH`, as the leader of a kernel session of its own: with /dev/null as its input, these
+/// as its descriptors 1 and 2, no other, all signals at their defaults and none blocked. The child stays ours to reap.
+///
+/// # Errors
+///
+/// Those of execve(2), and of a descriptor below 3.
+pub(crate) fn spawn_with_outputs(
+    program: &CStr,
+    arguments: &[CString],
+    environment: &[CString],
+    outputs: [BorrowedFd<'_>; 2],
+) -> io::Result<u32> {
+    if outputs.iter().any(|fd| fd.as_raw_fd() < 3) {
+        return Err(io::Error::other("this process has no standard input, output or error"));
+    }
+    let mut actions = Actions::new()?;
+    actions.open(0, c"/dev/null", OFlags::RDONLY)?;
+    actions.duplicate(outputs[0].as_raw_fd(), 1)?;
+    actions.duplicate(outputs[1].as_raw_fd(), 2)?;
+    actions.close_from(3)?;
+    let attributes = Attributes::for_session_leader()?;
+    let (argv, envp) = (pointers(arguments), pointers(environment));
+    let mut pid: libc::pid_t = 0;
+    // SAFETY: all pointers are to live, NUL-terminated strings and null-terminated arrays of them; the actions and
+    // attributes are initialised; the child runs only libc's own code until it execs.
+    check(unsafe {
+        libc::posix_spawnp(&mut pid, program.as_ptr(), &actions.raw, &attributes.raw, argv.as_ptr(), envp.as_ptr())
+    })?;
     u32::try_from(pid).map_err(io::Error::other)
 }
 

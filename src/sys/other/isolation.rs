@@ -50,6 +50,15 @@ pub(crate) fn spawn_leader(_launch: &Launch<'_>, _directory: Option<&CStr>, _is_
     unsupported()
 }
 
+pub(crate) fn spawn_with_outputs(
+    _program: &CStr,
+    _arguments: &[CString],
+    _environment: &[CString],
+    _outputs: [BorrowedFd<'_>; 2],
+) -> io::Result<u32> {
+    unsupported()
+}
+
 pub(crate) fn spawn_into(
     _launch: &Launch<'_>,
     _standard: [BorrowedFd<'_>; 3],

@@ -20,8 +20,8 @@ pub(crate) use isolation::{
     Channel, Launch, adopt, adopt_orphans, at_start, close_all_but, close_standard_input, drain, ends_of_children,
     exit_now, fill_standard_descriptors, flush_c_output, inherited_descriptors, is_terminal, keep_from_children,
     note_start, null, parent_pid, pipe, read_now, reap_any, redirect_number, remove_variable, set_own_name, spawn_into,
-    spawn_leader, start_arguments, start_directory, start_environment, tracer, variable, wait_for, when_ended,
-    write_to,
+    spawn_leader, spawn_with_outputs, start_arguments, start_directory, start_environment, tracer, variable, wait_for,
+    when_ended, write_to,
 };
 pub(crate) use own::{
     boot_id, count_descriptors, count_threads, describe_socket, has_children, heap_bytes, is_main_thread,
