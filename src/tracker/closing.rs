@@ -11,7 +11,6 @@ use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::event::{Event, emit};
 use crate::join::join_all;
-use crate::process::claim::accept_leader;
 use crate::process::handle::ProcessHandle;
 use crate::process::kill::{Target, end_all};
 use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
@@ -184,7 +183,9 @@ fn objection(closing: &Closing, running: Running) -> Option<String> {
 /// A server that started a session's program anew: the new leader carries the session's own cookie.
 fn carries_cookie(closing: &Closing, leader: u32) -> bool {
     let cookie = closing.mark.as_ref().and_then(|mark| mark.cookie);
-    cookie.is_some() && accept_leader(leader, None, cookie, None).is_ok()
+    // One look could fall into its exec, in which it has no environment.
+    let carriers = |cookie| scan::marked_by(&[cookie]).unwrap_or_default();
+    cookie.is_some_and(|cookie| carriers(cookie).iter().any(|process| process.identity.pid == leader))
 }
 
 /// Ends the processes of all, as far as there is anything to know them by.
