@@ -45,7 +45,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// A running server, in the runtime that started it.
 ///
-/// Dropped without [`stop`](Self::stop) it kills its sessions and ends its tasks, but waits for neither.
+/// Dropped without [`stop`](Self::stop) it kills its sessions and ends its tasks, but waits for neither: the tasks end when
+/// their runtime next runs.
 #[must_use = "a server ends with this value"]
 pub(crate) struct Server {
     /// Such as `http://127.0.0.1:40123`.
