@@ -52,6 +52,10 @@ enum Kind {
     Refused(String),
     /// Processes or sessions that are still there after the kill, with the whole report for programs.
     Survived { text: String, outcome: Option<Box<dyn std::any::Any + Send + Sync>> },
+    /// A look at the sentinels found something, or could not look; with the whole report for programs.
+    Interfered { text: String, report: Box<dyn std::any::Any + Send + Sync> },
+    /// What must be so before a run is not, or could not be looked at.
+    NotReady(String),
     /// An operating system call failed.
     Os { what: String, hint: &'static str, source: io::Error },
     /// The user's backend failed.
@@ -96,6 +100,14 @@ impl Error {
         Kind::Survived { text, outcome }.into()
     }
 
+    pub(crate) fn interfered<T: Send + Sync + 'static>(text: String, report: T) -> Self {
+        Kind::Interfered { text, report: Box::new(report) }.into()
+    }
+
+    pub(crate) fn not_ready(text: String) -> Self {
+        Kind::NotReady(text).into()
+    }
+
     /// `what` reads as "failed to …"; `hint` is the sentence that says what to do, or empty.
     pub(crate) fn os(what: impl Into<String>, hint: &'static str, source: impl Into<io::Error>) -> Self {
         Kind::Os { what: what.into(), hint, source: source.into() }.into()
@@ -124,6 +136,7 @@ impl Error {
     pub(crate) fn survivors<T: 'static>(&self) -> Option<&T> {
         match &self.inner.kind {
             Kind::Survived { outcome: Some(outcome), .. } => outcome.downcast_ref(),
+            Kind::Interfered { report, .. } => report.downcast_ref(),
             _ => None,
         }
     }
@@ -169,6 +182,17 @@ impl Error {
         matches!(self.inner.kind, Kind::Survived { .. })
     }
 
+    /// True if somebody has ended sentinels of the helper's, or they could not be looked at; what was to be killed is proven to
+    /// be gone.
+    pub fn is_interfered(&self) -> bool {
+        matches!(self.inner.kind, Kind::Interfered { .. })
+    }
+
+    /// True if a required item of a preflight failed, or could not be looked at.
+    pub fn is_not_ready(&self) -> bool {
+        matches!(self.inner.kind, Kind::NotReady(_))
+    }
+
     /// The operating system's error number, if a system call was the cause.
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.inner.kind {
@@ -200,6 +224,8 @@ impl fmt::Display for Error {
             | Kind::UnknownSession(text)
             | Kind::SessionEnded(text)
             | Kind::Refused(text)
+            | Kind::NotReady(text)
+            | Kind::Interfered { text, .. }
             | Kind::Survived { text, .. } => f.write_str(text),
             Kind::Timeout { what, after } => {
                 write!(f, "timed out after {}: {what}", humantime::format_duration(*after))

@@ -21,7 +21,7 @@ pub enum Verdict {
     /// It is there after the time to settle, and this test's.
     Leaked,
     /// What was there before was closed, and something else has taken its number: it was not closed by its owner, or the
-    /// test closed what was not its own.
+    /// test closed what was not its own. Of a look at [sentinels](crate::tracker::Interference): somebody has ended one.
     Interfered,
     /// It could not be looked at, so that nothing is known. Fails: "nothing found" would be a lie.
     CouldNotCheck,

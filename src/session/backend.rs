@@ -238,6 +238,7 @@ pub(crate) trait DynBackend: Send + Sync {
     fn kill_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<(), BoxError>>;
     fn state_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<SessionState, BoxError>>;
     fn discard_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<(), BoxError>>;
+    fn list_boxed(&self) -> BoxFuture<'_, Result<Vec<SessionId>, BoxError>>;
     fn recipe(&self) -> Recipe;
 }
 
@@ -256,6 +257,10 @@ impl<B: SessionBackend> DynBackend for B {
 
     fn discard_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<(), BoxError>> {
         Box::pin(self.discard_record(id))
+    }
+
+    fn list_boxed(&self) -> BoxFuture<'_, Result<Vec<SessionId>, BoxError>> {
+        Box::pin(self.list())
     }
 
     fn recipe(&self) -> Recipe {

@@ -100,6 +100,14 @@ impl FakeBackend {
         }
     }
 
+    /// What a stranger does who cleans up by listing the sessions and killing them all: every living one has ended when it
+    /// returns. No call is noted.
+    pub fn kill_all(&self) {
+        for fake in self.world.state.lock().sessions.iter_mut().filter(|fake| fake.is_alive) {
+            fake.end(KILLED);
+        }
+    }
+
     /// The process of a living session, if it has one.
     pub fn leader(&self, id: &SessionId) -> Option<u32> {
         let mut state = self.world.state.lock();

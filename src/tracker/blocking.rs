@@ -11,6 +11,7 @@ use crate::session::spec::{SessionSpec, WindowSize};
 use crate::session::terminal::Output;
 use crate::tracker::guard::SessionGuard;
 use crate::tracker::helper::SessionTestHelper;
+use crate::tracker::interference::Interference;
 use crate::tracker::outcome::{KillOutcome, KillReport};
 use once_cell::sync::OnceCell;
 use std::fmt;
@@ -99,6 +100,25 @@ impl BlockingHelper {
     /// The same.
     pub fn kill_tracked_sessions(&self) -> Result<KillReport> {
         self.runtime.run(self.helper.kill_tracked_sessions())
+    }
+
+    /// See [`SessionTestHelper::watch_for_interference`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    #[track_caller]
+    pub fn watch_for_interference(&self) -> Result<()> {
+        self.runtime.run(self.helper.watch_for_interference())
+    }
+
+    /// See [`SessionTestHelper::check_interference`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn check_interference(&self) -> Result<Interference> {
+        self.runtime.run(self.helper.check_interference())
     }
 
     /// See [`SessionTestHelper::kill_session`].

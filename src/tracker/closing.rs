@@ -32,6 +32,9 @@ const SERVER_NOTICES: Duration = Duration::from_secs(5);
 /// How long a terminal may take to end once its last known holder is dead.
 const TERMINAL_ENDS: Duration = Duration::from_millis(20);
 
+/// How many sessions the log of what was done names.
+const MOST_NAMED: usize = 3;
+
 /// Whether servers or processes come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -57,6 +60,7 @@ struct Closing {
 pub(crate) async fn close_all(shared: &Shared, mut entries: Vec<Arc<Entry>>, order: Order) -> Vec<KillOutcome> {
     let start = Instant::now();
     entries.sort_by_key(|entry| entry.serial);
+    let _noted = if entries.is_empty() { None } else { shared.operation(|| said(&entries)) };
     // In the order of their numbers, or two kills could wait for each other.
     let mut turns = Vec::with_capacity(entries.len());
     for entry in &entries {
@@ -82,6 +86,14 @@ pub(crate) async fn close_all(shared: &Shared, mut entries: Vec<Arc<Entry>>, ord
     let outcomes = closings.into_iter().filter_map(|closing| finish(shared, closing, start)).collect();
     drop(turns);
     outcomes
+}
+
+/// For the log of what was done.
+fn said(entries: &[Arc<Entry>]) -> String {
+    let names: Vec<String> = entries.iter().take(MOST_NAMED).map(|entry| format!("`{}`", entry.name())).collect();
+    let more = entries.len() - names.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("kill {}{more}", names.join(", "))
 }
 
 fn begin(shared: &Shared, entry: &Arc<Entry>) -> Closing {

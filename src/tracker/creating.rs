@@ -40,6 +40,10 @@ pub(crate) async fn create(
         return Err(has_ended(&spec.command_line()));
     }
     let pump = Pump::get()?;
+    let _noted = shared.operation(|| match spec.session_name() {
+        Some(name) => format!("create `{name}` (`{}`)", spec.command_line()),
+        None => format!("create `{}`", spec.command_line()),
+    });
     let cookie = Cookie::new();
     let spec = spec.with_cookie(cookie);
     let since = sys::now_ticks();
@@ -190,6 +194,7 @@ pub(crate) async fn track(
     if shared.find(&id).is_some() {
         return Ok(());
     }
+    let _noted = shared.operation(|| format!("track `{id}`"));
     let state = Pump::get()?.within(settings.wait, shared.backend.state_boxed(&id)).await;
     let state = state.ok_or_else(|| Error::timeout(format!("asking the backend for session `{id}`"), settings.wait))?;
     let running = match state.map_err(|cause| Error::backend(format!("failed to ask for session `{id}`"), cause))? {

@@ -67,7 +67,7 @@ pub(crate) async fn close_one(shared: &Shared, entry: &Arc<Entry>) -> Result<Kil
     }
     let outcomes = close_all(shared, vec![Arc::clone(entry)], Order::ServersFirst).await;
     let took = outcomes.iter().map(KillOutcome::took).max().unwrap_or_default();
-    let mut report = KillReport { outcomes, cleared: Vec::new(), took }.into_result()?;
+    let mut report = KillReport { outcomes, took, ..KillReport::default() }.into_result()?;
     report.outcomes.pop().ok_or_else(|| Error::not_tracked(&entry.name()))
 }
 

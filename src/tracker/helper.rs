@@ -14,7 +14,9 @@ use crate::tracker::background::end_helper;
 use crate::tracker::closing::{Order, close_all};
 use crate::tracker::creating;
 use crate::tracker::guard::{SessionGuard, close_one};
+use crate::tracker::interference::Interference;
 use crate::tracker::outcome::{KillOutcome, KillReport};
+use crate::tracker::sentinels::watch::WatchCell;
 use crate::tracker::shared::Shared;
 use std::fmt;
 use std::panic::Location;
@@ -69,6 +71,8 @@ pub struct SessionTestHelper {
 /// Dropped with the last handle; guards hold only what is shared.
 struct Core {
     shared: Arc<Shared>,
+    /// Its sentinels end after the sessions, also where those complain by a panic.
+    watch: Arc<WatchCell>,
 }
 
 impl Drop for Core {
@@ -80,7 +84,8 @@ impl Drop for Core {
 impl SessionTestHelper {
     /// A helper for the sessions of one backend.
     pub fn new(backend: impl SessionBackend) -> Self {
-        Self { core: Arc::new(Core { shared: Arc::new(Shared::new(Arc::new(backend))) }) }
+        let shared = Arc::new(Shared::new(Arc::new(backend)));
+        Self { core: Arc::new(Core { shared, watch: Arc::default() }) }
     }
 
     /// Sets how its sessions are ended, for all handles.
@@ -101,6 +106,7 @@ impl SessionTestHelper {
         let shared = self.shared();
         let entries = shared.entries().into_iter().filter(|entry| entry.is_to_end()).collect();
         close_all(shared, entries, Order::ProcessesFirst).await;
+        self.core.watch.end_by_processes().await;
     }
 
     /// Nothing is created from here on: what is asked for is refused.
@@ -137,11 +143,15 @@ impl SessionTestHelper {
         spec: impl Into<SessionSpec>,
     ) -> impl Future<Output = Result<SessionGuard>> + Send + 'static {
         let (shared, spec, made_at) = (Arc::clone(self.shared()), spec.into(), Location::caller());
+        let watch = Arc::clone(&self.core.watch);
         // Here, where the caller is on the stack: in the future it is not.
         let stack = origins::stack();
         async move {
             let last_error = Arc::clone(&shared.last_error);
-            noted(&last_error, creating::create(shared, spec, made_at, stack).await)
+            let name = spec.session_name().map(str::to_owned);
+            let created = noted(&last_error, creating::create(shared, spec, made_at, stack).await)?;
+            watch.after_creation(name.as_deref()).await;
+            Ok(created)
         }
     }
 
@@ -160,10 +170,22 @@ impl SessionTestHelper {
     {
         let shared = Arc::clone(self.shared());
         let id: Result<SessionId> = id.try_into().map_err(Error::from);
+        let watch = Arc::clone(&self.core.watch);
         let (made_at, stack) = (Location::caller(), origins::stack());
         async move {
-            let tracked = async { creating::track(&shared, id?, made_at, stack).await };
-            noted(&shared.last_error, tracked.await)
+            let tracked = async {
+                let id = id?;
+                if watch.has_planted(&id) {
+                    return Err(Error::refused(format!(
+                        "session `{id}` is a sentinel of this helper, which watches for interference, so it was not tracked: \
+                         track what the test itself has made"
+                    )));
+                }
+                creating::track(&shared, id, made_at, stack).await
+            };
+            noted(&shared.last_error, tracked.await)?;
+            watch.after_creation(None).await;
+            Ok(())
         }
     }
 
@@ -174,14 +196,73 @@ impl SessionTestHelper {
     /// # Errors
     ///
     /// [`Error::is_survived`] if something is still alive: it is named, [`Error::kill_report`] has the data, the
-    /// sessions concerned stay tracked, and the kill can be called again.
+    /// sessions concerned stay tracked, and the kill can be called again. [`Error::is_interfered`] if all is gone and the
+    /// helper [watched](Self::watch_for_interference), and somebody has ended a sentinel or it could not be looked at.
     pub async fn kill_tracked_sessions(&self) -> Result<KillReport> {
         let start = Instant::now();
         let shared = self.shared();
         let entries = shared.entries().into_iter().filter(|entry| entry.is_to_end()).collect();
-        let outcomes = close_all(shared, entries, Order::ServersFirst).await;
-        let report = KillReport { outcomes, cleared: shared.cleared(), took: start.elapsed() };
+        let mut outcomes = close_all(shared, entries, Order::ServersFirst).await;
+        // After the kills: those may have hit a sentinel, too.
+        let (interference, unproven) = self.core.watch.check_and_end(shared).await;
+        outcomes.extend(unproven);
+        let report = KillReport { outcomes, cleared: shared.cleared(), interference, took: start.elapsed() };
         noted(&shared.last_error, report.into_result())
+    }
+
+    /// Watches for others who end what is not theirs, on a server that others use: plants *sentinels*, sessions of the helper's
+    /// own that run `sleep`, and looks at them in [`kill_tracked_sessions`](Self::kill_tracked_sessions), which ends them, too.
+    ///
+    /// One is planted at once; one after the test's first session; and one, after the first session that has a
+    /// [name](SessionSpec::name), whose name begins with that. They are in the ledger as all sessions are, so that they end
+    /// with the test however it ends, and they are not tracked: no method but the kill of all ends or counts them. A sentinel that is gone
+    /// while its server is there is [`Verdict::Interfered`](crate::leak::Verdict::Interfered). While a watch is on this does nothing; the kill of
+    /// all ends it. Costs one `list` here and one at the first look, and two to three creations.
+    ///
+    /// ```
+    /// use termleash::{SessionTestHelper, session::FakeBackend};
+    ///
+    /// # termleash::block_on(async {
+    /// let server = FakeBackend::new();
+    /// let helper = SessionTestHelper::new(server.clone());
+    /// helper.watch_for_interference().await?;
+    /// let session = helper.create_tracked_session("bash").await?;
+    /// session.close().await?;
+    ///
+    /// server.kill_all();                                       // somebody's clean-up
+    /// let error = helper.kill_tracked_sessions().await.unwrap_err();
+    /// assert!(error.is_interfered(), "{error}");
+    /// # Ok::<(), termleash::Error>(())
+    /// # })?;
+    /// # Ok::<(), termleash::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`create_tracked_session`](Self::create_tracked_session), of the first sentinel. What keeps a later one from being
+    /// planted is told by the look.
+    ///
+    /// # Limits
+    ///
+    /// Who ended a sentinel is not known, only when, and what this helper did then. What ends sessions one by one may spare the
+    /// sentinels. With the drop of a helper whose sessions were not killed the sentinels end unseen.
+    #[track_caller]
+    pub fn watch_for_interference(&self) -> impl Future<Output = Result<()>> + Send + 'static {
+        let (shared, watch, made_at) = (Arc::clone(self.shared()), Arc::clone(&self.core.watch), Location::caller());
+        async move { noted(&shared.last_error, watch.begin(&shared, made_at).await) }
+    }
+
+    /// Looks at the sentinels and leaves them planted. The sessions of others are listed by the first look only.
+    ///
+    /// # Errors
+    ///
+    /// If nobody watches: see [`watch_for_interference`](Self::watch_for_interference). What was found is no error.
+    pub async fn check_interference(&self) -> Result<Interference> {
+        self.core.watch.check().await.ok_or_else(|| {
+            Error::invalid(
+                "there is no sentinel to look at: call `watch_for_interference` before the test's first session",
+            )
+        })
     }
 
     /// Ends one tracked session.

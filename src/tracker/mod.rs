@@ -3,6 +3,7 @@
 //! ```text
 //!  helper ─► creating ─► entry in shared books ─► guard ─► closing ─► outcome
 //!                                                   └─ dropped ─► background ─┘
+//!  sentinels: sessions beside them, planted to see whether somebody ends what is not theirs; journal: what was done meanwhile
 //! ```
 
 pub(crate) mod background;
@@ -12,10 +13,15 @@ pub(crate) mod creating;
 pub(crate) mod entry;
 pub(crate) mod guard;
 pub(crate) mod helper;
+pub(crate) mod interference;
+pub(crate) mod journal;
 pub(crate) mod outcome;
+pub(crate) mod sentinels;
 pub(crate) mod shared;
 
 pub use blocking::{BlockingGuard, BlockingHelper};
 pub use guard::SessionGuard;
 pub use helper::SessionTestHelper;
+pub use interference::{Fate, Interference, Others, Role, Sentinel};
+pub use journal::Operation;
 pub use outcome::{KillOutcome, KillReport};

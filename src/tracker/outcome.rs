@@ -5,6 +5,7 @@ use crate::process::exit::ExitStatus;
 use crate::process::policy::{Ending, KillStep, Suspect};
 use crate::process::summary::ProcessSummary;
 use crate::session::id::SessionId;
+use crate::tracker::interference::Interference;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -112,6 +113,8 @@ impl fmt::Display for KillOutcome {
 pub struct KillReport {
     pub(crate) outcomes: Vec<KillOutcome>,
     pub(crate) cleared: Vec<SessionId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) interference: Option<Interference>,
     pub(crate) took: Duration,
 }
 
@@ -125,6 +128,12 @@ impl KillReport {
     /// hands so far: nobody ends them.
     pub fn cleared(&self) -> &[SessionId] {
         &self.cleared
+    }
+
+    /// What the last look at the sentinels has found, if the helper
+    /// [watched](crate::SessionTestHelper::watch_for_interference).
+    pub fn interference(&self) -> Option<&Interference> {
+        self.interference.as_ref()
     }
 
     /// From the beginning to the proof of the last.
@@ -149,6 +158,9 @@ impl fmt::Display for KillReport {
         for outcome in failed.chain(telling) {
             write!(f, "\n{outcome}")?;
         }
+        if let Some(interference) = self.interference.as_ref().filter(|found| !found.is_clean()) {
+            write!(f, "\n{interference}")?;
+        }
         if !self.cleared.is_empty() {
             let ids: Vec<&str> = self.cleared.iter().map(SessionId::as_str).collect();
             write!(f, "\nnot tracked any more, and left alone: {}", ids.join(", "))?;
@@ -159,8 +171,8 @@ impl fmt::Display for KillReport {
 
 /// The kill that failed, with all that was found.
 impl Error {
-    /// The report of a kill that ended with something not proven to be gone; see
-    /// [`is_survived`](Error::is_survived).
+    /// The report of a kill that ended with something not proven to be gone, see
+    /// [`is_survived`](Error::is_survived), or with [interference](Error::is_interfered).
     pub fn kill_report(&self) -> Option<&KillReport> {
         self.survivors()
     }
@@ -169,8 +181,9 @@ impl Error {
 impl KillReport {
     /// The report, or the error that carries it.
     pub(crate) fn into_result(self) -> Result<Self, Error> {
+        let is_interfered = self.interference.as_ref().is_some_and(|found| found.verdict().is_failure());
         if self.is_proven() {
-            return Ok(self);
+            return if is_interfered { Err(Error::interfered(self.to_string(), self)) } else { Ok(self) };
         }
         let mut text = format!("{self}\nThey stay tracked: the kill can be called again.");
         if self.outcomes.iter().any(|outcome| !outcome.survivors().is_empty()) {

@@ -13,6 +13,7 @@ use crate::session::life::Life;
 use crate::session::live::LastError;
 use crate::settings::Settings;
 use crate::tracker::entry::{Entry, EntryState};
+use crate::tracker::journal::{Journal, Ongoing};
 use crate::watched::Watched;
 use parking_lot::Mutex;
 use std::backtrace::Backtrace;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     /// Every cookie that was ever planted, for the question whether anything is left.
     cookies: Mutex<Vec<Cookie>>,
     pub(crate) background: Watched<Background>,
+    /// While it is watched for interference.
+    pub(crate) journal: Mutex<Option<Arc<Journal>>>,
     has_ended: AtomicBool,
     /// The process that made it. A child forked without an exec has a copy, and must not clean up for its parent.
     owner: u32,
@@ -69,6 +72,7 @@ impl Shared {
             last_error: LastError::default(),
             cookies: Mutex::default(),
             background: Watched::new(Background::default()),
+            journal: Mutex::default(),
             has_ended: AtomicBool::new(false),
             owner: std::process::id(),
         }
@@ -102,6 +106,12 @@ impl Shared {
 
     pub(crate) fn grace(&self) -> Duration {
         self.policy.lock().grace_or(self.settings_or_default().grace)
+    }
+
+    /// Notes for as long as the answer lives that something is done.
+    pub(crate) fn operation(&self, what: impl FnOnce() -> String) -> Option<Ongoing> {
+        let journal = self.journal.lock().clone()?;
+        Some(journal.begin(what()))
     }
 
     /// Enters a session in the ledger and among the entries, before anybody is asked to create it.
@@ -161,6 +171,9 @@ impl Shared {
             return Err(Arc::clone(other));
         }
         entries.by_id.insert(id.clone(), Arc::clone(entry));
+        if let Some(journal) = &*self.journal.lock() {
+            journal.owns(id.clone());
+        }
         entry.state.update(identify);
         Ok(())
     }

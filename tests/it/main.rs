@@ -12,6 +12,7 @@ mod drops;
 mod hostile;
 mod model;
 mod runtimes;
+mod sentinels;
 mod servers;
 mod shapes;
 mod surroundings;
