@@ -210,6 +210,7 @@ mod probe;
 pub mod process;
 mod report;
 mod runtime;
+pub mod server;
 pub mod session;
 mod settings;
 mod sys;

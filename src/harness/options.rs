@@ -13,6 +13,7 @@ use crate::leak::{Ignore, LeakCheck, Level};
 use crate::ledger::message::Outcome;
 use crate::process::policy::KillPolicy;
 use crate::runtime::Runtime;
+use crate::server::Preflight;
 use crate::settings::{Isolation, Settings};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -172,6 +173,7 @@ pub struct TestOptions {
     rules: Vec<Ignore>,
     is_exclusive: bool,
     policy: KillPolicy,
+    preflight: Option<Preflight>,
     wish: Wish,
 }
 
@@ -234,6 +236,23 @@ impl TestOptions {
     /// How its sessions are ended.
     pub fn policy(mut self, policy: KillPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Looks before the body: if a required item did not pass, the test fails with the checklist, and the body does not run.
+    ///
+    /// ```
+    /// use termleash::server::{CheckItem, Preflight};
+    ///
+    /// # #[cfg(all(target_os = "linux", feature = "tokio"))]
+    /// termleash::options()
+    ///     .preflight(Preflight::new().require(CheckItem::Descriptors))
+    ///     .run(async |_| Ok(()));
+    /// ```
+    ///
+    /// The test process looks, and not the body's own.
+    pub fn preflight(mut self, preflight: Preflight) -> Self {
+        self.preflight = Some(preflight);
         self
     }
 
@@ -314,6 +333,7 @@ impl TestOptions {
         match place(&self.wish, &settings) {
             Place::Here(why) => {
                 say_once(&why, &self.wish, &settings);
+                self.look_before(name);
                 match self.frame(name, settings, why) {
                     Ok(frame) => run(frame).tell(),
                     Err(text) => panic!("{text}"),
@@ -333,7 +353,17 @@ impl TestOptions {
                     }
                 }
             }
-            Place::Apart(again) => runner::call(&self.call(name, &settings), &again),
+            Place::Apart(again) => {
+                self.look_before(name);
+                runner::call(&self.call(name, &settings), &again);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn look_before(&self, name: &str) {
+        if let Some(Err(cause)) = self.preflight.as_ref().map(|preflight| preflight.check().into_result()) {
+            panic!("test `{name}` was not run: {cause}");
         }
     }
 

@@ -3,12 +3,13 @@
 use crate::error::Result;
 use crate::keeper::begin::Ledger;
 use crate::keeper::descendants::GRACE;
-use crate::keeper::sweep::{group_of, is_proven_dead, sweep as sweep_marks};
+use crate::keeper::sweep::{group_of, sweep as sweep_marks};
 use crate::keeper::{group, lost};
 use crate::ledger::directory::Directory;
 use crate::ledger::file::RunFile;
+use crate::ledger::listing::read;
 use crate::ledger::message::{LedgerAt, Swept};
-use crate::ledger::record::{BODY_RECORD, Record, parse};
+use crate::ledger::record::{BODY_RECORD, Record};
 use crate::ledger::replay::Replayed;
 use crate::process::cgroup::Leaf;
 use crate::process::identity::{OurSelf, ProcessIdentity};
@@ -296,23 +297,4 @@ fn sweep_now(replayed: &Replayed, died: u64) -> (Swept, bool) {
 /// The body that a ledger names.
 pub(crate) fn body_in(file: &RunFile) -> Option<ProcessIdentity> {
     read(file).ok()?.open.get(&BODY_RECORD)?.leader
-}
-
-fn read(file: &RunFile) -> Result<Replayed, String> {
-    let bytes = file.read_all().map_err(|cause| format!("it could not be read: {cause}"))?;
-    let replayed = Replayed::new(parse(&bytes)).map_err(|why| why.to_string())?;
-    let ourself = OurSelf::get().map_err(|cause| cause.to_string())?;
-    if replayed.user != ourself.uid {
-        return Err("it belongs to another user".into());
-    }
-    Ok(replayed)
-}
-
-impl Replayed {
-    /// True if everybody of the run is proven dead.
-    fn is_dead(&self, here: ProcessIdentity) -> bool {
-        let body = self.open.get(&BODY_RECORD).and_then(|body| body.leader);
-        let all = [Some(self.owner), body].into_iter().flatten().chain(self.keepers.iter().copied());
-        all.into_iter().all(|identity| is_proven_dead(identity, here))
-    }
 }

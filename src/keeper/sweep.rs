@@ -5,8 +5,9 @@ use crate::ledger::message::Swept;
 use crate::ledger::recipe::Recipe;
 use crate::ledger::replay::{Open, Replayed};
 use crate::process::cgroup::Leaf;
+use crate::process::dead::{Held, held};
 use crate::process::handle::{ProcessHandle, reader};
-use crate::process::identity::{ProcessIdentity, Ticks};
+use crate::process::identity::Ticks;
 use crate::process::kill::{Target, end_all};
 use crate::process::policy::Suspect;
 use crate::process::rule::{Mark, may_signal};
@@ -112,34 +113,6 @@ fn refusal(leader: &ProcessHandle, mark: &Mark) -> Option<Suspect> {
     evidence.expected = Some(leader.identity());
     let why = may_signal(&evidence, mark, &tree::ourselves(&mut reader).ok()?).err()?;
     Some(Suspect { process, why })
-}
-
-enum Held {
-    It(ProcessHandle),
-    Nobody,
-    Another,
-}
-
-/// The process of this identity, if it lives.
-fn held(identity: ProcessIdentity) -> Held {
-    match ProcessHandle::open(identity.pid()) {
-        Ok(handle) if handle.identity() == identity => Held::It(handle),
-        Ok(_) => Held::Another,
-        Err(_) => Held::Nobody,
-    }
-}
-
-/// True if it is proven that this process is gone: it belongs to this boot and PID namespace, and there is no living
-/// process of its identity.
-pub(crate) fn is_proven_dead(identity: ProcessIdentity, here: ProcessIdentity) -> bool {
-    let is_here = (identity.boot_id(), identity.pid_namespace()) == (here.boot_id(), here.pid_namespace());
-    is_here && !matches!(held(identity), Held::It(_)) && !is_hidden(identity.pid())
-}
-
-/// A process that is there and cannot be looked at may be anybody.
-fn is_hidden(pid: u32) -> bool {
-    let Ok(pidfd) = sys::Pidfd::open(pid) else { return false };
-    !pidfd.has_exited().unwrap_or(true) && ProcessHandle::open(pid).is_err()
 }
 
 fn take_down(open: &Open, target: Target, swept: &mut Swept) {

@@ -142,6 +142,11 @@ impl Replayed {
         }
     }
 
+    /// What the test was called, for a person.
+    pub(crate) fn shown_name(&self) -> &str {
+        if self.name.is_empty() { "a test process" } else { &self.name }
+    }
+
     /// What marks the processes of one of its sessions; `until` is the end of the time in which they may have started,
     /// the owner's death plus `create_within`.
     pub(crate) fn mark(&self, open: &Open, until: Option<Ticks>) -> Mark {

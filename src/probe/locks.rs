@@ -42,8 +42,13 @@ pub(crate) fn waits_for(pid: u32) -> Option<LockWait> {
     Some(LockWait { kind: waiter.kind, holder, path })
 }
 
+/// The locks that are held, not waited for, as `/proc/locks` has them: by whom, and device and inode of the file.
+pub(crate) fn held(locks: &str) -> impl Iterator<Item = (u32, Place)> {
+    locks.lines().filter_map(Lock::parse).filter(|lock| !lock.is_waiting).map(|lock| (lock.pid, lock.place))
+}
+
 /// The device of a file's inode, as major and minor number, and the inode's number.
-type Place = ((u32, u32), u64);
+pub(crate) type Place = ((u32, u32), u64);
 
 /// One line of `/proc/locks`, of a lock that has an owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

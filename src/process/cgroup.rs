@@ -169,6 +169,34 @@ impl Leaf {
     }
 }
 
+/// The directory of the group that this process is in, in the cgroup v2 file system.
+///
+/// # Errors
+///
+/// Why it cannot be had, in words for a report.
+pub(crate) fn own_directory() -> Result<PathBuf, String> {
+    let own = own_kernel_path()?;
+    let mut why = "no cgroup v2 file system is mounted".to_owned();
+    for mount in mounts()?.iter().rev() {
+        // To look, it may be mounted read-only.
+        match (Mount { is_read_only: false, ..mount.clone() }).find(&own) {
+            Ok(found) if found.join("cgroup.controllers").exists() => return Ok(found),
+            Ok(found) => why = format!("{} is no directory of cgroup v2", found.display()),
+            Err(cause) => why = cause,
+        }
+    }
+    Err(why)
+}
+
+/// The groups in a directory that have the form of ours, with what stands behind `termleash-` in their names.
+pub(crate) fn groups_of_ours(directory: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let groups = groups_below(directory)?.into_iter().filter_map(|path| {
+        let name = path.file_name()?.to_str()?.strip_prefix(PREFIX)?.to_owned();
+        Some((name, path))
+    });
+    Ok(groups.collect())
+}
+
 /// The living processes in a group of ours and in all groups below it. Those of other PID namespaces have no number here and
 /// are left out: they are not ours. No zombies.
 ///

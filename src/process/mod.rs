@@ -7,6 +7,7 @@
 pub(crate) mod cgroup;
 pub(crate) mod claim;
 pub(crate) mod cookie;
+pub(crate) mod dead;
 pub(crate) mod exit;
 pub(crate) mod handle;
 pub(crate) mod identity;

@@ -57,7 +57,7 @@ impl fmt::Display for ProcessSummary {
 }
 
 /// A command line is chosen by the program: shown in a report it must not move the cursor.
-fn printable(line: &[u8]) -> String {
+pub(crate) fn printable(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\0").unwrap_or(line);
     let text = String::from_utf8_lossy(line);
     let mut shown: String =

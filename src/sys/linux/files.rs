@@ -1,7 +1,7 @@
 //! Files in a directory that is held by descriptor, so that a path that somebody replaced leads nowhere else.
 
 use crate::sys::FileFacts;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -28,9 +28,12 @@ pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
 
 /// What is open.
 pub(crate) fn file_facts(file: &File) -> io::Result<FileFacts> {
-    let found = rustix::fs::fstat(file)?;
+    Ok(facts(&rustix::fs::fstat(file)?))
+}
+
+fn facts(found: &Stat) -> FileFacts {
     let kind = FileType::from_raw_mode(found.st_mode);
-    Ok(FileFacts {
+    FileFacts {
         device: found.st_dev,
         inode: found.st_ino,
         is_directory: kind == FileType::Directory,
@@ -38,7 +41,22 @@ pub(crate) fn file_facts(file: &File) -> io::Result<FileFacts> {
         owner: found.st_uid,
         permissions: found.st_mode & 0o7777,
         links: found.st_nlink as usize,
-    })
+    }
+}
+
+/// What a path leads to.
+pub(crate) fn facts_of(path: &Path) -> io::Result<FileFacts> {
+    Ok(facts(&rustix::fs::stat(path)?))
+}
+
+/// Major and minor number of a device.
+pub(crate) fn device_numbers(device: u64) -> (u32, u32) {
+    (rustix::fs::major(device), rustix::fs::minor(device))
+}
+
+/// What a path is, a link as such.
+pub(crate) fn facts_of_link(path: &Path) -> io::Result<FileFacts> {
+    Ok(facts(&rustix::fs::lstat(path)?))
 }
 
 /// A new file for this user alone, to append to and to read.

@@ -21,6 +21,12 @@ pub(crate) fn raise_descriptor_limit(wanted: u64) -> io::Result<u64> {
     Ok(reachable)
 }
 
+/// The soft limit and the hard one; `u64::MAX` for none.
+pub(crate) fn descriptor_limits() -> io::Result<(u64, u64)> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    Ok((current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX)))
+}
+
 /// Gives a child the limit that this process had before it was raised: programs that use `select` break above 1,024,
 /// and some close every number up to the limit.
 pub(crate) fn restore_descriptor_limit(pid: u32) -> io::Result<()> {

@@ -22,10 +22,11 @@ pub(crate) use cgroup::CgroupDir;
 pub(crate) use channel::Channel;
 pub(crate) use clock::{now_ticks, ticks_in};
 pub(crate) use files::{
-    create_directory, create_in, file_facts, names_in, number_of, open_directory, open_in, remove_in,
+    create_directory, create_in, device_numbers, facts_of, facts_of_link, file_facts, names_in, number_of,
+    open_directory, open_in, remove_in,
 };
 pub(crate) use launch::{Launch, spawn_into, spawn_leader};
-pub(crate) use limit::{raise_descriptor_limit, restore_descriptor_limit};
+pub(crate) use limit::{descriptor_limits, raise_descriptor_limit, restore_descriptor_limit};
 pub(crate) use numbers::{
     adopt, close_all_but, close_standard_input, fill_standard_descriptors, flush_c_output, is_terminal,
     keep_from_children, null, pipe, redirect_number, write_to,

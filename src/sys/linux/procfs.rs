@@ -12,6 +12,11 @@ const USUAL_ENVIRON: usize = 16 << 10;
 /// Where directory entries land: about 1,300 of /proc's.
 const ENTRIES: usize = 32 << 10;
 
+/// The same for a process's descriptors: about 170.
+const SOME_ENTRIES: usize = 4 << 10;
+/// `PATH_MAX` of Linux.
+const LONGEST_TARGET: usize = 4 << 10;
+
 static PROC: OnceCell<OwnedFd> = OnceCell::new();
 
 pub(super) fn root() -> io::Result<&'static OwnedFd> {
@@ -182,6 +187,43 @@ impl ProcReader {
         let _ = write!(self.path, "{pid}/fd/{descriptor}");
         let found = rustix::fs::statx(self.root, self.path.as_str(), AtFlags::STATX_DONT_SYNC, StatxFlags::INO)?;
         Ok(((found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
+    }
+
+    /// Where each of a process's descriptors leads, and its number, without an allocation for each; those that vanish
+    /// meanwhile, and those with a target of more than 4 KiB, are left out.
+    pub(crate) fn each_target(&mut self, pid: u32, mut visit: impl FnMut(u32, &[u8])) -> io::Result<()> {
+        self.path.clear();
+        let _ = write!(self.path, "{pid}/fd");
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(self.root, self.path.as_str(), flags, Mode::empty())?;
+        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; SOME_ENTRIES];
+        let mut entries = RawDir::new(&directory, &mut buffer);
+        let mut target = [const { MaybeUninit::<u8>::uninit() }; LONGEST_TARGET];
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let Some(number) = number(entry.file_name().to_bytes()) else { continue };
+            if let Ok((found, _)) = rustix::fs::readlinkat_raw(&directory, entry.file_name(), &mut target[..])
+                && found.len() < LONGEST_TARGET
+            {
+                visit(number, found);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a process's working directory is.
+    pub(crate) fn directory_of(&mut self, pid: u32) -> io::Result<Vec<u8>> {
+        self.path.clear();
+        let _ = write!(self.path, "{pid}/cwd");
+        Ok(rustix::fs::readlinkat(self.root, self.path.as_str(), Vec::new())?.into_bytes())
+    }
+
+    /// Device and inode of the file that a process executes.
+    pub(crate) fn executable(&mut self, pid: u32) -> io::Result<(u64, u64)> {
+        self.path.clear();
+        let _ = write!(self.path, "{pid}/exe");
+        let found = rustix::fs::statat(self.root, self.path.as_str(), AtFlags::empty())?;
+        Ok((found.st_dev, found.st_ino))
     }
 
     /// Where each of a process's descriptors leads; those that vanish meanwhile are left out.

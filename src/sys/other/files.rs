@@ -14,6 +14,18 @@ pub(crate) fn create_directory(_path: &Path) -> io::Result<()> {
     unsupported()
 }
 
+pub(crate) fn device_numbers(_device: u64) -> (u32, u32) {
+    (0, 0)
+}
+
+pub(crate) fn facts_of(_path: &Path) -> io::Result<FileFacts> {
+    unsupported()
+}
+
+pub(crate) fn facts_of_link(_path: &Path) -> io::Result<FileFacts> {
+    unsupported()
+}
+
 pub(crate) fn file_facts(_file: &File) -> io::Result<FileFacts> {
     unsupported()
 }

@@ -14,7 +14,8 @@ mod refusal;
 
 pub(crate) use descriptor::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub(crate) use files::{
-    create_directory, create_in, file_facts, names_in, number_of, open_directory, open_in, remove_in,
+    create_directory, create_in, device_numbers, facts_of, facts_of_link, file_facts, names_in, number_of,
+    open_directory, open_in, remove_in,
 };
 pub(crate) use isolation::{
     Channel, Launch, adopt, adopt_orphans, at_start, close_all_but, close_standard_input, drain, ends_of_children,
@@ -24,9 +25,10 @@ pub(crate) use isolation::{
     when_ended, write_to,
 };
 pub(crate) use own::{
-    boot_id, count_descriptors, count_threads, describe_socket, has_children, heap_bytes, is_main_thread,
-    list_descriptors, now_ticks, own_pid, own_thread, own_uid, peak_bytes, pid_in_proc, raise_descriptor_limit,
-    resident_bytes, restore_descriptor_limit, session_of, specimens, stat_descriptor, ticks_in, trim_heap,
+    boot_id, count_descriptors, count_threads, describe_socket, descriptor_limits, has_children, heap_bytes,
+    is_main_thread, list_descriptors, now_ticks, own_pid, own_thread, own_uid, peak_bytes, pid_in_proc,
+    raise_descriptor_limit, resident_bytes, restore_descriptor_limit, session_of, specimens, stat_descriptor, ticks_in,
+    trim_heap,
 };
 pub(crate) use poller::{Pollable, Poller};
 pub(crate) use process::{CgroupDir, Pidfd, ProcReader, reap_child};

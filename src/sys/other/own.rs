@@ -33,6 +33,10 @@ pub(crate) fn session_of(_pid: u32) -> Option<u32> {
     None
 }
 
+pub(crate) fn descriptor_limits() -> io::Result<(u64, u64)> {
+    unsupported()
+}
+
 pub(crate) fn raise_descriptor_limit(_wanted: u64) -> io::Result<u64> {
     unsupported()
 }

@@ -62,6 +62,18 @@ impl ProcReader {
         match *self {}
     }
 
+    pub(crate) fn each_target(&mut self, _pid: u32, _visit: impl FnMut(u32, &[u8])) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn directory_of(&mut self, _pid: u32) -> io::Result<Vec<u8>> {
+        match *self {}
+    }
+
+    pub(crate) fn executable(&mut self, _pid: u32) -> io::Result<(u64, u64)> {
+        match *self {}
+    }
+
     pub(crate) fn descriptor_targets(&mut self, _pid: u32) -> io::Result<Vec<Vec<u8>>> {
         match *self {}
     }

@@ -1,0 +1,34 @@
+//! Whether a process that somebody wrote down is proven dead.
+
+use crate::process::handle::ProcessHandle;
+use crate::process::identity::ProcessIdentity;
+use crate::sys;
+
+/// Who has a process's id.
+pub(crate) enum Held {
+    It(ProcessHandle),
+    Nobody,
+    Another,
+}
+
+/// The process of this identity, if it lives.
+pub(crate) fn held(identity: ProcessIdentity) -> Held {
+    match ProcessHandle::open(identity.pid()) {
+        Ok(handle) if handle.identity() == identity => Held::It(handle),
+        Ok(_) => Held::Another,
+        Err(_) => Held::Nobody,
+    }
+}
+
+/// True if it is proven that this process is gone: it belongs to this boot and PID namespace, and there is no living
+/// process of its identity.
+pub(crate) fn is_proven_dead(identity: ProcessIdentity, here: ProcessIdentity) -> bool {
+    let is_here = (identity.boot_id(), identity.pid_namespace()) == (here.boot_id(), here.pid_namespace());
+    is_here && !matches!(held(identity), Held::It(_)) && !is_hidden(identity.pid())
+}
+
+/// A process that is there and cannot be looked at may be anybody.
+fn is_hidden(pid: u32) -> bool {
+    let Ok(pidfd) = sys::Pidfd::open(pid) else { return false };
+    !pidfd.has_exited().unwrap_or(true) && ProcessHandle::open(pid).is_err()
+}

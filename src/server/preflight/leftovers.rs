@@ -1,0 +1,96 @@
+//! What have dead runs left: ledgers, control groups, home directories of servers?
+
+use crate::ledger::directory::Directory;
+use crate::ledger::listing::{Listed, runs};
+use crate::process::cgroup::{groups_of_ours, own_directory};
+use crate::server::preflight::checklist::Finding;
+use crate::settings::Settings;
+use crate::sys;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// What the name of a server's home directory begins with; the 16 digits of its cookie follow.
+const HOME: &str = "tl-";
+const MOST_NAMED: usize = 5;
+
+/// What is there. Groups and directories are listed before the ledgers: what is new among them is in those by then.
+pub(crate) struct Looked {
+    groups: Vec<(String, PathBuf)>,
+    homes: Vec<(String, PathBuf)>,
+    pub(crate) runs: Result<Vec<Listed>, String>,
+}
+
+pub(crate) fn look() -> Looked {
+    let groups = own_directory().ok().and_then(|directory| groups_of_ours(&directory).ok()).unwrap_or_default();
+    let homes = homes_in(&std::env::temp_dir());
+    let place = Settings::from_env().map(|settings| Directory::place(&settings));
+    let runs = place.and_then(|place| runs(&place)).map_err(|cause| cause.to_string());
+    Looked { groups, homes, runs }
+}
+
+fn homes_in(directory: &Path) -> Vec<(String, PathBuf)> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let home = |path: PathBuf| {
+        let digits = path.file_name()?.to_str()?.strip_prefix(HOME)?.to_owned();
+        let is_cookie = digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let facts = sys::facts_of_link(&path).ok().filter(|_| is_cookie)?;
+        (facts.is_directory && facts.owner == sys::own_uid()).then_some((digits, path))
+    };
+    entries.flatten().filter_map(|entry| home(entry.path())).collect()
+}
+
+pub(crate) fn judge(looked: &Looked) -> Finding {
+    let runs = match &looked.runs {
+        Ok(runs) => runs,
+        Err(cause) => return Finding::could_not_look(cause),
+    };
+    let living = || runs.iter().filter(|listed| !listed.is_dead).filter_map(|listed| listed.run.as_ref().ok());
+    let run_ids: HashSet<String> = living().map(|run| run.run.simple().to_string()).collect();
+    let cookies: HashSet<String> = living()
+        .flat_map(|run| run.open.values())
+        .filter_map(|open| Some(open.cookie?.name().rsplit('_').next()?.to_owned()))
+        .collect();
+    let mut found = Vec::new();
+    for listed in runs.iter().filter(|listed| listed.is_dead) {
+        let Ok(run) = &listed.run else { continue };
+        let sessions = run.open.len();
+        let name = run.shown_name();
+        found.push(format!("the ledger `{}` of `{name}`, dead, with {sessions} sessions", listed.path.display()));
+    }
+    let still = |path: &Path| sys::facts_of_link(path).is_ok();
+    let of_nobody = looked.groups.iter().filter(|(name, path)| !run_ids.contains(name) && still(path));
+    found.extend(of_nobody.map(|(_, path)| format!("the control group `{}` of no living run", path.display())));
+    let of_nobody = looked.homes.iter().filter(|(digits, path)| !cookies.contains(digits) && still(path));
+    found.extend(of_nobody.map(|(_, path)| format!("the directory `{}` of no living run", path.display())));
+    let unreadable: Vec<String> = runs
+        .iter()
+        .filter_map(|listed| Some(format!("{}: {}", listed.path.display(), listed.run.as_ref().err()?)))
+        .collect();
+    let beside = if unreadable.is_empty() { String::new() } else { format!("; not read: {}", unreadable.join(", ")) };
+    if found.is_empty() {
+        return Finding::passed(format!("none; {} runs live{beside}", living().count()));
+    }
+    let more = found.len().saturating_sub(MOST_NAMED);
+    found.truncate(MOST_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let to_do = "call `termleash::sweep()`, which ends and removes what is proven to be theirs and says what it leaves; the \
+                 start of the next run does so, too. What it leaves is for you to look at";
+    Finding::failed(format!("{}{more}{beside}", found.join("; ")), to_do)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_a_directory_of_our_own_with_the_name_of_a_cookie() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["tl-0123456789abcdef", "tl-0123456789abcdeg", "tl-12", "x-0123456789abcdef"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        std::fs::write(folder.path().join("tl-1123456789abcdef"), "").unwrap();
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("tl-2123456789abcdef")).unwrap();
+        let homes = homes_in(folder.path());
+        assert_eq!(homes.iter().map(|(digits, _)| digits.as_str()).collect::<Vec<_>>(), ["0123456789abcdef"]);
+    }
+}

@@ -1,0 +1,52 @@
+//! Is a port free, and who has it if not?
+
+use crate::server::preflight::checklist::Finding;
+use crate::server::preflight::parse::{Listener, listeners};
+use crate::server::preflight::pass::{Pass, described_all, words};
+use crate::sys::{self, ProcReader};
+
+/// Who listens on a port of this machine, or of this container.
+pub(crate) fn find(reader: &mut ProcReader, port: u16) -> Result<Vec<Listener>, String> {
+    let mut found = Vec::new();
+    let mut seen = 0;
+    let mut why = None;
+    for file in ["net/tcp", "net/tcp6"] {
+        match reader.read_list(sys::own_pid(), file) {
+            Ok(table) => {
+                seen += 1;
+                found.extend(listeners(&String::from_utf8_lossy(&table), port));
+            }
+            // A kernel may have one of the two protocols only.
+            Err(cause) => why = Some(format!("/proc/{file} cannot be read: {cause}")),
+        }
+    }
+    if seen == 0 { Err(why.unwrap_or_default()) } else { Ok(found) }
+}
+
+pub(crate) fn judge(reader: &mut ProcReader, port: u16, found: Result<Vec<Listener>, String>, pass: &Pass) -> Finding {
+    let found = match found {
+        Ok(found) => found,
+        Err(cause) => return Finding::could_not_look(cause),
+    };
+    let Some(first) = found.first() else { return Finding::passed("nobody listens") };
+    let is_it = |inode: u64| found.iter().any(|listener| listener.inode == inode);
+    let mut pids: Vec<u32> = pass.sockets.iter().filter(|(inode, _)| is_it(*inode)).map(|(_, pid)| *pid).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    if pids.is_empty() {
+        let who = if pass.hidden > 0 {
+            format!("a process of user {} that this user may not look at", first.user)
+        } else {
+            format!("a process of user {} that is not seen from here, as in another container", first.user)
+        };
+        let to_do =
+            format!("ask that user (`ss -ltnp 'sport = :{port}'` as root names it), or give the tests another port");
+        return Finding::failed(format!("in use on {} by {who}", first.address), to_do);
+    }
+    let mut text = format!("in use on {} by {}", first.address, described_all(reader, &pids));
+    if pids.iter().any(|pid| pass.ours.contains(pid)) {
+        text += "; this is the test process itself, or one that it descends from";
+    }
+    let to_do = format!("end it if it is yours (`kill {}`), or give the tests another port", words(&pids));
+    Finding::failed(text, to_do)
+}

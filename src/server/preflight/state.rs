@@ -1,0 +1,171 @@
+//! Does somebody work in the state directory? Two servers with one state see and end each other's sessions, whatever ports
+//! they have.
+
+use crate::probe::locks::{Place, held};
+use crate::process::handle::read_stat;
+use crate::server::preflight::checklist::Finding;
+use crate::server::preflight::parse::{number, sockets_below};
+use crate::server::preflight::pass::{Pass, age, described};
+use crate::sys::{self, ProcReader};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// How many names are looked at: a state directory is small, and one that is not is looked at in part.
+const MOST_ENTRIES: usize = 4096;
+/// A file that is to hold a process id is no longer than this.
+const LONGEST_PID_FILE: u64 = 64;
+/// What a process started at, and when its file was written, are rounded.
+const ROUNDING: Duration = Duration::from_secs(2);
+
+/// What is in the directory, looked at before the processes.
+pub(crate) struct Looked {
+    pub(crate) path: PathBuf,
+    files: BTreeSet<Place>,
+    pid_files: Vec<(PathBuf, u32, SystemTime)>,
+    /// Inode, whether it listens, and path.
+    pub(crate) sockets: Vec<(u64, bool, String)>,
+    is_whole: bool,
+}
+
+/// `None` if there is no such directory.
+pub(crate) fn look(reader: &mut ProcReader, directory: &Path) -> Result<Option<Looked>, String> {
+    let why = |cause: std::io::Error| format!("`{}` cannot be looked at: {cause}", directory.display());
+    let path = match fs::canonicalize(directory) {
+        Ok(path) => path,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(why(cause)),
+    };
+    let mut looked = Looked {
+        path: path.clone(),
+        files: BTreeSet::new(),
+        pid_files: Vec::new(),
+        sockets: Vec::new(),
+        is_whole: true,
+    };
+    looked.walk(&path).map_err(why)?;
+    if let (Ok(table), Some(path)) = (reader.read_list(sys::own_pid(), "net/unix"), path.to_str()) {
+        let table = String::from_utf8_lossy(&table);
+        let found = sockets_below(&table, path).into_iter();
+        looked.sockets = found.map(|(inode, listens, path)| (inode, listens, path.to_owned())).collect();
+    }
+    Ok(Some(looked))
+}
+
+impl Looked {
+    fn walk(&mut self, top: &Path) -> std::io::Result<()> {
+        let mut open = vec![top.to_owned()];
+        let mut seen = 0;
+        while let Some(directory) = open.pop() {
+            let entries = match fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                // It went meanwhile, or is another's.
+                Err(_) if directory != top => {
+                    self.is_whole = false;
+                    continue;
+                }
+                Err(cause) => return Err(cause),
+            };
+            for entry in entries.flatten() {
+                seen += 1;
+                if seen > MOST_ENTRIES {
+                    self.is_whole = false;
+                    return Ok(());
+                }
+                let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
+                if kind.is_dir() {
+                    open.push(path);
+                } else if kind.is_file() {
+                    self.file(path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: PathBuf) {
+        if let Ok(facts) = sys::facts_of_link(&path) {
+            self.files.insert((sys::device_numbers(facts.device), facts.inode));
+        }
+        let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+        if name == "pid" || name.ends_with(".pid") {
+            self.pid_files.extend(pid_in(&path).map(|(pid, written)| (path, pid, written)));
+        }
+    }
+}
+
+fn pid_in(path: &Path) -> Option<(u32, SystemTime)> {
+    let facts = fs::metadata(path).ok().filter(|facts| facts.len() <= LONGEST_PID_FILE)?;
+    let text = fs::read_to_string(path).ok()?;
+    let first = text.split_ascii_whitespace().next()?;
+    let pid = u32::try_from(number(first)?).ok().filter(|pid| *pid > 0)?;
+    Some((pid, facts.modified().ok()?))
+}
+
+pub(crate) fn judge(reader: &mut ProcReader, looked: &Result<Option<Looked>, String>, pass: &Pass) -> Finding {
+    let looked = match looked {
+        Ok(Some(looked)) => looked,
+        Ok(None) => return Finding::passed("it is not there yet"),
+        Err(cause) => return Finding::could_not_look(cause),
+    };
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let locking: BTreeSet<u32> =
+        held(&locks).filter(|(_, place)| looked.files.contains(place)).map(|(pid, _)| pid).collect();
+    let mut found = Vec::new();
+    let mut named: BTreeSet<u32> = pass.ours.iter().copied().collect();
+    for (pid, (path, more)) in pass.below.iter().filter(|(pid, _)| !pass.ours.contains(pid)) {
+        let mut text = format!("{} has `{}` open", described(reader, *pid), String::from_utf8_lossy(path));
+        if *more > 0 {
+            text += &format!(" and {more} more");
+        }
+        text += if locking.contains(pid) { ", with a lock" } else { "" };
+        named.insert(*pid);
+        found.push(text);
+    }
+    for pid in locking {
+        if named.insert(pid) {
+            found.push(format!("{} holds a lock on a file in it", described(reader, pid)));
+        }
+    }
+    for (inode, _, path) in looked.sockets.iter().filter(|(_, listens, _)| *listens) {
+        let owners: Vec<u32> = pass.sockets.iter().filter(|(one, _)| one == inode).map(|(_, pid)| *pid).collect();
+        if owners.is_empty() {
+            found.push(format!("somebody who is not seen from here listens on `{path}`"));
+        }
+        for pid in owners.into_iter().filter(|pid| !pass.ours.contains(pid)) {
+            let name = if named.insert(pid) { described(reader, pid) } else { format!("pid {pid}") };
+            found.push(format!("{name} listens on `{path}`"));
+        }
+    }
+    for (path, pid, written) in &looked.pid_files {
+        if let Some(text) = pid_file(reader, path, *pid, *written).filter(|_| named.insert(*pid)) {
+            found.push(text);
+        }
+    }
+    if found.is_empty() {
+        return Finding::passed(nobody(looked, pass));
+    }
+    let to_do = "give the server of the tests a state directory of its own (its HOME, mostly): another port does not keep two \
+                 servers apart that share their state";
+    Finding::failed(format!("in use: {}", found.join("; ")), to_do)
+}
+
+/// Only a maybe: a process id is reused. One that started after its file was written is another process.
+fn pid_file(reader: &mut ProcReader, path: &Path, pid: u32, written: SystemTime) -> Option<String> {
+    let started = read_stat(reader, pid).ok().filter(|stat| !stat.is_dead())?.started;
+    let ago = SystemTime::now().duration_since(written).unwrap_or_default();
+    if age(started) + ROUNDING < ago {
+        return None;
+    }
+    Some(format!("maybe {}, which `{}` names", described(reader, pid), path.display()))
+}
+
+fn nobody(looked: &Looked, pass: &Pass) -> String {
+    let mut text = "nobody has anything open in it".to_owned();
+    if pass.hidden > 0 {
+        text += &format!(" ({} processes of others do not show what they have open)", pass.hidden);
+    }
+    text += if looked.is_whole { "" } else { "; not all of it could be looked at" };
+    text
+}
