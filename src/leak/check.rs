@@ -10,10 +10,13 @@ use crate::leak::snapshot::{EVERYTHING, Snapshot};
 use crate::ledger::client::containment;
 use crate::probe::attribution::{Attribution, Reason};
 use crate::probe::item::{Item, Resource};
-use crate::probe::memory::{Memory, private_bytes};
 use crate::probe::origins::{KeepStacks, ScopeId};
+use crate::probe::other::Other;
 use crate::probe::prime::prime;
 use crate::probe::ptys;
+use crate::probe::target::Target;
+use crate::process::cookie::Cookie;
+use crate::process::handle::ProcessHandle;
 use crate::runtime::{is_inside, park_on};
 use crate::settings::{Level, Settings};
 use parking_lot::Mutex;
@@ -71,6 +74,7 @@ const SHARED_SETTLE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 #[must_use = "a check that is not asked finds nothing: `assert_no_leaks!(check)`, or `check.find().await`"]
 pub struct LeakCheck {
+    target: Target,
     name: Option<String>,
     level: Option<Level>,
     settle_within: Option<Duration>,
@@ -90,18 +94,77 @@ impl LeakCheck {
     #[expect(clippy::new_without_default, reason = "it looks at the process")]
     pub fn new() -> Self {
         prime();
+        Self::on(Target::Own, Attribution::find())
+    }
+
+    /// The same of another process, the server under test, with its whole tree: descriptors and pseudo-terminals, threads, its
+    /// children and theirs, zombies that it does not wait for, and memory. That it has ended meanwhile is a finding, and not an empty
+    /// one: how it ended stands with it where anybody was told.
+    ///
+    /// What differs is its sessions' only if nobody else uses it meanwhile: say so with [`exclusive`](Self::exclusive), and it is a leak;
+    /// else it is suspicious.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use std::process::{Command, Stdio};
+    /// use termleash::leak::{Kind, Verdict};
+    /// use termleash::{LeakCheck, process::ProcessHandle};
+    ///
+    /// let mut server = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+    /// let check = LeakCheck::of(&ProcessHandle::open(server.id())?)?.exclusive();
+    /// assert_eq!(check.find_blocking()?.verdict, Verdict::Clean);
+    ///
+    /// drop(server.stdin.take());                         // it ends by itself
+    /// server.wait()?;
+    /// let report = check.find_blocking()?;
+    /// assert_eq!((report.verdict, report.findings[0].item().kind), (Verdict::Leaked, Kind::Ended));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it has ended, or /proc does not show it. What of a living process cannot be read, such as the descriptors of another user's,
+    /// is the verdict [`CouldNotCheck`](crate::leak::Verdict::CouldNotCheck).
+    ///
+    /// # Limits
+    ///
+    /// - What has left its tree by a double fork is found if it carries the [mark](Self::marked), or is in a kernel session that the process or
+    ///   one of its tree led when it was looked at.
+    /// - Of the tree's processes only their being there is looked at, and not what they have open.
+    pub fn of(process: &ProcessHandle) -> Result<Self> {
+        prime();
+        Ok(Self::on(Target::Other(Arc::new(Other::open(process)?)), Attribution::Shared))
+    }
+
+    /// Finds what carries this mark in its environment, too, wherever it stands by now; for a check [of](Self::of) another process that
+    /// was started with it. It takes the baseline anew.
+    ///
+    /// # Errors
+    ///
+    /// If the process has ended.
+    pub fn marked(mut self, cookie: Cookie) -> Result<Self> {
+        if let Target::Other(other) = &self.target {
+            self.target = Target::Other(Arc::new(Other::open(other.handle())?.marked(cookie)));
+            *self.before.lock() = Arc::new(Snapshot::listed(&self.target, &self.resources, self.current_level()));
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn on(target: Target, attribution: Attribution) -> Self {
         let settings = Settings::from_env().map_err(|cause| cause.to_string());
         let level = settings.as_ref().map_or(Level::Fail, |settings| settings.leaks);
         Self {
+            target: target.clone(),
             name: None,
             level: None,
             settle_within: None,
             rules: Vec::new(),
-            attribution: Attribution::find(),
+            attribution,
             scope: None,
             references: Arc::default(),
             resources: EVERYTHING.to_vec(),
-            before: Mutex::new(Arc::new(Snapshot::listed(&EVERYTHING, level))),
+            before: Mutex::new(Arc::new(Snapshot::listed(&target, &EVERYTHING, level))),
             settings,
             stacks: (level == Level::Paranoid).then(KeepStacks::new),
         }
@@ -117,7 +180,7 @@ impl LeakCheck {
     pub fn level(mut self, level: Level) -> Self {
         if level == Level::Paranoid && self.current_level() != Level::Paranoid {
             // The baseline must be as deep as the look.
-            *self.before.lock() = Arc::new(Snapshot::listed(&self.resources, level));
+            *self.before.lock() = Arc::new(Snapshot::listed(&self.target, &self.resources, level));
         }
         self.stacks = (level == Level::Paranoid).then(KeepStacks::new);
         self.level = Some(level);
@@ -134,7 +197,7 @@ impl LeakCheck {
     /// anew.
     pub fn only(mut self, resources: impl IntoIterator<Item = Resource>) -> Self {
         self.resources = resources.into_iter().collect();
-        *self.before.lock() = Arc::new(Snapshot::listed(&self.resources, self.current_level()));
+        *self.before.lock() = Arc::new(Snapshot::listed(&self.target, &self.resources, self.current_level()));
         self
     }
 
@@ -144,7 +207,7 @@ impl LeakCheck {
         self
     }
 
-    /// Says that no other test runs in this process, so that what differs is this one's.
+    /// Says that no other test runs in this process, so that what differs is this one's; of another process that nobody else uses it.
     pub fn exclusive(mut self) -> Self {
         self.attribution = Attribution::Exact(Reason::Said);
         self
@@ -187,7 +250,8 @@ impl LeakCheck {
     pub(crate) async fn find_with(&self, known: Vec<Item>, waited: Settled) -> Result<LeakReport> {
         let settings = self.settings.as_ref().map_err(|text| Error::invalid(text.clone()))?;
         let level = self.current_level();
-        let report = LeakReport::of_nothing(self.name.clone(), level, self.attribution);
+        let mut report = LeakReport::of_nothing(self.name.clone(), level, self.attribution);
+        report.process = self.target.process().cloned();
         if level == Level::Off {
             return Ok(report);
         }
@@ -202,9 +266,9 @@ impl LeakCheck {
         ptys::name_holders(&mut left);
         let mut report = report.judge(diff, settled, &required(settings));
         report.lasted = before.taken.elapsed();
-        report.memory = before.resident().and_then(|then| Memory::since(then).ok());
+        report.memory = before.resident().and_then(|then| self.target.memory_since(then).ok());
         if let Some(memory) = report.memory.as_mut().filter(|_| report.verdict.is_failure()) {
-            memory.private = private_bytes().ok();
+            memory.private = self.target.private_bytes().ok();
         }
         self.references.forget();
         if let Some(after) = after {
@@ -247,7 +311,7 @@ impl LeakCheck {
         let mut diff = if after.is_none() && before.is_unchanged() {
             Diff::default()
         } else {
-            let now = Snapshot::listed(&self.resources, level);
+            let now = Snapshot::listed(&self.target, &self.resources, level);
             let diff = Diff::of_scope(before, &now, self.scope);
             *after = Some(now);
             diff

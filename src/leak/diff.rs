@@ -33,32 +33,56 @@ impl Diff {
             // Without /proc, or without a descriptor for it, there is nothing to compare but our own books.
             Err(cause) => {
                 diff.not_looked_at.extend(look::<()>(Resource::Descriptors, Err(cause)).err());
-                diff.sessions(&origins::since(before.last_origin), scope);
+                diff.sessions(&origins::since(before.last_origin), scope, after.target.is_own());
                 return diff;
             }
         };
+        if !diff.ends(before, after) {
+            return diff;
+        }
+        let target = &after.target;
         if let Some((before, after)) = diff.both(&before.descriptors, &after.descriptors) {
             for descriptor in after.new_since(before) {
-                let mut item = describe::descriptor(&mut reader, descriptor);
+                let mut item = describe::descriptor(target, &mut reader, descriptor);
                 item.replaces = before.at(descriptor.number).map(|old| describe::closed_descriptor(&old.stat));
                 diff.push(Identity::Descriptor(descriptor.clone()), item);
             }
         }
         if let Some((before, after)) = diff.both(&before.threads, &after.threads) {
             for thread in after.new_since(before) {
-                let item = describe::thread(&mut reader, thread);
+                let item = describe::thread(target, &mut reader, thread);
                 diff.push(Identity::Thread(thread.clone()), item);
             }
         }
         if let Some((before, after)) = diff.both(&before.children, &after.children) {
             for child in after.new_since(before) {
-                let item = describe::child(&mut reader, child);
+                let item = match target.process() {
+                    None => describe::child(&mut reader, child),
+                    Some(process) => describe::descendant(&mut reader, child, process.identity.pid),
+                };
                 diff.push(Identity::Child(child.clone()), item);
             }
         }
         diff.both(&before.resident, &after.resident);
-        diff.sessions(&origins::since(before.last_origin), scope);
+        diff.sessions(&origins::since(before.last_origin), scope, target.is_own());
         diff
+    }
+
+    /// Notes the end of the other process; false if it had ended before already, so that nothing can be compared.
+    fn ends(&mut self, before: &Snapshot, after: &Snapshot) -> bool {
+        let (Some(process), Some(ended)) = (after.target.process(), after.ended) else { return true };
+        if before.ended.is_some() {
+            let cause = std::io::Error::other(format!("{process} had ended before: {ended}"));
+            self.not_looked_at.extend(look::<()>(Resource::Processes, Err(cause)).err());
+            return false;
+        }
+        self.extend_booked([ended.item(process)]);
+        true
+    }
+
+    /// True if no further look can tell anything else.
+    pub(crate) fn is_final(&self) -> bool {
+        self.found.iter().any(|found| found.item.kind == Kind::Ended)
     }
 
     fn push(&mut self, identity: Identity, item: Item) {
@@ -76,14 +100,16 @@ impl Diff {
         }
     }
 
-    /// Adds the new sessions, each with what belongs to it; of another scope's sessions nothing is shown.
-    fn sessions(&mut self, new: &[(OriginId, Arc<Origin>)], scope: Option<ScopeId>) {
+    /// Adds the new sessions, each with what belongs to it; of another scope's sessions nothing is shown. In another process only
+    /// those of which something was found there.
+    fn sessions(&mut self, new: &[(OriginId, Arc<Origin>)], scope: Option<ScopeId>, is_own: bool) {
         let mut sessions = Vec::new();
         for (id, origin) in new {
             let is_anothers = scope.is_some() && origin.scope.is_some() && origin.scope != scope;
-            let (own, rest) = std::mem::take(&mut self.found).into_iter().partition(|found| belongs(found, origin));
+            let (own, rest): (Vec<_>, _) =
+                std::mem::take(&mut self.found).into_iter().partition(|found| belongs(found, origin));
             self.found = rest;
-            if !is_anothers {
+            if !is_anothers && (is_own || !own.is_empty()) {
                 sessions.push(session(*id, origin, &own, scope.is_some() && origin.scope == scope));
             }
         }

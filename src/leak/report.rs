@@ -10,6 +10,7 @@ use crate::ledger::Containment;
 use crate::probe::attribution::Attribution;
 use crate::probe::item::{Item, Resource};
 use crate::probe::memory::Memory;
+use crate::process::summary::ProcessSummary;
 use crate::settings::Level;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -20,6 +21,9 @@ use std::time::Duration;
 pub struct LeakReport {
     /// What was checked: a test's name, or what [`named`](crate::LeakCheck::named) was told.
     pub name: Option<String>,
+    /// Which process was looked at; `None` for the one that the check runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessSummary>,
     /// The worst of all.
     pub verdict: Verdict,
     /// What the check does with it.
@@ -75,6 +79,7 @@ impl LeakReport {
     pub(crate) fn of_nothing(name: Option<String>, level: Level, attribution: Attribution) -> Self {
         Self {
             name,
+            process: None,
             verdict: Verdict::Clean,
             level,
             findings: Vec::new(),

@@ -42,7 +42,7 @@ pub async fn settle(within: Duration, mut look: impl FnMut() -> Diff) -> (Diff, 
         let diff = look();
         looks += 1;
         let is_over = start.elapsed() >= within && looks >= FEWEST_LOOKS;
-        if diff.is_empty() || is_over {
+        if diff.is_empty() || is_over || diff.is_final() {
             return (diff, Settled { took: start.elapsed(), looks });
         }
         let pause = pauses.next().unwrap_or_default();

@@ -1,26 +1,35 @@
-//! Step 1, capture: what this process has at one moment.
+//! Step 1, capture: what a process has at one moment.
 
+use crate::error::Result as OurResult;
 use crate::probe::children::Children;
 use crate::probe::descriptors::{Depth, Descriptors};
+use crate::probe::ended::Ended;
 use crate::probe::item::Resource;
 use crate::probe::origins::{self, OriginId};
+use crate::probe::other::Other;
+use crate::probe::target::Target;
 use crate::probe::threads::Threads;
+use crate::process::handle::ProcessHandle;
 use crate::settings::Level;
-use crate::sys;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A listing takes a descriptor while it is read, which would be in the listing of another thread.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// What this process has at one moment: descriptors, threads, child processes, memory, and the sessions that are tracked.
+/// What a process has at one moment, this one or another: descriptors, threads, child processes, memory, and the sessions that
+/// are tracked.
 ///
 /// What could not be read is in it as such, and counts as unknown, never as nothing.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub(crate) taken: Instant,
+    pub(crate) target: Target,
+    /// That the other process had ended by then.
+    pub(crate) ended: Option<Ended>,
     pub(crate) descriptors: Asked<Descriptors>,
     pub(crate) threads: Asked<Threads>,
     pub(crate) children: Asked<Children>,
@@ -50,30 +59,67 @@ impl Snapshot {
     /// Looks at some resources only. While other threads open and close descriptors, one that comes and goes can stand in for one
     /// that stays: whoever compares looks again.
     pub fn of(resources: &[Resource], level: Level) -> Self {
-        Self::by(Descriptors::capture, resources, level)
+        Self::by(&Target::Own, Descriptors::capture, resources, level)
+    }
+
+    /// Looks at everything that another process has, its whole tree included.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use std::process::{Command, Stdio};
+    /// use termleash::leak::{Level, Resource, Snapshot};
+    /// use termleash::process::ProcessHandle;
+    ///
+    /// let mut server = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+    /// let seen = Snapshot::of_process(&ProcessHandle::open(server.id())?, Level::Fail)?;
+    /// assert_eq!(seen.counts()[1], (Resource::Threads, Some(1)));
+    /// drop(server.stdin.take());
+    /// server.wait()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it has ended, or /proc does not show it. What of it cannot be read is in the snapshot as such.
+    pub fn of_process(process: &ProcessHandle, level: Level) -> OurResult<Self> {
+        Ok(Self::listed(&Target::Other(Arc::new(Other::open(process)?)), &EVERYTHING, level))
     }
 
     /// The same by listing: slower, and right also while other threads open and close descriptors.
-    pub(crate) fn listed(resources: &[Resource], level: Level) -> Self {
-        Self::by(Descriptors::list, resources, level)
+    pub(crate) fn listed(target: &Target, resources: &[Resource], level: Level) -> Self {
+        Self::by(target, Descriptors::list, resources, level)
     }
 
-    fn by(descriptors: fn(Depth) -> io::Result<Descriptors>, resources: &[Resource], level: Level) -> Self {
+    fn by(target: &Target, own: fn(Depth) -> io::Result<Descriptors>, resources: &[Resource], level: Level) -> Self {
         let depth = if level == Level::Paranoid { Depth::Paranoid } else { Depth::Usual };
-        let _alone = ONE_AT_A_TIME.lock();
-        Self {
+        let _alone = target.is_own().then(|| ONE_AT_A_TIME.lock());
+        let mut seen = Self {
             taken: Instant::now(),
-            descriptors: ask(resources, Resource::Descriptors, || descriptors(depth)),
-            threads: ask(resources, Resource::Threads, Threads::capture),
-            children: ask(resources, Resource::Processes, Children::capture),
-            resident: ask(resources, Resource::Memory, sys::resident_bytes),
+            target: target.clone(),
+            ended: None,
+            descriptors: ask(resources, Resource::Descriptors, || target.descriptors(own, depth)),
+            threads: ask(resources, Resource::Threads, || target.threads()),
+            children: ask(resources, Resource::Processes, || target.children()),
+            resident: ask(resources, Resource::Memory, || target.resident_bytes()),
             last_origin: origins::last(),
+        };
+        // Asked last: what was read before is whole if it lives now, and if it does not, a part at most.
+        seen.ended = target.ended();
+        if seen.ended.is_some() {
+            (seen.descriptors, seen.threads, seen.resident) = (None, None, None);
+            seen.children = ask(resources, Resource::Processes, || target.left_behind());
         }
+        seen
     }
 
     /// True if everything that has an identity is as it was: the cheap look, which a clean check is done with. Threads and
     /// children that have ended are no leak.
     pub(crate) fn is_unchanged(&self) -> bool {
+        // Of another process the whole look is the cheap one.
+        if !self.target.is_own() {
+            return false;
+        }
         let _alone = ONE_AT_A_TIME.lock();
         let is = |looked: &io::Result<bool>| matches!(looked, Ok(true));
         let same_descriptors = self.descriptors.as_ref().is_none_or(|before| match before {
@@ -100,6 +146,8 @@ impl Snapshot {
     pub(crate) fn into_baseline(self, before: &Self) -> Self {
         Self {
             taken: self.taken,
+            target: self.target,
+            ended: self.ended,
             descriptors: newest(self.descriptors, &before.descriptors),
             threads: newest(self.threads, &before.threads),
             children: newest(self.children, &before.children),

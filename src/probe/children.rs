@@ -58,6 +58,15 @@ impl Children {
         ))
     }
 
+    /// What there is of another process's.
+    pub(crate) fn of_other(all: Vec<Child>) -> Self {
+        Self { all }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Child> {
+        self.all.iter()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }

@@ -3,12 +3,13 @@
 use crate::probe::children::Child;
 use crate::probe::descriptors::Descriptor;
 use crate::probe::item::{Item, Kind, printable};
+use crate::probe::target::Target;
 use crate::probe::threads::Thread;
 use crate::probe::waiting;
 use crate::process::handle::{ProcessHandle, read_stat};
 use crate::process::identity::Ticks;
 use crate::process::summary::ProcessSummary;
-use crate::sys::{self, FileStat, ProcReader};
+use crate::sys::{self, FileStat, ProcReader, SocketNames};
 use std::time::Duration;
 
 /// The meanings of the type bits, inode(7).
@@ -23,39 +24,40 @@ const FIFO: u32 = 0o010_000;
 pub(crate) const GONE: &str = "of a process that is gone";
 
 /// A descriptor that is open; what it was if it has been closed since.
-pub(crate) fn descriptor(reader: &mut ProcReader, found: &Descriptor) -> Item {
+pub(crate) fn descriptor(target: &Target, reader: &mut ProcReader, found: &Descriptor) -> Item {
     let number = found.number;
-    let target = reader.own_target(number).map(|target| printable(&target)).unwrap_or_default();
+    let link = target.link(reader, number).map(|link| printable(&link)).unwrap_or_default();
     let mut item = Item::new(Kind::Descriptor, String::new(), u32::try_from(number).ok());
     if let Some(terminal) = found.stat.terminal {
         item.kind = Kind::PtyMaster;
         item.which = Some(format!("of /dev/pts/{terminal}"));
         return item;
     }
-    if let Some(anonymous) = target.strip_prefix("anon_inode:") {
-        anonymous_file(reader, anonymous, &mut item);
+    if let Some(anonymous) = link.strip_prefix("anon_inode:") {
+        anonymous_file(target, reader, anonymous, &mut item);
         return item;
     }
     item.kind = match found.stat.mode {
         SOCKET => Kind::Socket,
         FIFO => Kind::Pipe,
         DIRECTORY => Kind::Directory,
-        CHARACTER if target.starts_with("/dev/pts/") => Kind::PtySlave,
+        CHARACTER if link.starts_with("/dev/pts/") => Kind::PtySlave,
         CHARACTER | BLOCK => Kind::Device,
-        REGULAR if target.starts_with("/memfd:") => Kind::Memfd,
+        REGULAR if link.starts_with("/memfd:") => Kind::Memfd,
         REGULAR => Kind::File,
         _ => Kind::Descriptor,
     };
     match item.kind {
-        Kind::Socket => socket(number, &mut item),
+        Kind::Socket => socket(target.socket(number, found.stat.inode), &mut item),
         Kind::Pipe => {
             // Both ends have one inode; how it was opened tells them apart.
-            let end = if access(reader, number).is_some_and(|flags| flags & 0o3 == 0) { "read" } else { "write" };
-            item.name = if target.starts_with('/') { target } else { String::new() };
+            let end =
+                if access(target, reader, number).is_some_and(|flags| flags & 0o3 == 0) { "read" } else { "write" };
+            item.name = if link.starts_with('/') { link } else { String::new() };
             item.which = Some(format!("{end} end, inode {}", found.stat.inode));
         }
-        Kind::PtySlave => item.which = Some(target),
-        _ => item.name = target,
+        Kind::PtySlave => item.which = Some(link),
+        _ => item.name = link,
     }
     item
 }
@@ -74,7 +76,7 @@ pub(crate) fn closed_descriptor(stat: &FileStat) -> String {
     format!("{what} (inode {})", stat.inode)
 }
 
-fn anonymous_file(reader: &mut ProcReader, name: &str, item: &mut Item) {
+fn anonymous_file(target: &Target, reader: &mut ProcReader, name: &str, item: &mut Item) {
     item.kind = match name.trim_matches(['[', ']']) {
         "eventpoll" => Kind::Epoll,
         "eventfd" => Kind::Eventfd,
@@ -89,7 +91,7 @@ fn anonymous_file(reader: &mut ProcReader, name: &str, item: &mut Item) {
     };
     if item.kind == Kind::Pidfd {
         let number = item.number.unwrap_or_default();
-        let pid = fdinfo(reader, number, "Pid:").and_then(|pid| pid.parse::<i64>().ok());
+        let pid = fdinfo(target, reader, number, "Pid:").and_then(|pid| pid.parse::<i64>().ok());
         item.which = match pid {
             // What proc_pid_fdinfo(5) says of a process that has been reaped.
             Some(-1) => {
@@ -102,8 +104,8 @@ fn anonymous_file(reader: &mut ProcReader, name: &str, item: &mut Item) {
     }
 }
 
-fn socket(number: i32, item: &mut Item) {
-    let Some(mut names) = sys::describe_socket(number) else { return };
+fn socket(names: Option<SocketNames>, item: &mut Item) {
+    let Some(mut names) = names else { return };
     for name in [&mut names.local, &mut names.remote].into_iter().flatten() {
         *name = printable(name.as_bytes());
     }
@@ -119,19 +121,35 @@ fn socket(number: i32, item: &mut Item) {
 }
 
 /// The `flags` of fdinfo, open(2).
-fn access(reader: &mut ProcReader, number: i32) -> Option<u32> {
-    u32::from_str_radix(&fdinfo(reader, u32::try_from(number).ok()?, "flags:")?, 8).ok()
+fn access(target: &Target, reader: &mut ProcReader, number: i32) -> Option<u32> {
+    u32::from_str_radix(&fdinfo(target, reader, u32::try_from(number).ok()?, "flags:")?, 8).ok()
 }
 
-fn fdinfo(reader: &mut ProcReader, number: u32, field: &str) -> Option<String> {
-    let text = String::from_utf8_lossy(reader.read_own(&format!("fdinfo/{number}")).ok()?).into_owned();
+fn fdinfo(target: &Target, reader: &mut ProcReader, number: u32, field: &str) -> Option<String> {
+    let text = target.fdinfo(reader, number)?;
     text.lines().find_map(|line| line.strip_prefix(field)).map(|value| value.trim().to_owned())
 }
 
-pub(crate) fn thread(reader: &mut ProcReader, found: &Thread) -> Item {
+pub(crate) fn thread(target: &Target, reader: &mut ProcReader, found: &Thread) -> Item {
     let mut item = Item::new(Kind::Thread, printable(found.name.as_bytes()), Some(found.id));
     item.age = Some(age(found.started));
-    item.state = waiting::of_thread(reader, found.id);
+    item.state = target.thread_state(reader, found.id);
+    item
+}
+
+/// A process of a tree: what it holds of terminals, and whose child it is where that is not who is looked at.
+pub(crate) fn descendant(reader: &mut ProcReader, found: &Child, of: u32) -> Item {
+    let mut item = child(reader, found);
+    if let Ok(stat) = read_stat(reader, found.pid)
+        && stat.parent != of
+    {
+        item.notes.push(format!("it is a child of pid {}", stat.parent));
+    }
+    let mut terminals = reader.descriptor_targets(found.pid).unwrap_or_default();
+    terminals.retain(|target| target.starts_with(b"/dev/pts/"));
+    terminals.sort_unstable();
+    terminals.dedup();
+    item.notes.extend(terminals.iter().map(|terminal| format!("it has {} open", printable(terminal))));
     item
 }
 

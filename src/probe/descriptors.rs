@@ -24,6 +24,10 @@ pub(crate) struct Descriptor {
 }
 
 impl Descriptor {
+    pub(crate) fn new(number: i32, stat: FileStat) -> Self {
+        Self { number, stat, detail: None }
+    }
+
     /// What tells anonymous files apart counts where both looks have asked for it.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let differ = matches!((&self.detail, &other.detail), (Some(one), Some(other)) if one != other);
@@ -71,6 +75,26 @@ impl Descriptors {
             listed => listed?,
         };
         Self { open, depth }.looked_closer()
+    }
+
+    /// What was found open in another process, in any order; `fdinfo` says what is asked at level paranoid.
+    pub(crate) fn of_other(
+        mut open: Vec<Descriptor>,
+        depth: Depth,
+        mut fdinfo: impl FnMut(i32) -> Option<String>,
+    ) -> Self {
+        open.sort_unstable_by_key(|descriptor| descriptor.number);
+        if depth == Depth::Paranoid {
+            for descriptor in open.iter_mut().filter(|descriptor| is_anonymous(&descriptor.stat)) {
+                descriptor.detail = fdinfo(descriptor.number).map(|text| lasting(&text));
+            }
+        }
+        Self { open, depth }
+    }
+
+    /// How many are masters of pseudo-terminals.
+    pub(crate) fn masters(&self) -> usize {
+        self.open.iter().filter(|descriptor| descriptor.stat.terminal.is_some()).count()
     }
 
     /// How many are open, without a listing from Linux 6.2 on.
@@ -203,7 +227,7 @@ fn try_numbers(count: usize, mut last: usize) -> io::Result<Option<Vec<Descripto
 }
 
 fn stat(number: i32) -> io::Result<Option<Descriptor>> {
-    Ok(sys::stat_descriptor(number)?.map(|stat| Descriptor { number, stat, detail: None }))
+    Ok(sys::stat_descriptor(number)?.map(|stat| Descriptor::new(number, stat)))
 }
 
 /// What anonymous files have instead of a type (`S_IFMT`), but for sockets and pipes, which have inodes of their own.
@@ -214,10 +238,13 @@ fn is_anonymous(stat: &FileStat) -> bool {
 /// The lines of fdinfo that never change while a file is open.
 fn detail(reader: &mut ProcReader, number: i32) -> Option<String> {
     let content = reader.read_own(&format!("fdinfo/{number}")).ok()?;
-    let text = String::from_utf8_lossy(content);
+    Some(lasting(&String::from_utf8_lossy(content)))
+}
+
+fn lasting(fdinfo: &str) -> String {
     let lasting = ["eventfd-id:", "clockid:", "sigmask:"];
-    let lines = text.lines().filter(|line| lasting.iter().any(|start| line.starts_with(start)));
-    Some(lines.collect::<Vec<_>>().join("\n"))
+    let lines = fdinfo.lines().filter(|line| lasting.iter().any(|start| line.starts_with(start)));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(all(test, target_os = "linux"))]

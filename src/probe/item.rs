@@ -89,6 +89,8 @@ pub enum Kind {
     Zombie,
     /// A thread.
     Thread,
+    /// The end of the very process that is looked at.
+    Ended,
     /// An object that must have been dropped.
     Reference,
 }
@@ -98,7 +100,7 @@ impl Kind {
     pub fn resource(self) -> Resource {
         match self {
             Self::Session => Resource::Sessions,
-            Self::Process | Self::Zombie => Resource::Processes,
+            Self::Process | Self::Zombie | Self::Ended => Resource::Processes,
             Self::Thread => Resource::Threads,
             Self::Reference => Resource::References,
             _ => Resource::Descriptors,
@@ -127,6 +129,7 @@ impl Kind {
             Self::Process => ("child process", "child processes"),
             Self::Zombie => ("zombie", "zombies"),
             Self::Thread => ("thread", "threads"),
+            Self::Ended => ("end of the process", "ends of processes"),
             Self::Reference => ("reference", "references"),
         }
     }

@@ -47,12 +47,18 @@ pub(crate) fn private_bytes() -> io::Result<u64> {
     private_of(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "`smaps_rollup` is malformed"))
 }
 
-fn private_of(text: &str) -> Option<u64> {
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    };
-    Some((field("Private_Clean:")? + field("Private_Dirty:")?) * 1024)
+pub(crate) fn private_of(text: &str) -> Option<u64> {
+    Some(bytes_of(text, "Private_Clean:")? + bytes_of(text, "Private_Dirty:")?)
+}
+
+/// The most that was resident at any time, of a `status`.
+pub(crate) fn peak_of(text: &str) -> Option<u64> {
+    bytes_of(text, "VmHWM:")
+}
+
+fn bytes_of(text: &str, field: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 #[cfg(test)]

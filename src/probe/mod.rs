@@ -1,6 +1,8 @@
-//! Looking at what this process has: descriptors, threads, child processes, memory, and the sessions that helpers track.
+//! Looking at what a process has: descriptors, threads, child processes, memory; and, for this process, the sessions that
+//! helpers track.
 //!
 //! ```text
+//!  target: this process, or another (other) with its tree
 //!  descriptors, threads, children: items with an identity      memory: gauges      origins: what we made ourselves, and where
 //!          └─► describe: what a person reads of an item, asked only for what differs
 //! ```
@@ -9,12 +11,16 @@ pub(crate) mod attribution;
 pub(crate) mod children;
 pub(crate) mod describe;
 pub(crate) mod descriptors;
+pub(crate) mod ended;
 pub(crate) mod item;
 pub(crate) mod locks;
 pub(crate) mod memory;
+pub(crate) mod network;
 pub(crate) mod origins;
+pub(crate) mod other;
 pub(crate) mod own_threads;
 pub(crate) mod prime;
 pub(crate) mod ptys;
+pub(crate) mod target;
 pub(crate) mod threads;
 pub(crate) mod waiting;

@@ -23,6 +23,11 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    /// `None` for one that has ended.
+    pub(crate) fn living(id: u32, stat: Stat) -> Option<Self> {
+        (!stat.is_dead()).then_some(Self { id, started: stat.started, name: stat.name })
+    }
+
     /// A thread may change its name, so that says nothing about which one it is.
     fn is_same(&self, other: &Self) -> bool {
         (self.id, self.started) == (other.id, other.started)
@@ -38,15 +43,20 @@ pub(crate) struct Threads {
 impl Threads {
     pub(crate) fn capture() -> io::Result<Self> {
         let mut reader = ProcReader::new()?;
-        let mut running = all_that_stay(|| list(&mut reader))?;
+        Self::of("/proc/self/task does not show the thread that reads it", || {
+            let ids = reader.own_threads()?;
+            listing(ids, |id| read(&mut reader, id))
+        })
+    }
+
+    /// Those of any process, as one listing after the other has them.
+    pub(crate) fn of(why_none: &'static str, list: impl FnMut() -> io::Result<Listing>) -> io::Result<Self> {
+        let mut running = all_that_stay(list)?;
         // Something is mounted over it: an empty list would be taken for a clean process for ever.
         if running.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "/proc/self/task does not show the thread that reads it",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why_none));
         }
-        running.sort_unstable_by_key(|thread: &Thread| thread.id);
+        running.sort_unstable_by_key(|thread| thread.id);
         Ok(Self { running })
     }
 
@@ -66,7 +76,7 @@ impl Threads {
 }
 
 /// What one listing has, and whether nobody in it has ended meanwhile.
-type Listing = (Vec<Thread>, bool);
+pub(crate) type Listing = (Vec<Thread>, bool);
 
 /// The kernel goes from one thread to the next, and where the one that it stands on ends, it ends the listing: then those that
 /// follow are missing though they stay. So they are listed again; if that finds no end, each that stays is in one of the listings.
@@ -82,10 +92,11 @@ fn all_that_stay(mut list: impl FnMut() -> io::Result<Listing>) -> io::Result<Ve
     Ok(all.into_values().collect())
 }
 
-fn list(reader: &mut ProcReader) -> io::Result<Listing> {
+/// Reads of each that was listed; `stat` has none of one that has ended.
+pub(crate) fn listing(ids: Vec<u32>, mut stat: impl FnMut(u32) -> io::Result<Option<Stat>>) -> io::Result<Listing> {
     let (mut running, mut is_complete) = (Vec::new(), true);
-    for id in reader.own_threads()? {
-        match read(reader, id)? {
+    for id in ids {
+        match stat(id)? {
             Some(stat) if stat.is_dead() => {}
             Some(stat) => running.push(Thread { id, started: stat.started, name: stat.name }),
             None => is_complete = false,

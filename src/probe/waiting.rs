@@ -90,6 +90,11 @@ pub(crate) fn of_thread(reader: &mut ProcReader, id: u32) -> Option<String> {
     Whose::Ours.thread(reader, id)
 }
 
+/// The same of another process's thread; the caller holds that process.
+pub(crate) fn of_thread_of(reader: &mut ProcReader, pid: u32, id: u32) -> Option<String> {
+    Whose::Of(pid).thread(reader, id)
+}
+
 /// All threads of this process.
 pub(crate) fn of_all_threads() -> io::Result<Vec<Waiting>> {
     Whose::Ours.all()

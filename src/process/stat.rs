@@ -1,5 +1,6 @@
 //! `/proc/PID/stat`, parsed: a pure function of its bytes (proc_pid_stat(5)).
 
+use crate::process::exit::ExitStatus;
 use crate::process::identity::Ticks;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,46 @@ impl Stat {
     }
 }
 
+/// What a process has cost until now, of the same file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// Page faults of the children that it has reaped, and of theirs: `cminflt` and `cmajflt`. No process ends without one.
+    pub(crate) faults_of_reaped: u64,
+    /// Processor time of those, in ticks: `cutime` and `cstime`.
+    pub(crate) ticks_of_reaped: u64,
+}
+
+impl Times {
+    pub(crate) fn parse(content: &[u8]) -> Option<Self> {
+        let mut fields = fields_from_state(content)?;
+        // Fields 11, 13, 16 and 17; the state is field 3.
+        let minor: u64 = fields.nth(8)?.parse().ok()?;
+        let major: u64 = fields.nth(1)?.parse().ok()?;
+        let user: u64 = fields.nth(2)?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        Some(Self { faults_of_reaped: minor + major, ticks_of_reaped: user + system })
+    }
+}
+
+/// How a zombie ended: field 52, which the kernel shows to those who may trace it.
+pub(crate) fn exit_code(content: &[u8]) -> Option<ExitStatus> {
+    let mut fields = fields_from_state(content)?;
+    if fields.next()? != "Z" {
+        return None;
+    }
+    let status: i32 = fields.nth(48)?.parse().ok()?;
+    // As wait(2) has it.
+    Some(match status & 0x7f {
+        0 => ExitStatus::Exited((status >> 8) & 0xff),
+        signal => ExitStatus::Signaled { signal, core_dumped: status & 0x80 != 0 },
+    })
+}
+
+fn fields_from_state(content: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
+    let close = content.iter().rposition(|byte| *byte == b')')?;
+    Some(std::str::from_utf8(content.get(close + 1..)?).ok()?.split_ascii_whitespace())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +114,25 @@ mod tests {
         assert_eq!((stat.name.as_str(), stat.state, stat.parent, stat.session), ("bash", b'S', 9612, 1090));
         assert_eq!((stat.started, stat.environment_at), (548206, 140721227257974));
         assert!(!stat.is_dead());
+    }
+
+    #[test]
+    fn what_reaped_children_have_cost_stands_in_four_fields() {
+        let waited = b"9653 (a b) S 9612 9608 1090 0 -1 4194304 157 41 3 2 10 20 7 8 20 0 1 0 548206";
+        assert_eq!(Times::parse(waited), Some(Times { faults_of_reaped: 43, ticks_of_reaped: 15 }));
+        assert_eq!(Times::parse(b"1 (x) S 0"), None);
+    }
+
+    #[test]
+    fn a_zombie_says_how_it_ended_and_a_living_process_does_not() {
+        let with = |state: &str, status: i32| {
+            let text = String::from_utf8_lossy(BASH).replace(") S ", &format!(") {state} "));
+            exit_code(text.trim_end().strip_suffix(" 0").map(|text| format!("{text} {status}\n")).unwrap().as_bytes())
+        };
+        assert_eq!(with("Z", 3 << 8), Some(ExitStatus::Exited(3)));
+        assert_eq!(with("Z", 9), Some(ExitStatus::Signaled { signal: 9, core_dumped: false }));
+        assert_eq!(with("Z", 6 | 0x80), Some(ExitStatus::Signaled { signal: 6, core_dumped: true }));
+        assert_eq!(with("S", 0), None);
     }
 
     #[test]

@@ -16,6 +16,26 @@ pub(crate) fn for_finding(verdict: Verdict, item: &Item) -> &'static str {
 /// What to do first about what may be another test's.
 pub(crate) const SUSPICIOUS: &str = "run the test alone, by `cargo nextest run` or with `--test-threads=1`: another test of this process may have made it";
 
+/// What to do first about what another process has, which others may use.
+pub(crate) const SHARED_PROCESS: &str =
+    "give the test a server of its own, and say so with `exclusive()`: somebody else may have made it";
+
+/// What to do about what another process has: it may be written in any language.
+pub(crate) fn for_process(verdict: Verdict, item: &Item) -> &'static str {
+    match item.kind {
+        _ if verdict == Verdict::Interfered => for_finding(verdict, item),
+        Kind::PtyMaster => {
+            "have the server close the master when the session's program has ended, with every copy of it"
+        }
+        Kind::PtySlave => "have the server close the program's side as soon as it has started it",
+        Kind::Process => "have the server end the session's processes, those in kernel sessions of their own too",
+        Kind::Zombie => "have the server wait for its children: waitpid(2) at SIGCHLD, or the like of its language",
+        Kind::Thread => "have the server end the session's thread: it may block in a read that never ends",
+        Kind::Ended | Kind::Session | Kind::Reference => for_kind(item),
+        _ => "have the server close it at the session's end",
+    }
+}
+
 fn for_kind(item: &Item) -> &'static str {
     match item.kind {
         Kind::Session => {
@@ -52,6 +72,9 @@ fn for_kind(item: &Item) -> &'static str {
             "shut the runtime down, and give a blocking task an end: one that waits for ever keeps its thread for ever"
         }
         Kind::Thread => "give it a way to stop and join it: `handle.join()`",
+        Kind::Ended => {
+            "see how it ended and what it printed last; while it is not there nothing of it can be checked, so start a new one"
+        }
         Kind::Reference => {
             "something still holds it: a spawned task, a callback, or a cycle of `Arc`s (make one direction a `Weak`)"
         }

@@ -1,6 +1,6 @@
 //! A report for a person: short, in the order of what to do, and the same however wide the terminal is.
 
-use crate::leak::{Finding, Kind, LeakReport, Level, Memory, Resource, Verdict};
+use crate::leak::{Attribution, Finding, Kind, LeakReport, Level, Memory, Resource, Verdict};
 use crate::report::advice;
 use crate::report::console::Color;
 use std::fmt::{self, Write};
@@ -32,12 +32,15 @@ fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Re
     if let Some(name) = &report.name {
         write!(text, " of `{name}`")?;
     }
+    if let Some(process) = &report.process {
+        write!(text, "{} {process}", if report.name.is_some() { " on" } else { " of" })?;
+    }
     writeln!(text, ": {}", summary(report, color))?;
     if report.level == Level::Off {
         return Ok(());
     }
     for finding in report.findings.iter().take(MOST_FINDINGS) {
-        write_finding(text, finding, color)?;
+        write_finding(text, finding, report.process.is_some(), color)?;
     }
     if let Some(more) = report.findings.len().checked_sub(MOST_FINDINGS).filter(|more| *more > 0) {
         writeln!(text, "and {more} more findings, which `to_json` shows")?;
@@ -46,6 +49,7 @@ fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Re
         let (word, verdict, advice) = match (why.is_unsupported, why.is_required) {
             (true, false) => ("not looked at", Verdict::Suspicious, UNSUPPORTED),
             (true, true) => ("could not look at", Verdict::CouldNotCheck, REQUIRED),
+            (false, _) if report.process.is_some() => ("could not look at", Verdict::CouldNotCheck, BLIND_PROCESS),
             (false, _) => ("could not look at", Verdict::CouldNotCheck, blind_advice(why.resource)),
         };
         writeln!(text, "{} {}: {}", painted(word, verdict, color), why.resource, why.cause)?;
@@ -64,7 +68,12 @@ fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Re
         1 => "looked once".to_owned(),
         looks => format!("looked {looks} times in {}", duration(report.settled.took)),
     };
-    writeln!(text, "{looks}, {} after the baseline; {}", duration(report.lasted), report.attribution)?;
+    writeln!(
+        text,
+        "{looks}, {} after the baseline; {}",
+        duration(report.lasted),
+        whose(report.attribution, report.process.is_some())
+    )?;
     match &report.containment {
         Some(containment) => writeln!(text, "containment: {containment}"),
         None => Ok(()),
@@ -73,6 +82,18 @@ fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Re
 
 const REQUIRED: &str = "run it on Linux with /proc, or take it out of `TERMLEASH_REQUIRE`";
 const UNSUPPORTED: &str = "nothing; this system has no such probe. `TERMLEASH_REQUIRE` makes that a failure";
+
+const BLIND_PROCESS: &str = "run the test as the user who runs the process, while it lives, and let it be dumpable (prctl(2)): nothing is \
+                              known, so it counts as a failure";
+
+/// How sure it is whose growth this is, of this process or of another.
+pub(crate) fn whose(attribution: Attribution, is_of_process: bool) -> String {
+    match (is_of_process, attribution.is_exact()) {
+        (false, _) => attribution.to_string(),
+        (true, true) => "nobody else uses that process, as the check was told".into(),
+        (true, false) => "others may use that process".into(),
+    }
+}
 
 fn blind_advice(resource: Resource) -> &'static str {
     match resource {
@@ -103,9 +124,14 @@ fn summary(report: &LeakReport, color: Color) -> String {
     parts.join(", ")
 }
 
-fn write_finding(text: &mut String, finding: &Finding, color: Color) -> fmt::Result {
+fn write_finding(text: &mut String, finding: &Finding, is_of_process: bool, color: Color) -> fmt::Result {
     let (item, count) = (finding.item(), finding.items.len());
     let verdict = painted(&finding.verdict.to_string(), finding.verdict, color);
+    let advice = if is_of_process {
+        advice::for_process(finding.verdict, item)
+    } else {
+        advice::for_finding(finding.verdict, item)
+    };
     let (one, several) = item.kind.words();
     match count {
         1 => write!(text, "{verdict}: {one}")?,
@@ -148,10 +174,10 @@ fn write_finding(text: &mut String, finding: &Finding, color: Color) -> fmt::Res
         }
     }
     if finding.verdict == Verdict::Suspicious {
-        writeln!(text, "    to do: {}", advice::SUSPICIOUS)?;
-        return writeln!(text, "    if it is this test's: {}", advice::for_finding(finding.verdict, item));
+        writeln!(text, "    to do: {}", if is_of_process { advice::SHARED_PROCESS } else { advice::SUSPICIOUS })?;
+        return writeln!(text, "    if it is this test's: {advice}");
     }
-    writeln!(text, "    to do: {}", advice::for_finding(finding.verdict, item))
+    writeln!(text, "    to do: {advice}")
 }
 
 /// What the number of an item is; a session's is its leader's.

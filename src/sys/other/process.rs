@@ -3,7 +3,7 @@
 use super::descriptor::{AsFd, BorrowedFd};
 use super::poller::Pollable;
 use super::refusal::unsupported;
-use crate::sys::{Signal, WaitStatus};
+use crate::sys::{FileStat, Signal, WaitStatus};
 use std::io;
 use std::path::Path;
 
@@ -130,4 +130,53 @@ impl Pollable for Pidfd {}
 
 pub(crate) fn reap_child(_pid: u32) -> io::Result<Option<WaitStatus>> {
     unsupported()
+}
+
+#[derive(Debug)]
+pub(crate) enum ProcDir {}
+
+impl ProcDir {
+    pub(crate) fn open(_pid: u32) -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub(crate) fn read<'a>(&self, _file: &str, _buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        match *self {}
+    }
+
+    pub(crate) fn read_short<'a>(&self, _file: &str, _buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        match *self {}
+    }
+
+    pub(crate) fn each_descriptor(&self, _visit: impl FnMut(i32, FileStat)) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn threads(&self) -> io::Result<Vec<u32>> {
+        match *self {}
+    }
+
+    pub(crate) fn thread_count(&self) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(crate) fn target(&self, _number: i32) -> io::Result<Vec<u8>> {
+        match *self {}
+    }
+
+    pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
+        match *self {}
+    }
+
+    pub(crate) fn processor_time(&self) -> io::Result<u64> {
+        match *self {}
+    }
+}
+
+pub(crate) fn processor_time_of(_pid: u32) -> io::Result<u64> {
+    unsupported()
+}
+
+pub(crate) fn ticks_per_second() -> u64 {
+    100
 }

@@ -1,0 +1,255 @@
+//! Another process as what is looked at: held by its pidfd and its open directory in /proc, with its tree.
+//!
+//! What it was asked stays about *this* process: from its reaping on the directory answers "no such process", whoever has the
+//! number next. A program that execs or renames itself is still itself.
+
+use crate::error::{Error, Result};
+use crate::probe::children::{Child, Children};
+use crate::probe::descriptors::{Depth, Descriptor, Descriptors};
+use crate::probe::ended::Ended;
+use crate::probe::memory::{Memory, peak_of, private_of};
+use crate::probe::threads::{Threads, listing};
+use crate::process::cookie::Cookie;
+use crate::process::handle::{ProcessHandle, read_stat, reader};
+use crate::process::identity::Ticks;
+use crate::process::stat::{Stat, Times};
+use crate::process::summary::ProcessSummary;
+use crate::process::tree::{self, is_gone};
+use crate::sys::{self, ProcDir, ProcReader};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::io;
+
+/// A process that is not this one.
+#[derive(Debug)]
+pub(crate) struct Other {
+    handle: ProcessHandle,
+    directory: ProcDir,
+    summary: ProcessSummary,
+    cookie: Option<Cookie>,
+    /// The kernel sessions that it or its tree has led, with their leaders' start: what has lost its parent is still found by them.
+    led: Mutex<BTreeMap<u32, Ticks>>,
+}
+
+impl Other {
+    /// # Errors
+    ///
+    /// If it has ended, or /proc does not show it.
+    pub(crate) fn open(handle: &ProcessHandle) -> Result<Self> {
+        Self::hold(handle).map_err(|cause| {
+            let hint = "look at it while it lives, and let this user read /proc";
+            Error::os(format!("look at {}", handle.identity()), hint, cause)
+        })
+    }
+
+    fn hold(handle: &ProcessHandle) -> io::Result<Self> {
+        let directory = ProcDir::open(handle.pid())?;
+        let stat = parsed(directory.read_short("stat", &mut [0; 1024])?)?;
+        // Only now is it sure that the directory is this process's.
+        if !handle.is_alive() || stat.started != handle.identity().started {
+            return Err(io::Error::other("it has ended"));
+        }
+        let mut reader = reader().map_err(io::Error::other)?;
+        let summary = ProcessSummary::read(&mut reader, handle.identity(), &stat);
+        Ok(Self { handle: handle.clone(), directory, summary, cookie: None, led: Mutex::default() })
+    }
+
+    pub(crate) fn marked(mut self, cookie: Cookie) -> Self {
+        self.cookie = Some(cookie);
+        self
+    }
+
+    /// The same process, looked at by others.
+    pub(crate) fn handle(&self) -> &ProcessHandle {
+        &self.handle
+    }
+
+    pub(crate) fn directory(&self) -> &ProcDir {
+        &self.directory
+    }
+
+    /// As it was when it was taken hold of.
+    pub(crate) fn summary(&self) -> &ProcessSummary {
+        &self.summary
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        (!self.handle.is_alive()).then(|| Ended::of(&self.handle, &self.directory))
+    }
+
+    pub(crate) fn descriptors(&self, depth: Depth) -> io::Result<Descriptors> {
+        let mut open = Vec::with_capacity(64);
+        self.directory.each_descriptor(|number, stat| open.push(Descriptor::new(number, stat)))?;
+        // Nothing is open at all where its first thread has ended and others run: then the kernel shows none.
+        if open.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its directory in /proc shows no open descriptor"));
+        }
+        Ok(Descriptors::of_other(open, depth, |number| self.fdinfo(number)))
+    }
+
+    pub(crate) fn fdinfo(&self, number: i32) -> Option<String> {
+        let mut buffer = Vec::new();
+        let content = self.directory.read(&format!("fdinfo/{number}"), &mut buffer).ok()?;
+        Some(String::from_utf8_lossy(content).into_owned())
+    }
+
+    pub(crate) fn threads(&self) -> io::Result<Threads> {
+        Threads::of("its directory in /proc shows no thread", || {
+            listing(self.directory.threads()?, |id| {
+                match self.directory.read_short(&format!("task/{id}/stat"), &mut [0; 1024]) {
+                    Ok(content) => parsed(content).map(|stat| (!stat.is_reaped()).then_some(stat)),
+                    Err(cause) if is_gone(&cause) => Ok(None),
+                    Err(cause) => Err(cause),
+                }
+            })
+        })
+    }
+
+    /// Its whole tree: its children and theirs, dead ones that nobody has reaped among them; and what has left the tree but
+    /// carries the mark or is in a kernel session that the tree has led.
+    pub(crate) fn tree(&self) -> io::Result<Children> {
+        let mut reader = ProcReader::new()?;
+        let (mut found, mut led) = (Vec::new(), self.led.lock());
+        let own = parsed(self.directory.read_short("stat", &mut [0; 1024])?)?;
+        note_leader(&mut led, self.handle.pid(), &own);
+        self.walk(&mut reader, vec![self.handle.pid()], &mut found, &mut led)?;
+        self.find_lost(&mut reader, &mut found, &mut led)?;
+        found.sort_unstable_by_key(|child: &Child| child.pid);
+        Ok(Children::of_other(found))
+    }
+
+    /// What is left of the tree of a process that has ended, as far as it can be known.
+    pub(crate) fn left_behind(&self) -> io::Result<Children> {
+        let mut found = Vec::new();
+        self.find_lost(&mut ProcReader::new()?, &mut found, &mut self.led.lock())?;
+        Ok(Children::of_other(found))
+    }
+
+    /// Adds what is below these.
+    fn walk(
+        &self,
+        reader: &mut ProcReader,
+        mut next: Vec<u32>,
+        found: &mut Vec<Child>,
+        led: &mut BTreeMap<u32, Ticks>,
+    ) -> io::Result<()> {
+        while let Some(parent) = next.pop() {
+            let children = match tree::children(reader, parent) {
+                Ok(children) => children,
+                // It ends at this moment, and its children are others' by now.
+                Err(cause) if is_gone(&cause) && parent != self.handle.pid() => continue,
+                Err(cause) => return Err(cause),
+            };
+            for pid in children {
+                let is_known = |found: &[Child]| found.iter().any(|child| child.pid == pid);
+                if pid == sys::own_pid() || is_known(found) {
+                    continue;
+                }
+                match read_stat(reader, pid) {
+                    // The number may be another's since the list was read.
+                    Ok(stat) if stat.parent != parent || stat.is_reaped() => {}
+                    Ok(stat) => {
+                        note_leader(led, pid, &stat);
+                        found.push(Child { pid, started: stat.started, is_zombie: stat.is_dead() });
+                        if !stat.is_dead() {
+                            next.push(pid);
+                        }
+                    }
+                    Err(cause) if is_gone(&cause) => {}
+                    Err(cause) => return Err(cause),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what has lost its parent, by the mark and by the kernel sessions: one getsid(2) for each process that there is, and
+    /// with a mark one read.
+    fn find_lost(
+        &self,
+        reader: &mut ProcReader,
+        found: &mut Vec<Child>,
+        led: &mut BTreeMap<u32, Ticks>,
+    ) -> io::Result<()> {
+        if led.is_empty() && self.cookie.is_none() {
+            return Ok(());
+        }
+        let mut seen: BTreeMap<u32, bool> = led.keys().map(|session| (*session, false)).collect();
+        for pid in reader.pids()? {
+            let session = sys::session_of(pid).filter(|session| led.contains_key(session));
+            if let Some(is_seen) = session.and_then(|session| seen.get_mut(&session)) {
+                *is_seen = true;
+            }
+            let is_known = pid == self.handle.pid() || found.iter().any(|child| child.pid == pid);
+            if is_known || pid == sys::own_pid() {
+                continue;
+            }
+            let is_marked = session.is_none() && self.is_marked(reader, pid);
+            if session.is_none() && !is_marked {
+                continue;
+            }
+            let Ok(stat) = read_stat(reader, pid) else { continue };
+            let since =
+                session.and_then(|session| led.get(&session)).copied().unwrap_or(self.handle.identity().started);
+            // Whoever leads a session that we know under the same number later has begun another.
+            let is_another_session = session == Some(pid) && stat.started != since;
+            if is_another_session {
+                led.remove(&pid);
+            }
+            if stat.is_dead() || stat.started < since || is_another_session {
+                continue;
+            }
+            found.push(Child { pid, started: stat.started, is_zombie: false });
+            self.walk(reader, vec![pid], found, led)?;
+        }
+        // A session without a process is over, and its number free.
+        led.retain(|session, _| seen.get(session).copied().unwrap_or(true));
+        Ok(())
+    }
+
+    fn is_marked(&self, reader: &mut ProcReader, pid: u32) -> bool {
+        let Some(cookie) = self.cookie else { return false };
+        reader.read(pid, "environ").is_ok_and(|content| Cookie::find_all(content).any(|found| found == cookie))
+    }
+
+    pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
+        self.directory.resident_bytes()
+    }
+
+    /// What grew since the baseline.
+    pub(crate) fn memory_since(&self, before: u64) -> io::Result<Memory> {
+        let mut buffer = Vec::new();
+        let status = String::from_utf8_lossy(self.directory.read("status", &mut buffer)?).into_owned();
+        let peak = peak_of(&status).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Memory { before, after: self.resident_bytes()?, peak, private: None })
+    }
+
+    /// As [`private_bytes`](crate::probe::memory::private_bytes).
+    pub(crate) fn private_bytes(&self) -> io::Result<u64> {
+        let mut buffer = Vec::new();
+        let text = String::from_utf8_lossy(self.directory.read("smaps_rollup", &mut buffer)?).into_owned();
+        private_of(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    pub(crate) fn thread_count(&self) -> io::Result<usize> {
+        self.directory.thread_count()
+    }
+
+    /// What it and its reaped children have cost until now.
+    pub(crate) fn times(&self) -> io::Result<Times> {
+        let mut buffer = [0; 1024];
+        let content = self.directory.read_short("stat", &mut buffer)?;
+        Times::parse(content).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
+fn note_leader(led: &mut BTreeMap<u32, Ticks>, pid: u32, stat: &Stat) {
+    if stat.session == pid {
+        led.insert(pid, stat.started);
+    }
+}
+
+fn parsed(content: &[u8]) -> io::Result<Stat> {
+    Stat::parse(content).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its `stat` is malformed"))
+}
