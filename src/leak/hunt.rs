@@ -2,18 +2,23 @@
 
 use crate::error::{BoxError, Error, Result};
 use crate::leak::check::LeakCheck;
-use crate::leak::report::LeakReport;
+use crate::leak::hooks::{Hooks, boxed, boxed_told};
+use crate::leak::hunt_report::{HuntReport, Series};
+use crate::leak::judging::{Judging, asked, outlives};
+use crate::leak::quiet::cheapest_window;
 use crate::leak::rounds::{Gauge, Rounds, Sample};
-use crate::leak::series::{LOOKS, P_PER_LOOK, P_SINGLE};
 use crate::leak::verdict::Verdict;
-use crate::ledger::Containment;
 use crate::probe::attribution::Attribution;
+use crate::probe::other::Other;
 use crate::probe::prime::prime;
+use crate::probe::target::Target;
+use crate::process::cookie::Cookie;
+use crate::process::handle::ProcessHandle;
 use crate::process::pump::Pump;
 use crate::settings::Level;
-use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Runs the same work again and again, and judges how counts and memory grow.
 ///
@@ -53,6 +58,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 #[must_use = "a hunt does nothing until `run`"]
 pub struct LeakHunt {
+    process: Option<ProcessHandle>,
+    cookie: Option<Cookie>,
     name: Option<String>,
     warmup: usize,
     rounds: RangeInclusive<usize>,
@@ -60,6 +67,10 @@ pub struct LeakHunt {
     judges_memory: bool,
     is_exclusive: bool,
     level: Option<Level>,
+    quiet_window: Duration,
+    settle_within: Option<Duration>,
+    sessions_per_round: Option<usize>,
+    hooks: Hooks,
 }
 
 /// How long what a round has left behind may take to end before it is counted: a thread is listed for some milliseconds
@@ -70,60 +81,18 @@ const GATE: u64 = 1024;
 
 /// Room for so many rounds is made beforehand.
 const MOST_ROOM: usize = 4096;
-
-/// What came of a hunt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct HuntReport {
-    /// What was hunted in: what [`named`](LeakHunt::named) was told.
-    pub name: Option<String>,
-    /// The worst of all series.
-    pub verdict: Verdict,
-    /// What is done with it.
-    pub level: Level,
-    /// How sure it is whose growth this is.
-    pub attribution: Attribution,
-    /// How many rounds were measured.
-    pub rounds: usize,
-    /// Each count and gauge, round by round.
-    pub series: Vec<Series>,
-    /// What the rounds have left behind, by name, where a count has leaked.
-    pub left: Option<LeakReport>,
-    /// What would hold the test's processes if it died at this moment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub containment: Option<Containment>,
-}
-
-/// One count or gauge over the rounds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Series {
-    /// What was counted or measured.
-    pub gauge: Gauge,
-    /// Its value before the first measured round, and after each.
-    pub values: Vec<u64>,
-    /// What is thought of it.
-    pub verdict: Verdict,
-    /// How much it grew in a round; for bytes the median slope.
-    pub per_round: f64,
-    /// Bytes: the smallest growth in a round that so many rounds could have told from none.
-    pub resolution: Option<f64>,
-    /// Bytes: after how many rounds it could be told, where that is not known yet.
-    pub rounds_needed: Option<usize>,
-}
-
-impl HuntReport {
-    /// True if it fails at its level.
-    pub fn is_failure(&self) -> bool {
-        self.level.fails(self.verdict)
-    }
-}
+/// Long enough that a timer of a tenth of a second is in it.
+const QUIET_WINDOW: Duration = Duration::from_millis(100);
+/// So many quiet windows before the first round.
+const WINDOWS_BEFORE: usize = 3;
 
 impl LeakHunt {
     /// Three rounds to warm up, then seven at least and sixty at most.
     #[expect(clippy::new_without_default, reason = "it reads like the other checks")]
     pub fn new() -> Self {
         Self {
+            process: None,
+            cookie: None,
             name: None,
             warmup: 3,
             rounds: 7..=60,
@@ -131,7 +100,88 @@ impl LeakHunt {
             judges_memory: true,
             is_exclusive: false,
             level: None,
+            quiet_window: QUIET_WINDOW,
+            settle_within: None,
+            sessions_per_round: None,
+            hooks: Hooks::default(),
         }
+    }
+
+    /// Looks at another process, the server under test, with its whole tree, instead of at this one. A round is what the test does to it;
+    /// whatever it breaks of this process is not seen.
+    ///
+    /// Beside the counts and memory of [`LeakCheck::of`] it judges *activity*: what the server costs in a window after each round in which
+    /// nothing runs, in processor time and in programs that it starts. See `docs/leaks.md`, "The server under test", for the rules.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", feature = "tokio"))] {
+    /// use std::process::{Command, Stdio};
+    /// use termleash::leak::{LeakHunt, Verdict};
+    /// use termleash::process::ProcessHandle;
+    ///
+    /// let mut server = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+    /// let handle = ProcessHandle::open(server.id())?;
+    /// # let window = std::time::Duration::from_millis(5);
+    /// let hunt = LeakHunt::on(&handle).exclusive().rounds(18..=18).sessions_per_round(1);
+    /// # let hunt = hunt.quiet_window(window);
+    /// let report = termleash::block_on(hunt.run(async |_round| Ok(()))).expect("the server lives");
+    /// assert_eq!(report.verdict, Verdict::Clean);
+    /// drop(server.stdin.take());
+    /// server.wait()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on(process: &ProcessHandle) -> Self {
+        Self { process: Some(process.clone()), ..Self::new() }
+    }
+
+    /// Counts what carries this mark in its environment, too, for a process that was started with it.
+    pub fn marked(mut self, cookie: Cookie) -> Self {
+        self.cookie = Some(cookie);
+        self
+    }
+
+    /// How many sessions a round makes, so that the report says what is left of each.
+    pub fn sessions_per_round(mut self, sessions: usize) -> Self {
+        self.sessions_per_round = Some(sessions);
+        self
+    }
+
+    /// Of another process: how long it is watched after each round while nothing runs; default 100 ms, and up to three times that where
+    /// it costs anything. Zero does not watch.
+    pub fn quiet_window(mut self, window: Duration) -> Self {
+        self.quiet_window = window;
+        self
+    }
+
+    /// Of another process: how long what a count has grown by may take to go by itself; default `TERMLEASH_SETTLE`. Waited for only
+    /// where a count would be called a leak.
+    pub fn settle_within(mut self, limit: Duration) -> Self {
+        self.settle_within = Some(limit);
+        self
+    }
+
+    /// Asks after each round how many records the server has in its own list: of sessions, of buffers, of whatever it keeps. They are a count
+    /// like the others. An error of it ends the hunt.
+    pub fn records(mut self, count: impl AsyncFn() -> Result<u64, BoxError> + Send + Sync + 'static) -> Self {
+        self.hooks.records = Some(boxed(count));
+        self
+    }
+
+    /// Runs before each measurement: have a server in another language collect its garbage, say. An error of it ends the hunt.
+    pub fn before_sample(mut self, prepare: impl AsyncFn() -> Result<(), BoxError> + Send + Sync + 'static) -> Self {
+        self.hooks.before_sample = Some(boxed(prepare));
+        self
+    }
+
+    /// Runs once, if the verdict is a failure: have the server write a snapshot of its heap, say. The text that it gives, such as a
+    /// path, stands in the report; so does its error.
+    pub fn on_leak(
+        mut self,
+        tell: impl AsyncFn(&HuntReport) -> Result<String, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.on_leak = Some(boxed_told(tell));
+        self
     }
 
     /// What the report calls it.
@@ -165,7 +215,7 @@ impl LeakHunt {
         self
     }
 
-    /// Says that nothing else runs in this process.
+    /// Says that nothing else runs in this process; of another process that nobody else uses it.
     pub fn exclusive(mut self) -> Self {
         self.is_exclusive = true;
         self
@@ -181,7 +231,8 @@ impl LeakHunt {
     ///
     /// # Errors
     ///
-    /// The error of a round; a range without a number in it; a gauge that cannot be read; a malformed `TERMLEASH_…` variable.
+    /// The error of a round or of a hook; a range without a number in it; a gauge that cannot be read; that another process that is looked
+    /// at has ended, with how, if anybody was told; a malformed `TERMLEASH_…` variable.
     pub async fn run<F>(self, mut round: F) -> Result<HuntReport>
     where
         F: AsyncFnMut(usize) -> Result<(), BoxError>,
@@ -196,83 +247,98 @@ impl LeakHunt {
         }
         // Before the first round: it starts threads that are listed for a while after their end.
         prime();
+        let target = self.target()?;
+        let mut judging = self.judging();
         let mut run = async |number: usize| match round(number).await {
+            // Whatever the round says of it, the end of the server is the cause.
+            answer if target.ended().is_some() => Err(ended(&target, number, answer.err())),
             Ok(()) => Ok(()),
             Err(cause) => Err(Error::backend(format!("round {number} of a leak hunt failed"), cause)),
         };
         // First uses of the measurement itself, and of the buffers that it needs.
         let mut samples = Rounds::with_capacity(most.min(MOST_ROOM).saturating_add(1));
+        if let Target::Other(other) = &target {
+            samples = samples.of_other();
+            for _ in 0..if self.quiet_window.is_zero() { 0 } else { WINDOWS_BEFORE } {
+                judging.before.push(cheapest_window(other, self.quiet_window).await?);
+            }
+        }
         for number in 0..self.warmup {
             run(number).await?;
-            Sample::take()?;
+            Sample::take(&target)?;
         }
-        let mut check = LeakCheck::new().settle_within(Duration::ZERO);
+        let attribution = if target.is_own() { Attribution::find() } else { Attribution::Shared };
+        let mut check = LeakCheck::on(target.clone(), attribution);
+        let settle = self.settle_within.unwrap_or_else(|| check.settle_limit());
+        check = check.settle_within(Duration::ZERO);
         if self.is_exclusive {
             check = check.exclusive();
         }
         if let Some(level) = self.level {
             check = check.level(level);
         }
-        samples.push(Sample::take()?);
+        samples.push(self.sample(&target, None, self.warmup).await?);
         for done in 1..=most {
-            run(self.warmup + done - 1).await?;
-            samples.push(settled_sample(samples.last()).await?);
-            if self.is_decided(&samples, done) {
+            let number = self.warmup + done - 1;
+            run(number).await?;
+            samples.push(self.sample(&target, samples.last(), number).await?);
+            if judging.is_decided(&samples, done) {
                 break;
             }
         }
-        self.report(samples, &check).await
+        let mut series = judging.series(&samples);
+        if !target.is_own() {
+            wait_for_leaked(&target, &mut series, settle).await?;
+        }
+        self.report(samples.len() - 1, series, &check).await
     }
 
-    /// True if more rounds would tell nothing more. Memory is looked at after certain rounds only.
-    fn is_decided(&self, samples: &Rounds, done: usize) -> bool {
-        if done < *self.rounds.start() {
-            return false;
-        }
-        if Gauge::COUNTS.iter().any(|gauge| samples.judge_count(*gauge).0 == Verdict::Leaked) {
-            return true;
-        }
-        if !self.judges_memory {
-            return true;
-        }
-        if !LOOKS.contains(&done) {
-            return false;
-        }
-        match samples.judge_memory(self.gate, self.p()).verdict {
-            Verdict::Inconclusive => false,
-            // Twelve rounds behind the dropped third do not tell a leak from what fills ever more slowly, as malloc's caches
-            // for each thread do (measured: 20 to 30 KiB in 18 rounds of a session each).
-            Verdict::Leaked => done > LOOKS[0] || *self.rounds.end() < LOOKS[1],
-            _ => true,
+    fn target(&self) -> Result<Target> {
+        let Some(process) = &self.process else { return Ok(Target::Own) };
+        let other = Other::open(process)?;
+        Ok(Target::Other(Arc::new(match self.cookie {
+            Some(cookie) => other.marked(cookie),
+            None => other,
+        })))
+    }
+
+    fn judging(&self) -> Judging {
+        Judging {
+            rounds: self.rounds.clone(),
+            gate: self.gate,
+            judges_memory: self.judges_memory,
+            window: self.quiet_window,
+            before: Vec::new(),
+            is_own: self.process.is_none(),
         }
     }
 
-    /// The error that one look may make: the smaller, the more looks there may be.
-    fn p(&self) -> f64 {
-        let looks = LOOKS.iter().filter(|look| *look <= self.rounds.end()).count();
-        if looks > 1 { P_PER_LOOK } else { P_SINGLE }
+    /// Measures, with what the caller wants to be done and asked; of another process after a quiet window.
+    async fn sample(&self, target: &Target, before: Option<&Sample>, round: usize) -> Result<Sample> {
+        if let Some(prepare) = &self.hooks.before_sample {
+            let told =
+                |cause| Error::backend(format!("`before_sample` of a leak hunt failed after round {round}"), cause);
+            prepare().await.map_err(told)?;
+        }
+        let mut more = Vec::new();
+        if let Target::Other(other) = target {
+            if !self.quiet_window.is_zero() {
+                let cost = cheapest_window(other, self.quiet_window).await;
+                more.extend(asked(&cost.map_err(|cause| blamed(target, round, cause))?));
+            }
+        }
+        if let Some(records) = &self.hooks.records {
+            let told = |cause| Error::backend(format!("`records` of a leak hunt failed after round {round}"), cause);
+            more.push((Gauge::Records, records().await.map_err(told)?));
+        }
+        let sample = settled_sample(target, before).await.map_err(|cause| blamed(target, round, cause))?;
+        match target.ended() {
+            Some(_) => Err(ended(target, round, None)),
+            None => Ok(sample.with(&more)),
+        }
     }
 
-    async fn report(self, samples: Rounds, check: &LeakCheck) -> Result<HuntReport> {
-        let mut series: Vec<Series> = Vec::new();
-        for gauge in Gauge::COUNTS {
-            let (verdict, per_round) = samples.judge_count(gauge);
-            let values = samples.values(gauge);
-            series.push(Series { gauge, values, verdict, per_round, resolution: None, rounds_needed: None });
-        }
-        let judged = samples.judge_memory(self.gate, self.p());
-        for gauge in samples.memory_gauges() {
-            let own = samples.judge_bytes(gauge, self.gate, self.p());
-            let verdict = match (gauge == judged.gauge, own.verdict) {
-                (true, _) if self.judges_memory => judged.verdict,
-                // Resident memory beside an exact heap: growth of it alone may be the allocator's, or mapped by others.
-                (_, Verdict::Leaked) => Verdict::Suspicious,
-                (_, _) => Verdict::Clean,
-            };
-            let values = samples.values(gauge);
-            let (resolution, rounds_needed) = (own.resolution, own.rounds_needed.filter(|_| self.judges_memory));
-            series.push(Series { gauge, values, verdict, per_round: own.per_round, resolution, rounds_needed });
-        }
+    async fn report(self, rounds: usize, mut series: Vec<Series>, check: &LeakCheck) -> Result<HuntReport> {
         let mut found = check.find().await?;
         if !found.attribution.is_exact() {
             for one in series.iter_mut().filter(|series| series.verdict == Verdict::Leaked) {
@@ -280,28 +346,65 @@ impl LeakHunt {
             }
         }
         let verdict = series.iter().map(|series| series.verdict).max().unwrap_or(Verdict::Clean);
-        let counts_leak = series.iter().any(|one| Gauge::COUNTS.contains(&one.gauge) && one.verdict != Verdict::Clean);
-        Ok(HuntReport {
+        let counts_leak = series.iter().any(|one| one.gauge.is_count() && one.verdict != Verdict::Clean);
+        let mut report = HuntReport {
             name: self.name,
+            process: found.process.clone(),
             verdict,
             level: found.level,
             attribution: found.attribution,
-            rounds: samples.len() - 1,
+            rounds,
+            sessions_per_round: self.sessions_per_round,
             series,
             containment: found.containment.take(),
             left: counts_leak.then_some(found),
-        })
+            on_leak: None,
+        };
+        if let Some(tell) = self.hooks.on_leak.filter(|_| report.is_failure()) {
+            let answer = tell(&report).await;
+            report.on_leak = Some(answer.unwrap_or_else(|cause| format!("it failed: {cause}")));
+        }
+        Ok(report)
     }
 }
 
+/// What a server has left is waited for, if it would be a leak: a connection that is kept for a second is none.
+async fn wait_for_leaked(target: &Target, series: &mut [Series], limit: Duration) -> Result<()> {
+    let (start, mut pauses) = (Instant::now(), crate::backoff::Backoff::new());
+    let is_leaked =
+        |one: &&mut Series| one.gauge.is_count() && one.gauge != Gauge::Records && one.verdict == Verdict::Leaked;
+    while series.iter_mut().any(|mut one| is_leaked(&&mut one)) && start.elapsed() < limit {
+        Pump::get()?.sleep(pauses.next().unwrap_or_default()).await;
+        let now = Sample::take(target)?;
+        for one in series.iter_mut().filter(is_leaked) {
+            if !outlives(one, &now) {
+                (one.verdict, one.confidence) = (Verdict::Clean, None);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn ended(target: &Target, round: usize, answer: Option<BoxError>) -> Error {
+    let process = target.process().map(ToString::to_string).unwrap_or_default();
+    let how = target.ended().map(|ended| ended.to_string()).unwrap_or_default();
+    let answer = answer.map(|answer| format!("; the round itself says: {answer}")).unwrap_or_default();
+    Error::backend(format!("{process} has ended in round {round} of a leak hunt"), format!("{how}{answer}").into())
+}
+
+/// The end of the process is what it is about, if that is why it cannot be read.
+fn blamed(target: &Target, round: usize, cause: Error) -> Error {
+    if target.ended().is_some() { ended(target, round, None) } else { cause }
+}
+
 /// Measures once what a round has left on its way out is gone, or has had its time.
-async fn settled_sample(before: Option<&Sample>) -> Result<Sample> {
-    let mut sample = Sample::take()?;
-    let start = std::time::Instant::now();
+async fn settled_sample(target: &Target, before: Option<&Sample>) -> Result<Sample> {
+    let mut sample = Sample::take(target)?;
+    let start = Instant::now();
     let mut pauses = crate::backoff::Backoff::new();
     while before.is_some_and(|before| sample.has_more_items_than(before)) && start.elapsed() < ROUND_SETTLES {
         Pump::get()?.sleep(pauses.next().unwrap_or_default()).await;
-        sample = Sample::take()?;
+        sample = Sample::take(target)?;
     }
     Ok(sample)
 }
@@ -310,35 +413,15 @@ async fn settled_sample(before: Option<&Sample>) -> Result<Sample> {
 mod tests {
     use super::*;
 
-    fn samples(count: u64, sample: impl Fn(u64) -> Sample) -> Rounds {
-        let mut rounds = Rounds::with_capacity(count as usize + 1);
-        (0..=count).for_each(|round| rounds.push(sample(round)));
-        rounds
-    }
-
-    #[test]
-    fn memory_is_looked_at_after_certain_rounds_only() {
-        let growing = |count| samples(count, |round| Sample::of_memory(Some(round << 20), round << 20));
-        let is_decided = |count: usize| LeakHunt::new().is_decided(&growing(count as u64), count);
-        // What looks like a leak after 18 rounds is looked at again, where there may be as many.
-        assert!(is_decided(30) && !is_decided(18));
-        assert!(!is_decided(29) && !is_decided(31));
-        let no_more = |count: usize| LeakHunt::new().rounds(7..=20).is_decided(&growing(count as u64), count);
-        assert!(no_more(18) && !no_more(17) && !no_more(19));
-    }
-
-    #[test]
-    fn the_more_looks_there_may_be_the_less_may_each_err() {
-        assert_eq!(LeakHunt::new().rounds(7..=18).p(), P_SINGLE);
-        assert_eq!(LeakHunt::new().rounds(7..=30).p(), P_PER_LOOK);
-    }
-
     /// It may be the allocator's, or mapped by others.
     #[test]
     fn resident_memory_that_grows_beside_a_flat_heap_is_suspicious() {
-        let flat = samples(18, |round| Sample::of_memory(Some(5 << 20), (5 << 20) + (round << 16)));
+        let mut flat = Rounds::with_capacity(19);
+        (0..=18).for_each(|round| flat.push(Sample::of_memory(Some(5 << 20), (5 << 20) + (round << 16))));
         let check = LeakCheck::new().exclusive().only([]);
-        let report = crate::runtime::park_on(LeakHunt::new().rounds(18..=18).report(flat, &check)).unwrap();
+        let hunt = LeakHunt::new().rounds(18..=18);
+        let series = hunt.judging().series(&flat);
+        let report = crate::runtime::park_on(hunt.report(18, series, &check)).unwrap();
         let resident = report.series.iter().find(|series| series.gauge == Gauge::Resident).unwrap();
         assert_eq!((resident.verdict, report.verdict), (Verdict::Suspicious, Verdict::Suspicious), "{report}");
     }

@@ -27,11 +27,17 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+pub(crate) mod activity;
+pub(crate) mod breathing;
 pub(crate) mod check;
 pub(crate) mod diff;
 pub(crate) mod difference;
+pub(crate) mod hooks;
 pub(crate) mod hunt;
+pub(crate) mod hunt_report;
 pub(crate) mod ignore;
+pub(crate) mod judging;
+pub(crate) mod quiet;
 pub(crate) mod references;
 pub(crate) mod report;
 pub(crate) mod rounds;
@@ -55,7 +61,8 @@ pub use crate::probe::prime::prime;
 pub use crate::settings::Level;
 pub use check::LeakCheck;
 pub use diff::Diff;
-pub use hunt::{HuntReport, LeakHunt, Series};
+pub use hunt::LeakHunt;
+pub use hunt_report::{Confidence, HuntReport, Series};
 pub use ignore::{Ignore, Ignored};
 pub(crate) use references::MustDrop;
 pub use report::{Finding, LeakReport};

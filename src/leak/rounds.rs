@@ -1,13 +1,17 @@
 //! What a hunt measures after each round, and what a series of it is judged to be.
 
 use crate::error::{Error, Result};
+use crate::leak::activity::{ActivityVerdict, Floors, judge_activity};
+use crate::leak::breathing::{judge_breathing, share_that_grew};
 use crate::leak::series::{ByteVerdict, IntegerVerdict, judge_bytes, judge_integers};
 use crate::leak::stats::theil_sen;
 use crate::leak::verdict::Verdict;
 use crate::probe::children::Children;
-use crate::probe::descriptors::Descriptors;
+use crate::probe::descriptors::{Depth, Descriptors};
 use crate::probe::origins;
+use crate::probe::other::Other;
 use crate::probe::own_threads;
+use crate::probe::target::Target;
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -20,21 +24,46 @@ use std::io;
 pub enum Gauge {
     /// Sessions that are tracked.
     Sessions,
-    /// Open descriptors.
+    /// Open descriptors; of another process without its pty masters.
     Descriptors,
+    /// Masters of pseudo-terminals, of another process.
+    PtyMasters,
     /// Threads.
     Threads,
-    /// Child processes, zombies among them.
+    /// Child processes, zombies among them; of another process those that live, in its whole tree.
     Processes,
+    /// Processes of another's tree that have ended and that nobody has waited for.
+    Zombies,
+    /// What a server has in its own list of sessions, as [`records`](crate::leak::LeakHunt::records) says.
+    Records,
     /// Bytes that the C allocator has handed out.
     Heap,
     /// Resident bytes.
     Resident,
+    /// Microseconds of processor time of another process and its tree in a window in which nothing runs.
+    Processor,
+    /// Page faults of the children that another process has reaped in such a window: 0 if it started none that ended.
+    Forks,
 }
 
 impl Gauge {
+    const HOW_MANY: usize = 11;
+
     /// Those that are whole things.
-    pub(crate) const COUNTS: [Self; 4] = [Self::Sessions, Self::Descriptors, Self::Threads, Self::Processes];
+    const COUNTS: [Self; 7] = [
+        Self::Sessions,
+        Self::Descriptors,
+        Self::PtyMasters,
+        Self::Threads,
+        Self::Processes,
+        Self::Zombies,
+        Self::Records,
+    ];
+
+    /// True for what is whole things, and not an amount.
+    pub(crate) fn is_count(self) -> bool {
+        Self::COUNTS.contains(&self)
+    }
 }
 
 impl fmt::Display for Gauge {
@@ -42,10 +71,15 @@ impl fmt::Display for Gauge {
         f.write_str(match self {
             Self::Sessions => "sessions",
             Self::Descriptors => "descriptors",
+            Self::PtyMasters => "pty masters",
             Self::Threads => "threads",
             Self::Processes => "processes",
+            Self::Zombies => "zombies",
+            Self::Records => "records",
             Self::Heap => "heap",
             Self::Resident => "resident",
+            Self::Processor => "processor",
+            Self::Forks => "forks",
         })
     }
 }
@@ -53,39 +87,56 @@ impl fmt::Display for Gauge {
 /// One measurement: some microseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
-    sessions: u64,
-    descriptors: u64,
-    threads: u64,
-    processes: u64,
-    heap: Option<u64>,
-    resident: u64,
+    values: [Option<u64>; Gauge::HOW_MANY],
 }
 
 impl Sample {
-    pub(crate) fn take() -> Result<Self> {
-        Self::read().map_err(|cause| Error::os("measure a round of a leak hunt", "it needs Linux with /proc", cause))
-    }
-
-    fn read() -> io::Result<Self> {
-        Ok(Self {
-            sessions: origins::since(0).len() as u64,
-            descriptors: Descriptors::count()? as u64,
-            threads: sys::count_threads()?.saturating_sub(own_threads::count()) as u64,
-            processes: Children::capture()?.len() as u64,
-            heap: sys::heap_bytes(),
-            resident: sys::resident_bytes()?,
-        })
-    }
-
-    fn value(&self, gauge: Gauge) -> Option<u64> {
-        match gauge {
-            Gauge::Sessions => Some(self.sessions),
-            Gauge::Descriptors => Some(self.descriptors),
-            Gauge::Threads => Some(self.threads),
-            Gauge::Processes => Some(self.processes),
-            Gauge::Heap => self.heap,
-            Gauge::Resident => Some(self.resident),
+    pub(crate) fn take(target: &Target) -> Result<Self> {
+        match target {
+            Target::Own => Self::read_own(),
+            Target::Other(other) => Self::read(other),
         }
+        .map_err(|cause| Error::os("measure a round of a leak hunt", "it needs Linux with /proc", cause))
+    }
+
+    fn read_own() -> io::Result<Self> {
+        let mut sample = Self { values: [None; Gauge::HOW_MANY] };
+        sample.set(Gauge::Sessions, origins::since(0).len() as u64);
+        sample.set(Gauge::Descriptors, Descriptors::count()? as u64);
+        sample.set(Gauge::Threads, sys::count_threads()?.saturating_sub(own_threads::count()) as u64);
+        sample.set(Gauge::Processes, Children::capture()?.len() as u64);
+        sample.values[Gauge::Heap as usize] = sys::heap_bytes();
+        sample.set(Gauge::Resident, sys::resident_bytes()?);
+        Ok(sample)
+    }
+
+    fn read(other: &Other) -> io::Result<Self> {
+        let mut sample = Self { values: [None; Gauge::HOW_MANY] };
+        let descriptors = other.descriptors(Depth::Usual)?;
+        let masters = descriptors.masters();
+        sample.set(Gauge::Descriptors, (descriptors.len() - masters) as u64);
+        sample.set(Gauge::PtyMasters, masters as u64);
+        sample.set(Gauge::Threads, other.thread_count()? as u64);
+        let tree = other.tree()?;
+        let zombies = tree.iter().filter(|child| child.is_zombie).count();
+        sample.set(Gauge::Processes, (tree.len() - zombies) as u64);
+        sample.set(Gauge::Zombies, zombies as u64);
+        sample.set(Gauge::Resident, other.resident_bytes()?);
+        Ok(sample)
+    }
+
+    pub(crate) fn set(&mut self, gauge: Gauge, value: u64) {
+        self.values[gauge as usize] = Some(value);
+    }
+
+    /// Takes over what is asked of others once in a round.
+    pub(crate) fn with(mut self, asked: &[(Gauge, u64)]) -> Self {
+        asked.iter().for_each(|(gauge, value)| self.set(*gauge, *value));
+        self
+    }
+
+    pub(crate) fn value(&self, gauge: Gauge) -> Option<u64> {
+        self.values[gauge as usize]
     }
 
     pub(crate) fn has_more_items_than(&self, other: &Self) -> bool {
@@ -97,7 +148,10 @@ impl Sample {
 impl Sample {
     /// Counts that stay, and such memory.
     pub(crate) fn of_memory(heap: Option<u64>, resident: u64) -> Self {
-        Self { sessions: 0, descriptors: 9, threads: 2, processes: 0, heap, resident }
+        let mut sample = Self { values: [None; Gauge::HOW_MANY] };
+        let counts = [(Gauge::Sessions, 0), (Gauge::Descriptors, 9), (Gauge::Threads, 2), (Gauge::Processes, 0)];
+        sample.values[Gauge::Heap as usize] = heap;
+        sample.with(&counts).with(&[(Gauge::Resident, resident)])
     }
 }
 
@@ -107,20 +161,37 @@ pub(crate) struct Judged {
     pub(crate) gauge: Gauge,
     pub(crate) verdict: Verdict,
     pub(crate) per_round: f64,
+    /// Of the rise, where it is one.
+    pub(crate) p: Option<f64>,
     pub(crate) resolution: Option<f64>,
     pub(crate) rounds_needed: Option<usize>,
+}
+
+/// What is thought of a series of counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Count {
+    pub(crate) verdict: Verdict,
+    pub(crate) per_round: f64,
+    pub(crate) share_that_grew: f64,
 }
 
 /// The measurement before the first round, and that after each.
 #[derive(Debug)]
 pub(crate) struct Rounds {
     samples: Vec<Sample>,
+    is_own: bool,
 }
 
 impl Rounds {
     /// Room for all: a buffer that grows would be measured.
     pub(crate) fn with_capacity(count: usize) -> Self {
-        Self { samples: Vec::with_capacity(count) }
+        Self { samples: Vec::with_capacity(count), is_own: true }
+    }
+
+    /// Of another process.
+    pub(crate) fn of_other(mut self) -> Self {
+        self.is_own = false;
+        self
     }
 
     pub(crate) fn push(&mut self, sample: Sample) {
@@ -139,23 +210,41 @@ impl Rounds {
         self.samples.iter().filter_map(|sample| sample.value(gauge)).collect()
     }
 
-    pub(crate) fn judge_count(&self, gauge: Gauge) -> (Verdict, f64) {
+    /// The counts that all samples have.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = Gauge> {
+        let knows = |gauge: &Gauge| self.samples.iter().all(|sample| sample.value(*gauge).is_some());
+        Gauge::COUNTS.into_iter().filter(knows)
+    }
+
+    pub(crate) fn judge_count(&self, gauge: Gauge) -> Count {
         let values: Vec<i64> =
             self.values(gauge).into_iter().map(|value| i64::try_from(value).unwrap_or(i64::MAX)).collect();
-        let Some((baseline, counts)) = values.split_first() else { return (Verdict::Clean, 0.0) };
+        let Some((baseline, counts)) = values.split_first() else {
+            return Count { verdict: Verdict::Clean, per_round: 0.0, share_that_grew: 0.0 };
+        };
         let growth = counts.last().map_or(0, |last| last - baseline);
         let mean = growth as f64 / counts.len().max(1) as f64;
-        match judge_integers(*baseline, counts) {
+        // Of this process all that there is was made by the rounds; a server has pools and timers of its own.
+        let judge = if self.is_own { judge_integers } else { judge_breathing };
+        let (verdict, per_round) = match judge(*baseline, counts) {
             IntegerVerdict::Flat => (Verdict::Clean, mean),
             IntegerVerdict::OneTime => (Verdict::OneTimeInit, mean),
             IntegerVerdict::Suspicious => (Verdict::Suspicious, mean),
             IntegerVerdict::Leak { per_round } => (Verdict::Leaked, per_round),
-        }
+        };
+        Count { verdict, per_round, share_that_grew: share_that_grew(*baseline, counts) }
+    }
+
+    /// What the quiet windows say, `before` the first session and after each round.
+    pub(crate) fn judge_activity(&self, gauge: Gauge, before: &[u64], floors: Floors, p: f64) -> ActivityVerdict {
+        let costs: Vec<f64> = self.values(gauge).into_iter().skip(1).map(|value| value as f64).collect();
+        let before: Vec<f64> = before.iter().map(|value| *value as f64).collect();
+        judge_activity(&before, &costs, floors, p)
     }
 
     /// The heap where it is known, since it is exact, and resident memory.
     pub(crate) fn memory_gauges(&self) -> impl Iterator<Item = Gauge> {
-        let knows_heap = self.samples.iter().all(|sample| sample.heap.is_some());
+        let knows_heap = self.samples.iter().all(|sample| sample.value(Gauge::Heap).is_some());
         [Gauge::Heap, Gauge::Resident].into_iter().filter(move |gauge| knows_heap || *gauge == Gauge::Resident)
     }
 
@@ -171,13 +260,17 @@ impl Rounds {
 
     /// Whether most of what resident memory grew by stays when the allocator gives free pages back.
     fn outlives_a_trim(&self, judged: &Judged) -> bool {
-        let (Some(first), Some(last)) = (self.samples.first(), self.samples.last()) else { return true };
-        if !sys::trim_heap() {
+        let resident = |sample: Option<&Sample>| sample.and_then(|sample| sample.value(Gauge::Resident));
+        let (Some(first), Some(last)) = (resident(self.samples.first()), resident(self.samples.last())) else {
+            return true;
+        };
+        // Nobody trims another's.
+        if !self.is_own || !sys::trim_heap() {
             return true;
         }
-        let after = sys::resident_bytes().unwrap_or(last.resident);
+        let after = sys::resident_bytes().unwrap_or(last);
         let claimed = judged.per_round * (self.samples.len() - 1) as f64;
-        after.saturating_sub(first.resident) as f64 > claimed / 2.0
+        after.saturating_sub(first) as f64 > claimed / 2.0
     }
 
     pub(crate) fn judge_bytes(&self, gauge: Gauge, gate: u64, p: f64) -> Judged {
@@ -185,10 +278,13 @@ impl Rounds {
         // Resident memory comes in pages.
         let gate = if gauge == Gauge::Resident { gate.max(PAGE) } else { gate } as f64;
         let slope = if values.len() > 1 { theil_sen(&values).median } else { 0.0 };
-        let judged = Judged { gauge, verdict: Verdict::Clean, per_round: slope, resolution: None, rounds_needed: None };
+        let verdict = Verdict::Clean;
+        let judged = Judged { gauge, verdict, per_round: slope, p: None, resolution: None, rounds_needed: None };
         match judge_bytes(&values, gate, p) {
             ByteVerdict::Clean { resolution } => Judged { resolution: Some(resolution), ..judged },
-            ByteVerdict::Leak { slope, .. } => Judged { verdict: Verdict::Leaked, per_round: slope.median, ..judged },
+            ByteVerdict::Leak { slope, p } => {
+                Judged { verdict: Verdict::Leaked, per_round: slope.median, p: Some(p), ..judged }
+            }
             ByteVerdict::Inconclusive { rounds_needed } => {
                 Judged { verdict: Verdict::Inconclusive, rounds_needed, ..judged }
             }

@@ -64,19 +64,15 @@ impl Stat {
 pub(crate) struct Times {
     /// Page faults of the children that it has reaped, and of theirs: `cminflt` and `cmajflt`. No process ends without one.
     pub(crate) faults_of_reaped: u64,
-    /// Processor time of those, in ticks: `cutime` and `cstime`.
-    pub(crate) ticks_of_reaped: u64,
 }
 
 impl Times {
     pub(crate) fn parse(content: &[u8]) -> Option<Self> {
         let mut fields = fields_from_state(content)?;
-        // Fields 11, 13, 16 and 17; the state is field 3.
+        // Fields 11 and 13; the state is field 3.
         let minor: u64 = fields.nth(8)?.parse().ok()?;
         let major: u64 = fields.nth(1)?.parse().ok()?;
-        let user: u64 = fields.nth(2)?.parse().ok()?;
-        let system: u64 = fields.next()?.parse().ok()?;
-        Some(Self { faults_of_reaped: minor + major, ticks_of_reaped: user + system })
+        Some(Self { faults_of_reaped: minor + major })
     }
 }
 
@@ -117,9 +113,9 @@ mod tests {
     }
 
     #[test]
-    fn what_reaped_children_have_cost_stands_in_four_fields() {
+    fn what_reaped_children_have_cost_stands_in_two_fields() {
         let waited = b"9653 (a b) S 9612 9608 1090 0 -1 4194304 157 41 3 2 10 20 7 8 20 0 1 0 548206";
-        assert_eq!(Times::parse(waited), Some(Times { faults_of_reaped: 43, ticks_of_reaped: 15 }));
+        assert_eq!(Times::parse(waited), Some(Times { faults_of_reaped: 43 }));
         assert_eq!(Times::parse(b"1 (x) S 0"), None);
     }
 

@@ -1,8 +1,8 @@
 //! What a person reads of a hunt: each series as a line with a sparkline.
 
-use crate::leak::{Gauge, HuntReport, Series, Verdict, sparkline};
+use crate::leak::{Confidence, Gauge, HuntReport, Series, Verdict, sparkline};
 use crate::report::console::Color;
-use crate::report::text::{bytes, painted};
+use crate::report::text::{bytes, duration, painted, whose};
 use std::fmt::{self, Write};
 
 impl HuntReport {
@@ -19,14 +19,20 @@ impl HuntReport {
         if let Some(name) = &self.name {
             write!(text, " in `{name}`")?;
         }
+        if let Some(process) = &self.process {
+            write!(text, " on {process}")?;
+        }
         let verdict = painted(&self.verdict.to_string(), self.verdict, color);
         writeln!(text, ": {verdict} after {} round{}", self.rounds, if self.rounds == 1 { "" } else { "s" })?;
         for series in &self.series {
-            write_series(text, series, self.verdict, color)?;
+            write_series(text, series, self, color)?;
         }
-        writeln!(text, "  {}", self.attribution)?;
+        writeln!(text, "  {}", whose(self.attribution, self.process.is_some()))?;
         if let Some(containment) = &self.containment {
             writeln!(text, "  containment: {containment}")?;
+        }
+        if let Some(told) = &self.on_leak {
+            writeln!(text, "  on_leak: {told}")?;
         }
         if let Some(left) = &self.left {
             writeln!(text, "what the rounds have left:")?;
@@ -44,16 +50,13 @@ impl fmt::Display for HuntReport {
     }
 }
 
-fn write_series(text: &mut String, series: &Series, worst: Verdict, color: Color) -> fmt::Result {
+fn write_series(text: &mut String, series: &Series, report: &HuntReport, color: Color) -> fmt::Result {
     let values: Vec<f64> = series.values.iter().map(|value| *value as f64).collect();
-    let is_bytes = matches!(series.gauge, Gauge::Heap | Gauge::Resident);
-    let amount = |value: u64| if is_bytes { bytes(value) } else { value.to_string() };
     let (first, last) = (series.values.first().copied(), series.values.last().copied());
     write!(text, "  {:<12}{} ", series.gauge.to_string(), sparkline(&values))?;
     if let (Some(first), Some(last)) = (first, last) {
-        write!(text, "{} to {}", amount(first), amount(last))?;
+        write!(text, "{} to {}", amount(series.gauge, first as f64), amount(series.gauge, last as f64))?;
     }
-    let growth = if is_bytes { bytes(series.per_round.max(0.0) as u64) } else { format!("{:.2}", series.per_round) };
     match series.verdict {
         Verdict::Clean => {
             if let Some(resolution) = series.resolution {
@@ -61,7 +64,7 @@ fn write_series(text: &mut String, series: &Series, worst: Verdict, color: Color
             }
         }
         // Where something has leaked the advice is to mend that.
-        Verdict::Inconclusive if worst.is_failure() => write!(text, ", inconclusive")?,
+        Verdict::Inconclusive if report.verdict.is_failure() => write!(text, ", inconclusive")?,
         Verdict::Inconclusive => {
             let needed = series.rounds_needed.map_or_else(
                 || "at least 18 rounds: `.rounds(7..=18)`".to_owned(),
@@ -69,7 +72,47 @@ fn write_series(text: &mut String, series: &Series, worst: Verdict, color: Color
             );
             write!(text, ", {}: it would take {needed}", painted("inconclusive", series.verdict, color))?;
         }
-        verdict => write!(text, ", {}: {growth} a round", painted(&verdict.to_string(), verdict, color))?,
+        verdict => {
+            write!(text, ", {}: ", painted(&verdict.to_string(), verdict, color))?;
+            write_growth(text, series, report.sessions_per_round)?;
+        }
     }
     writeln!(text)
+}
+
+/// How much, of what, and how sure that is.
+fn write_growth(text: &mut String, series: &Series, sessions_per_round: Option<usize>) -> fmt::Result {
+    let growth = |per: f64| match series.gauge.is_count() {
+        true => format!("{per:.2}"),
+        false => amount(series.gauge, per.max(0.0)),
+    };
+    match (series.confidence, sessions_per_round) {
+        (Some(Confidence::More(more)), _) => {
+            return write!(
+                text,
+                "while nothing runs {} more in every window than before the first round",
+                amount(series.gauge, more)
+            );
+        }
+        (_, Some(sessions)) => write!(text, "{} a session", growth(series.per_round / sessions.max(1) as f64))?,
+        (_, None) => write!(text, "{} a round", growth(series.per_round))?,
+    }
+    match series.confidence {
+        Some(Confidence::Grew(share)) if sessions_per_round.is_some() => {
+            write!(text, " (grew in {:.0} % of the rounds)", share * 100.0)
+        }
+        Some(Confidence::ByChance(p)) if sessions_per_round.is_some() => {
+            write!(text, " (by chance: p = {p:.1e})")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn amount(gauge: Gauge, value: f64) -> String {
+    match gauge {
+        Gauge::Heap | Gauge::Resident => bytes(value as u64),
+        Gauge::Processor => duration(std::time::Duration::from_micros(value as u64)),
+        Gauge::Forks => format!("{value:.0} page faults of children"),
+        _ => format!("{value}"),
+    }
 }

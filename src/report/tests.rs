@@ -195,7 +195,7 @@ fn the_json_of_a_finding_is_what_it_was() {
 }
 
 fn series(gauge: Gauge, verdict: Verdict, values: Vec<u64>, per_round: f64) -> Series {
-    Series { gauge, values, verdict, per_round, resolution: None, rounds_needed: None }
+    Series { gauge, values, verdict, per_round, confidence: None, resolution: None, rounds_needed: None }
 }
 
 #[test]
@@ -222,6 +222,9 @@ fn a_hunt_shows_each_series_as_a_line() {
         ],
         left: Some(report(Verdict::Leaked, vec![one(Verdict::Leaked, item(Kind::PtyMaster))])),
         containment: None,
+        process: None,
+        sessions_per_round: None,
+        on_leak: None,
     };
     assert_snapshot!(report);
     assert_eq!(HuntReport::from_json(&report.to_json()).unwrap(), report);
@@ -243,6 +246,9 @@ fn a_hunt_that_does_not_tell_says_how_many_rounds_would() {
         series: vec![inconclusive, too_few],
         left: None,
         containment: None,
+        process: None,
+        sessions_per_round: None,
+        on_leak: None,
     };
     assert_snapshot!(report);
 }

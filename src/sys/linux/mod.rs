@@ -37,7 +37,7 @@ pub(crate) use own::{
     peak_bytes, resident_bytes, stat_descriptor, trim_heap,
 };
 pub(crate) use poller::Poller;
-pub(crate) use proc_dir::{ProcDir, processor_time_of, ticks_per_second};
+pub(crate) use proc_dir::{ProcDir, processor_time_of};
 pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, reap_child, session_of};
 pub(crate) use procfs::{ProcReader, boot_id, pid_in_proc};
 pub(crate) use pty::{Master, Peer};

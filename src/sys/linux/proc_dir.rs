@@ -155,8 +155,3 @@ pub(crate) fn processor_time_of(pid: u32) -> io::Result<u64> {
     let time = unsafe { time.assume_init() };
     Ok(time.tv_sec.cast_unsigned() as u64 * 1_000_000_000 + time.tv_nsec.cast_unsigned() as u64)
 }
-
-/// How many clock ticks a second has in the times of `stat`.
-pub(crate) fn ticks_per_second() -> u64 {
-    rustix::param::clock_ticks_per_second()
-}

@@ -31,7 +31,7 @@ pub(crate) use own::{
     trim_heap,
 };
 pub(crate) use poller::{Pollable, Poller};
-pub(crate) use process::{CgroupDir, Pidfd, ProcDir, ProcReader, processor_time_of, reap_child, ticks_per_second};
+pub(crate) use process::{CgroupDir, Pidfd, ProcDir, ProcReader, processor_time_of, reap_child};
 pub(crate) use pty::{Master, Peer, c_string, is_executable, spawn_on_terminal};
 
 /// True where sessions can be spawned, pinned and proven dead by this crate itself.

@@ -176,7 +176,3 @@ impl ProcDir {
 pub(crate) fn processor_time_of(_pid: u32) -> io::Result<u64> {
     unsupported()
 }
-
-pub(crate) fn ticks_per_second() -> u64 {
-    100
-}

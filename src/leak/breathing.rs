@@ -1,0 +1,180 @@
+//! Counts that breathe: pools that shrink when they are idle, connections that are kept for a while, timers. A server has some
+//! always, so what it holds at one moment says little, and the least that it holds over a window says much.
+//!
+//! ```text
+//!  six windows of equal length, the least of each:   rises in every one, and past all of the first ──► Leak
+//!                                                    does not rise in the later three              ──► Flat (it breathes, or is full)
+//!                                                    else                                          ──► Suspicious
+//! ```
+//!
+//! Six values in a rising order come by chance once in 720; that the least of the last window is not below the greatest of the first
+//! makes that rarer by orders of magnitude. What leaks once in up to a sixth of the rounds is told: one in three of 18, in five of 30, in ten of 60.
+//! A pool that still fills when the rounds end looks like a leak: more rounds tell.
+
+use crate::leak::series::{IntegerVerdict, judge_integers};
+
+/// From so many rounds on each window has three.
+const ROUNDS_FOR_WINDOWS: usize = 18;
+const WINDOWS: usize = 6;
+
+/// Judges the counts of a server: `baseline` after the warm-up, `counts` after each measured round. Fewer than 18 are judged by each
+/// round, as a process's own are.
+pub(crate) fn judge_breathing(baseline: i64, counts: &[i64]) -> IntegerVerdict {
+    let by_rounds = judge_integers(baseline, counts);
+    if counts.len() < ROUNDS_FOR_WINDOWS {
+        return by_rounds;
+    }
+    let windows = Windows::of(counts);
+    if windows.is_rising() {
+        return IntegerVerdict::Leak { per_round: windows.per_round() };
+    }
+    match by_rounds {
+        IntegerVerdict::Leak { .. } | IntegerVerdict::Suspicious if windows.rises_lately() => {
+            IntegerVerdict::Suspicious
+        }
+        IntegerVerdict::Leak { .. } | IntegerVerdict::Suspicious => IntegerVerdict::Flat,
+        told => told,
+    }
+}
+
+/// The share of the rounds after which there was more than before: how sure a leak of a count is.
+pub(crate) fn share_that_grew(baseline: i64, counts: &[i64]) -> f64 {
+    let before = std::iter::once(&baseline).chain(counts);
+    let grew = counts.iter().zip(before).filter(|(after, before)| after > before).count();
+    grew as f64 / counts.len().max(1) as f64
+}
+
+struct Windows {
+    least: [i64; WINDOWS],
+    greatest_of_first: i64,
+    rounds_of_each: usize,
+}
+
+impl Windows {
+    /// The rounds that do not fill a window are left out at the beginning, where things are initialised.
+    fn of(counts: &[i64]) -> Self {
+        let rounds_of_each = counts.len() / WINDOWS;
+        let windows = counts[counts.len() - rounds_of_each * WINDOWS..].chunks_exact(rounds_of_each);
+        let mut least = [0; WINDOWS];
+        let mut greatest_of_first = None;
+        for (least, window) in least.iter_mut().zip(windows) {
+            *least = window.iter().copied().min().unwrap_or_default();
+            greatest_of_first = greatest_of_first.or(window.iter().copied().max());
+        }
+        Self { least, greatest_of_first: greatest_of_first.unwrap_or_default(), rounds_of_each }
+    }
+
+    fn is_rising(&self) -> bool {
+        self.least.is_sorted_by(|one, next| one < next) && self.least[WINDOWS - 1] >= self.greatest_of_first
+    }
+
+    fn rises_lately(&self) -> bool {
+        self.least[WINDOWS - 1] > self.least[WINDOWS / 2]
+    }
+
+    fn per_round(&self) -> f64 {
+        (self.least[WINDOWS - 1] - self.least[0]) as f64 / ((WINDOWS - 1) * self.rounds_of_each) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn judged(rounds: i64, count: impl Fn(i64) -> i64) -> IntegerVerdict {
+        judge_breathing(count(0), &(1..=rounds).map(count).collect::<Vec<_>>())
+    }
+
+    const LOOKS: [i64; 4] = [18, 30, 60, 200];
+
+    #[test]
+    fn what_grows_in_every_round_is_a_leak_of_just_that() {
+        for rounds in LOOKS {
+            assert_eq!(judged(rounds, |round| 7 + round), IntegerVerdict::Leak { per_round: 1.0 });
+            assert_eq!(judged(rounds, |round| 7 + 3 * round), IntegerVerdict::Leak { per_round: 3.0 });
+        }
+        assert_eq!(judged(7, |round| round), IntegerVerdict::Leak { per_round: 1.0 });
+    }
+
+    #[test]
+    fn one_in_two_rounds_is_a_leak_and_one_in_ten_with_sixty() {
+        for rounds in LOOKS {
+            let IntegerVerdict::Leak { per_round } = judged(rounds, |round| 7 + round / 2) else { panic!("{rounds}") };
+            assert!((per_round - 0.5).abs() < 0.1, "{per_round}");
+        }
+        assert!(matches!(judged(60, |round| round / 10), IntegerVerdict::Leak { .. }));
+        assert_eq!(judged(18, |round| round / 10), IntegerVerdict::OneTime);
+    }
+
+    #[test]
+    fn a_leak_under_a_pool_that_breathes_is_found() {
+        for rounds in LOOKS {
+            let verdict = judged(rounds, |round| 7 + round + [0, 3, 1, 4, 2][round as usize % 5]);
+            assert!(matches!(verdict, IntegerVerdict::Leak { .. }), "{rounds}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_sawtooth_is_none() {
+        for rounds in LOOKS {
+            for period in 2..=6 {
+                assert_eq!(judged(rounds, |round| 7 + round % period), IntegerVerdict::Flat, "{rounds}, {period}");
+            }
+        }
+        assert_eq!(judged(200, |round| 7 + round % 30), IntegerVerdict::Flat);
+    }
+
+    #[test]
+    fn a_pool_that_grows_and_is_full_is_none() {
+        for rounds in LOOKS {
+            for size in [4, 8] {
+                assert_eq!(judged(rounds, |round| 7 + round.min(size)), IntegerVerdict::Flat, "{rounds}, {size}");
+            }
+        }
+        // One that fills all the while is not told from a leak, but with more rounds.
+        assert_eq!(judged(200, |round| 7 + (round / 6).min(10)), IntegerVerdict::Flat);
+    }
+
+    #[test]
+    fn a_late_step_is_no_leak() {
+        for rounds in LOOKS {
+            for at in 1..rounds {
+                let verdict = judged(rounds, |round| if round < at { 7 } else { 12 });
+                assert_eq!(verdict, IntegerVerdict::OneTime, "{rounds}, at {at}");
+            }
+        }
+        // Two steps: suspicious while both are late, and never a leak.
+        for at in 1..60 {
+            let verdict = judged(60, |round| 7 + i64::from(round >= at) + i64::from(round >= at + 3));
+            assert!(!matches!(verdict, IntegerVerdict::Leak { .. }), "at {at}: {verdict:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// A pool of up to eight that is as large as chance will have it: 256 series at each look.
+        #[test]
+        fn noise_is_no_leak(counts in proptest::collection::vec(0..8_i64, 200), first in 0..8_i64) {
+            for rounds in LOOKS {
+                let verdict = judge_breathing(first, &counts[..rounds as usize]);
+                let is_leak = matches!(verdict, IntegerVerdict::Leak { .. });
+                prop_assert!(!is_leak, "{} rounds: {:?}", rounds, &counts[..rounds as usize]);
+            }
+        }
+
+        #[test]
+        fn a_leak_of_one_is_found_under_any_noise_of_four(noise in proptest::collection::vec(0..4_i64, 61)) {
+            let verdict = judged(60, |round| round + noise[round as usize]);
+            let is_leak = matches!(verdict, IntegerVerdict::Leak { .. });
+            prop_assert!(is_leak, "{:?}", verdict);
+        }
+    }
+
+    #[test]
+    fn how_often_it_grew_is_a_share() {
+        assert_eq!(share_that_grew(1, &[2, 3, 3, 4]), 0.75);
+        assert_eq!(share_that_grew(1, &[]), 0.0);
+    }
+}

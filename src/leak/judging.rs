@@ -1,0 +1,232 @@
+//! What the samples of a hunt are judged by, and when they say enough: pure functions of them.
+
+use crate::leak::activity::{ActivityVerdict, Floors};
+use crate::leak::hunt_report::{Confidence, Series};
+use crate::leak::quiet::Cost;
+use crate::leak::rounds::{Gauge, Rounds, Sample};
+use crate::leak::series::{LOOKS, P_PER_LOOK, P_SINGLE};
+use crate::leak::verdict::Verdict;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// What the caller wants to have judged, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Judging {
+    pub(crate) rounds: RangeInclusive<usize>,
+    pub(crate) gate: u64,
+    pub(crate) judges_memory: bool,
+    /// How long a quiet window is; of none nothing is known.
+    pub(crate) window: Duration,
+    /// What the quiet windows before the first round have cost.
+    pub(crate) before: Vec<Cost>,
+    pub(crate) is_own: bool,
+}
+
+/// In microseconds, a twentieth of the window, and of each round a thousandth.
+const STEP_OF_WINDOW: f64 = 0.05;
+const ROUND_OF_WINDOW: f64 = 0.001;
+/// A program that is started and ends costs some dozens of page faults.
+const FAULTS_OF_ROUND: f64 = 20.0;
+
+impl Judging {
+    /// The error that one look may make: the smaller, the more looks there may be.
+    pub(crate) fn p(&self) -> f64 {
+        let looks = LOOKS.iter().filter(|look| *look <= self.rounds.end()).count();
+        if looks > 1 { P_PER_LOOK } else { P_SINGLE }
+    }
+
+    /// True if more rounds would tell nothing more. Memory is looked at after certain rounds only, and so is a server, whose pools
+    /// fill in the first ones.
+    pub(crate) fn is_decided(&self, samples: &Rounds, done: usize) -> bool {
+        if done < *self.rounds.start() {
+            return false;
+        }
+        let counts: Vec<Verdict> = samples.counts().map(|gauge| samples.judge_count(gauge).verdict).collect();
+        let is_look = LOOKS.contains(&done);
+        if self.is_own {
+            if counts.contains(&Verdict::Leaked) {
+                return true;
+            }
+        } else {
+            let is_active = self.activities().any(|(gauge, _)| self.activity(samples, gauge) != ActivityVerdict::Quiet);
+            if !is_look {
+                return !self.judges_memory && !is_active && counts.iter().all(|verdict| *verdict == Verdict::Clean);
+            }
+            if is_active || counts.contains(&Verdict::Leaked) {
+                return true;
+            }
+            if counts.contains(&Verdict::Suspicious) {
+                return false;
+            }
+        }
+        if !self.judges_memory {
+            return true;
+        }
+        if !is_look {
+            return false;
+        }
+        match samples.judge_memory(self.gate, self.p()).verdict {
+            Verdict::Inconclusive => false,
+            // Twelve rounds behind the dropped third do not tell a leak from what fills ever more slowly, as malloc's caches
+            // for each thread do (measured: 20 to 30 KiB in 18 rounds of a session each).
+            Verdict::Leaked => done > LOOKS[0] || *self.rounds.end() < LOOKS[1],
+            _ => true,
+        }
+    }
+
+    /// Each gauge as a series with its verdict.
+    pub(crate) fn series(&self, samples: &Rounds) -> Vec<Series> {
+        let mut series: Vec<Series> = samples.counts().map(|gauge| count(samples, gauge)).collect();
+        series.extend(self.memory(samples));
+        series.extend(self.activities().map(|(gauge, _)| self.active(samples, gauge)));
+        series
+    }
+
+    fn memory(&self, samples: &Rounds) -> Vec<Series> {
+        let judged = samples.judge_memory(self.gate, self.p());
+        let one = |gauge| {
+            let own = samples.judge_bytes(gauge, self.gate, self.p());
+            let verdict = match (gauge == judged.gauge, own.verdict) {
+                (true, _) if self.judges_memory => judged.verdict,
+                // Resident memory beside an exact heap: growth of it alone may be the allocator's, or mapped by others.
+                (_, Verdict::Leaked) => Verdict::Suspicious,
+                (_, _) => Verdict::Clean,
+            };
+            Series {
+                gauge,
+                values: samples.values(gauge),
+                verdict,
+                per_round: own.per_round,
+                confidence: own.p.filter(|_| verdict != Verdict::Clean).map(Confidence::ByChance),
+                resolution: own.resolution,
+                rounds_needed: own.rounds_needed.filter(|_| self.judges_memory),
+            }
+        };
+        samples.memory_gauges().map(one).collect()
+    }
+
+    /// Those that are measured, with what they have cost before the first round.
+    fn activities(&self) -> impl Iterator<Item = (Gauge, Vec<u64>)> {
+        let before = |of: fn(&Cost) -> u64| self.before.iter().map(of).collect();
+        let all: [(Gauge, Vec<u64>); 2] =
+            [(Gauge::Processor, before(micros)), (Gauge::Forks, before(|cost| cost.faults_of_reaped))];
+        all.into_iter().filter(|(_, before)| !before.is_empty())
+    }
+
+    fn activity(&self, samples: &Rounds, gauge: Gauge) -> ActivityVerdict {
+        let window = self.window.as_micros() as f64;
+        let floors = match gauge {
+            Gauge::Processor => Floors { step: window * STEP_OF_WINDOW, per_round: window * ROUND_OF_WINDOW },
+            _ => Floors { step: 0.0, per_round: FAULTS_OF_ROUND },
+        };
+        let before = self.activities().find(|(known, _)| *known == gauge).map(|(_, before)| before);
+        samples.judge_activity(gauge, &before.unwrap_or_default(), floors, self.p())
+    }
+
+    fn active(&self, samples: &Rounds, gauge: Gauge) -> Series {
+        let (verdict, per_round, confidence) = match self.activity(samples, gauge) {
+            ActivityVerdict::Quiet => (Verdict::Clean, 0.0, None),
+            ActivityVerdict::Step { more } => (Verdict::Leaked, 0.0, Some(Confidence::More(more))),
+            ActivityVerdict::Trend { per_round, p } => (Verdict::Leaked, per_round, Some(Confidence::ByChance(p))),
+        };
+        let values = samples.values(gauge);
+        Series { gauge, values, verdict, per_round, confidence, resolution: None, rounds_needed: None }
+    }
+}
+
+fn count(samples: &Rounds, gauge: Gauge) -> Series {
+    let judged = samples.judge_count(gauge);
+    Series {
+        gauge,
+        values: samples.values(gauge),
+        verdict: judged.verdict,
+        per_round: judged.per_round,
+        confidence: (judged.verdict == Verdict::Leaked).then_some(Confidence::Grew(judged.share_that_grew)),
+        resolution: None,
+        rounds_needed: None,
+    }
+}
+
+fn micros(cost: &Cost) -> u64 {
+    u64::try_from(cost.processor.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What a quiet window has cost, for a sample.
+pub(crate) fn asked(cost: &Cost) -> [(Gauge, u64); 2] {
+    [(Gauge::Processor, micros(cost)), (Gauge::Forks, cost.faults_of_reaped)]
+}
+
+/// Whether a count that has leaked is still there in a later sample, or the most of it has gone: what a server keeps for a while,
+/// such as a connection that nobody uses, ends by itself.
+pub(crate) fn outlives(leaked: &Series, later: &Sample) -> bool {
+    let (Some(first), Some(now)) = (leaked.values.first(), later.value(leaked.gauge)) else { return true };
+    let claimed = leaked.per_round * (leaked.values.len() - 1) as f64;
+    now.saturating_sub(*first) as f64 > claimed / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judging(rounds: RangeInclusive<usize>) -> Judging {
+        let window = Duration::from_millis(100);
+        Judging { rounds, gate: 1024, judges_memory: true, window, before: Vec::new(), is_own: true }
+    }
+
+    fn samples(count: u64, sample: impl Fn(u64) -> Sample) -> Rounds {
+        let mut rounds = Rounds::with_capacity(count as usize + 1);
+        (0..=count).for_each(|round| rounds.push(sample(round)));
+        rounds
+    }
+
+    #[test]
+    fn memory_is_looked_at_after_certain_rounds_only() {
+        let growing = |count| samples(count, |round| Sample::of_memory(Some(round << 20), round << 20));
+        let is_decided = |count: usize| judging(7..=60).is_decided(&growing(count as u64), count);
+        // What looks like a leak after 18 rounds is looked at again, where there may be as many.
+        assert!(is_decided(30) && !is_decided(18));
+        assert!(!is_decided(29) && !is_decided(31));
+        let no_more = |count: usize| judging(7..=20).is_decided(&growing(count as u64), count);
+        assert!(no_more(18) && !no_more(17) && !no_more(19));
+    }
+
+    #[test]
+    fn the_more_looks_there_may_be_the_less_may_each_err() {
+        assert_eq!(judging(7..=18).p(), P_SINGLE);
+        assert_eq!(judging(7..=30).p(), P_PER_LOOK);
+    }
+
+    /// Else what a server's pools take in the first rounds would be a leak.
+    #[test]
+    fn a_server_is_judged_after_certain_rounds_only_but_where_nothing_has_grown() {
+        let server = Judging { is_own: false, judges_memory: false, ..judging(7..=60) };
+        let with = |count, threads: fn(u64) -> u64| {
+            let sample = |round| Sample::of_memory(None, 1 << 20).with(&[(Gauge::Threads, threads(round))]);
+            server.is_decided(&samples(count, sample).of_other(), count as usize)
+        };
+        assert!(!with(7, |round| round) && with(18, |round| round));
+        assert!(with(7, |_| 3));
+    }
+
+    #[test]
+    fn activity_is_judged_against_what_was_before_the_first_round() {
+        let cost = |processor| Cost { processor: Duration::from_millis(processor), faults_of_reaped: 0 };
+        let busy = samples(18, |_| Sample::of_memory(None, 0).with(&asked(&cost(90)))).of_other();
+        for (before, verdict) in [(0, Verdict::Leaked), (80, Verdict::Clean)] {
+            let server = Judging { is_own: false, before: vec![cost(before); 3], ..judging(7..=60) };
+            let series = server.series(&busy);
+            let processor = series.iter().find(|series| series.gauge == Gauge::Processor).unwrap();
+            assert_eq!(processor.verdict, verdict);
+            assert_eq!(server.is_decided(&busy, 18), true, "{before}");
+        }
+    }
+
+    #[test]
+    fn what_has_gone_by_itself_is_no_leak() {
+        let rising = samples(7, |round| Sample::of_memory(None, 0).with(&[(Gauge::Descriptors, 9 + round)]));
+        let leaked = count(&rising, Gauge::Descriptors);
+        assert_eq!(leaked.verdict, Verdict::Leaked);
+        let later = |value| Sample::of_memory(None, 0).with(&[(Gauge::Descriptors, value)]);
+        assert!(outlives(&leaked, &later(16)) && outlives(&leaked, &later(13)) && !outlives(&leaked, &later(10)));
+    }
+}

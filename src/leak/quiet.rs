@@ -1,0 +1,92 @@
+//! Quiet windows: what a server costs while nobody asks anything of it.
+//!
+//! Measured by what the kernel charges the process, and not by the clock on the wall, so that a busy machine makes a window longer
+//! and not dearer. The cheapest of up to three windows counts: what a session has left on its way out is done in one of them.
+
+use crate::error::{Error, Result};
+use crate::probe::children::Child;
+use crate::probe::other::Other;
+use crate::process::pump::Pump;
+use crate::sys;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// So many windows are tried.
+const MOST_WINDOWS: usize = 3;
+/// The share of a window that counts as nothing: no other one is tried then.
+const NEXT_TO_NOTHING: u32 = 200;
+
+/// What one window has cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cost {
+    /// Of the process and of each of its tree that lived at both ends, in a window of the usual length.
+    pub(crate) processor: Duration,
+    /// Page faults of the children that it has reaped, and of theirs: 0 if there were none. A program costs some dozens, so it tells
+    /// that one was started, and not how many.
+    pub(crate) faults_of_reaped: u64,
+}
+
+impl Cost {
+    fn cheapest(self, other: Self) -> Self {
+        Self {
+            processor: self.processor.min(other.processor),
+            faults_of_reaped: self.faults_of_reaped.min(other.faults_of_reaped),
+        }
+    }
+}
+
+/// The cheapest of some windows of this length.
+///
+/// # Errors
+///
+/// If the process cannot be read, or nothing can wait.
+pub(crate) async fn cheapest_window(other: &Other, window: Duration) -> Result<Cost> {
+    let mut cheapest: Option<Cost> = None;
+    for _ in 0..MOST_WINDOWS {
+        let cost = one_window(other, window).await?;
+        let least = cheapest.map_or(cost, |cheapest| cheapest.cheapest(cost));
+        cheapest = Some(least);
+        if least.faults_of_reaped == 0 && least.processor <= window / NEXT_TO_NOTHING {
+            break;
+        }
+    }
+    cheapest.ok_or_else(|| Error::invalid("no window was looked at"))
+}
+
+async fn one_window(other: &Other, window: Duration) -> Result<Cost> {
+    let failed = |cause| Error::os("read the times of a process", "it needs Linux with /proc", cause);
+    let before = Reading::take(other).map_err(failed)?;
+    let start = Instant::now();
+    Pump::get()?.sleep(window).await;
+    let after = Reading::take(other).map_err(failed)?;
+    // On a busy machine nobody wakes in time, and a longer window costs more.
+    let length = start.elapsed().max(window).as_secs_f64();
+    let processor = after.processor_since(&before).mul_f64(window.as_secs_f64() / length);
+    Ok(Cost { processor, faults_of_reaped: after.faults_of_reaped.saturating_sub(before.faults_of_reaped) })
+}
+
+/// What was charged until one moment.
+struct Reading {
+    own: u64,
+    faults_of_reaped: u64,
+    tree: Vec<(Child, u64)>,
+}
+
+impl Reading {
+    fn take(other: &Other) -> io::Result<Self> {
+        let tree = other.tree()?;
+        let alive = tree.iter().filter(|child| !child.is_zombie);
+        // One that has ended meanwhile has no clock.
+        let tree = alive.filter_map(|child| Some((child.clone(), sys::processor_time_of(child.pid).ok()?))).collect();
+        let faults_of_reaped = other.times()?.faults_of_reaped;
+        Ok(Self { own: other.directory().processor_time()?, faults_of_reaped, tree })
+    }
+
+    fn processor_since(&self, before: &Self) -> Duration {
+        let of_tree = self.tree.iter().filter_map(|(child, now)| {
+            let (_, then) = before.tree.iter().find(|(known, _)| known == child)?;
+            Some(now.saturating_sub(*then))
+        });
+        Duration::from_nanos(self.own.saturating_sub(before.own) + of_tree.sum::<u64>())
+    }
+}
