@@ -366,6 +366,9 @@ mod tests {
     use crate::runtime::park_on;
     use std::process::{Child, Command};
 
+    /// Longer than anything takes on a busy machine.
+    const LIMIT: Duration = Duration::from_secs(120);
+
     fn sleeper() -> (Child, ProcessHandle) {
         let child = Command::new("sleep").arg("100").spawn().unwrap();
         let handle = ProcessHandle::open(child.id()).unwrap();
@@ -427,20 +430,22 @@ mod tests {
     fn a_leader_that_was_refused_is_asked_for_again() {
         let marked = Marked::start("sleep", &["100"]);
         let mut targets = [marked.refused_target()];
-        // It is started in the middle of its exec.
+        // It may still be in the middle of the exec that it was started by.
         let start = Instant::now();
-        while scan::marked_by(&[marked.1]).unwrap().is_empty() {
-            assert!(start.elapsed() < PROOF, "its exec takes too long");
+        while targets[0].live[0].permit.is_err() {
+            assert!(start.elapsed() < LIMIT, "it is refused for ever");
+            ask_again(&mut targets).unwrap();
         }
-        ask_again(&mut targets).unwrap();
-        assert!(targets[0].live[0].permit.is_ok());
     }
 
     #[test]
     fn a_leader_that_was_refused_gets_its_signals_once_a_pass_has_proven_it() {
         let marked = Marked::start("sleep", &["100"]);
         let mut targets = [marked.refused_target()];
-        for _ in 0..2 {
+        let start = Instant::now();
+        // One pass may find no end, where processes come and go.
+        while targets[0].ending.steps.is_empty() {
+            assert!(start.elapsed() < LIMIT, "no pass proves it");
             let survey = survey(&mut targets).unwrap();
             take_in(&mut targets, survey, &mut Vec::new(), KillAction::HungUp, Instant::now());
         }

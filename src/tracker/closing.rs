@@ -11,6 +11,7 @@ use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::event::{Event, emit};
 use crate::join::join_all;
+use crate::process::claim::accept_leader;
 use crate::process::handle::ProcessHandle;
 use crate::process::kill::{Target, end_all};
 use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
@@ -195,9 +196,10 @@ fn objection(closing: &Closing, running: Running) -> Option<String> {
 /// A server that started a session's program anew: the new leader carries the session's own cookie.
 fn carries_cookie(closing: &Closing, leader: u32) -> bool {
     let cookie = closing.mark.as_ref().and_then(|mark| mark.cookie);
-    // One look could fall into its exec, in which it has no environment.
+    // One look can fall into its exec, in which it has no environment; the other waits for that.
     let carriers = |cookie| scan::marked_by(&[cookie]).unwrap_or_default();
-    cookie.is_some_and(|cookie| carriers(cookie).iter().any(|process| process.identity.pid == leader))
+    let is_carrier = |cookie| carriers(cookie).iter().any(|process| process.identity.pid == leader);
+    cookie.is_some_and(|cookie| accept_leader(leader, None, Some(cookie), None).is_ok() || is_carrier(cookie))
 }
 
 /// Ends the processes of all, as far as there is anything to know them by.
