@@ -258,7 +258,7 @@ fn groups_below(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// `cgroup.events` says it of the whole tree.
-fn is_populated(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_populated(path: &Path) -> io::Result<bool> {
     let events = fs::read_to_string(path.join("cgroup.events"))?;
     let value = events.lines().find_map(|line| line.strip_prefix("populated "));
     value.map(|value| value != "0").ok_or_else(|| io::Error::other("its cgroup.events does not say `populated`"))

@@ -30,7 +30,7 @@ fn judge_ptys(open: u64, most: u64, reserved: u64, wanted: u64) -> Finding {
     }
     let to_do = format!(
         "close terminals, or raise the limit as root: `sysctl kernel.pty.max={}`; {wanted} free are asked for",
-        most + wanted
+        most.saturating_add(wanted)
     );
     Finding::failed(found, to_do)
 }
@@ -57,7 +57,7 @@ fn judge_descriptors(open: u64, soft: u64, hard: u64, machine: Option<(u64, u64)
             format!(
                 "`ulimit -n {}` before the tests, or `termleash::process::raise_descriptor_limit` in them; {wanted} free are \
                  asked for",
-                open + wanted
+                open.saturating_add(wanted)
             )
         } else {
             format!(
@@ -158,8 +158,14 @@ mod tests {
         Failed: 54 free (10 open in this process, soft limit 64, hard limit 4096)
         to do: `ulimit -n 266` before the tests, or `termleash::process::raise_descriptor_limit` in them; 256 free are asked for
         ");
-        assert_snapshot!(text(&judge_descriptors(10, 64, 64, None, 256)), @"");
-        assert_snapshot!(text(&judge_descriptors(10, 1024, 4096, Some((990, 1000)), 256)), @"");
+        assert_snapshot!(text(&judge_descriptors(10, 64, 64, None, 256)), @r"
+        Failed: 54 free (10 open in this process, soft limit 64, hard limit 64)
+        to do: raise the hard limit (limits.conf, `LimitNOFILE=`, `docker run --ulimit`); 256 free are asked for
+        ");
+        assert_snapshot!(text(&judge_descriptors(10, 1024, 4096, Some((990, 1000)), 256)), @r"
+        Failed: the machine has 990 files open, of 1000
+        to do: find who has so many files open (`lsof`), or raise `fs.file-max` as root
+        ");
     }
 
     #[test]
@@ -170,7 +176,10 @@ mod tests {
         Failed: 1.0 GiB available on this machine, 100.0 MiB left in the control group `/g/h`
         to do: raise the group's or container's limit; 256.0 MiB are asked for: what runs out of memory ends by SIGKILL, anywhere
         ");
-        assert_snapshot!(text(&judge_memory(1 << 27, &[], 256 << 20)), @"");
+        assert_snapshot!(text(&judge_memory(1 << 27, &[], 256 << 20)), @r"
+        Failed: 128.0 MiB available on this machine
+        to do: end what is not needed; 256.0 MiB are asked for: what runs out of memory ends by SIGKILL, anywhere
+        ");
     }
 
     #[test]

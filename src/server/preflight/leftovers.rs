@@ -2,12 +2,14 @@
 
 use crate::ledger::directory::Directory;
 use crate::ledger::listing::{Listed, runs};
-use crate::process::cgroup::{groups_of_ours, own_directory};
+use crate::process::cgroup::{groups_of_ours, is_populated, own_directory};
+use crate::process::cookie::Cookie;
 use crate::server::preflight::checklist::Finding;
 use crate::settings::Settings;
-use crate::sys;
+use crate::sys::{self, ProcReader};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the name of a server's home directory begins with; the 16 digits of its cookie follow.
 const HOME: &str = "tl-";
@@ -58,24 +60,61 @@ pub(crate) fn judge(looked: &Looked) -> Finding {
         found.push(format!("the ledger `{}` of `{name}`, dead, with {sessions} sessions", listed.path.display()));
     }
     let still = |path: &Path| sys::facts_of_link(path).is_ok();
-    let of_nobody = looked.groups.iter().filter(|(name, path)| !run_ids.contains(name) && still(path));
-    found.extend(of_nobody.map(|(_, path)| format!("the control group `{}` of no living run", path.display())));
-    let of_nobody = looked.homes.iter().filter(|(digits, path)| !cookies.contains(digits) && still(path));
-    found.extend(of_nobody.map(|(_, path)| format!("the directory `{}` of no living run", path.display())));
+    let mut elsewhere = 0;
+    for (_, path) in looked.groups.iter().filter(|(name, path)| !run_ids.contains(name) && still(path)) {
+        // With processes in it, or new, it is of a run that has another directory of ledgers.
+        if is_populated(path).unwrap_or(true) || is_new(path) {
+            elsewhere += 1;
+        } else {
+            found.push(format!("the control group `{}`, empty and of no living run", path.display()));
+        }
+    }
+    for (digits, path) in looked.homes.iter().filter(|(digits, path)| !cookies.contains(digits) && still(path)) {
+        if is_new(path) || is_carried(digits) {
+            elsewhere += 1;
+        } else {
+            found.push(format!("the directory `{}` of no living run", path.display()));
+        }
+    }
     let unreadable: Vec<String> = runs
         .iter()
         .filter_map(|listed| Some(format!("{}: {}", listed.path.display(), listed.run.as_ref().err()?)))
         .collect();
+    let others =
+        if elsewhere == 0 { String::new() } else { format!("; {elsewhere} groups or directories of runs elsewhere") };
     let beside = if unreadable.is_empty() { String::new() } else { format!("; not read: {}", unreadable.join(", ")) };
     if found.is_empty() {
-        return Finding::passed(format!("none; {} runs live{beside}", living().count()));
+        return Finding::passed(format!("none; {} runs live{others}{beside}", living().count()));
     }
     let more = found.len().saturating_sub(MOST_NAMED);
     found.truncate(MOST_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let to_do = "call `termleash::sweep()`, which ends and removes what is proven to be theirs and says what it leaves; the \
                  start of the next run does so, too. What it leaves is for you to look at";
-    Finding::failed(format!("{}{more}{beside}", found.join("; ")), to_do)
+    Finding::failed(format!("{}{more}{others}{beside}", found.join("; ")), to_do)
+}
+
+/// Made a moment ago: its run may not have told its ledger yet.
+fn is_new(path: &Path) -> bool {
+    const NEW: Duration = Duration::from_secs(60);
+    let modified = std::fs::symlink_metadata(path).and_then(|facts| facts.modified());
+    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|ago| ago < NEW))
+}
+
+/// Whether a living process carries the cookie that a home directory is named after. Also true if that cannot be seen.
+fn is_carried(digits: &str) -> bool {
+    let look = || {
+        let mut reader = ProcReader::new()?;
+        let variable = format!("_{digits}");
+        for pid in reader.pids()? {
+            let Ok(environ) = reader.read(pid, "environ") else { continue };
+            if Cookie::find_all(environ).any(|cookie| cookie.name().ends_with(&variable)) {
+                return Ok(true);
+            }
+        }
+        std::io::Result::Ok(false)
+    };
+    look().unwrap_or(true)
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -23,17 +23,23 @@ pub(crate) fn find(reader: &mut ProcReader, port: u16) -> Result<Vec<Listener>, 
     if seen == 0 { Err(why.unwrap_or_default()) } else { Ok(found) }
 }
 
+const NOBODY: &str = "nobody listens";
+
 pub(crate) fn judge(reader: &mut ProcReader, port: u16, found: Result<Vec<Listener>, String>, pass: &Pass) -> Finding {
     let found = match found {
         Ok(found) => found,
         Err(cause) => return Finding::could_not_look(cause),
     };
-    let Some(first) = found.first() else { return Finding::passed("nobody listens") };
+    let Some(first) = found.first() else { return Finding::passed(NOBODY) };
     let is_it = |inode: u64| found.iter().any(|listener| listener.inode == inode);
     let mut pids: Vec<u32> = pass.sockets.iter().filter(|(inode, _)| is_it(*inode)).map(|(_, pid)| *pid).collect();
     pids.sort_unstable();
     pids.dedup();
     if pids.is_empty() {
+        // Closed meanwhile: a child that was just forked has it until its exec.
+        if find(reader, port).is_ok_and(|again| !again.iter().any(|listener| is_it(listener.inode))) {
+            return Finding::passed(NOBODY);
+        }
         let who = if pass.hidden > 0 {
             format!("a process of user {} that this user may not look at", first.user)
         } else {
@@ -46,6 +52,7 @@ pub(crate) fn judge(reader: &mut ProcReader, port: u16, found: Result<Vec<Listen
     let mut text = format!("in use on {} by {}", first.address, described_all(reader, &pids));
     if pids.iter().any(|pid| pass.ours.contains(pid)) {
         text += "; this is the test process itself, or one that it descends from";
+        return Finding::failed(text, "close it before the server is started, or give the tests another port");
     }
     let to_do = format!("end it if it is yours (`kill {}`), or give the tests another port", words(&pids));
     Finding::failed(text, to_do)

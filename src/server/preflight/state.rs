@@ -45,12 +45,18 @@ pub(crate) fn look(reader: &mut ProcReader, directory: &Path) -> Result<Option<L
         is_whole: true,
     };
     looked.walk(&path).map_err(why)?;
-    if let (Ok(table), Some(path)) = (reader.read_list(sys::own_pid(), "net/unix"), path.to_str()) {
-        let table = String::from_utf8_lossy(&table);
-        let found = sockets_below(&table, path).into_iter();
-        looked.sockets = found.map(|(inode, listens, path)| (inode, listens, path.to_owned())).collect();
-    }
+    looked.sockets = sockets_in(reader, &path);
     Ok(Some(looked))
+}
+
+/// None where the kernel has none, or the path is no text.
+fn sockets_in(reader: &mut ProcReader, directory: &Path) -> Vec<(u64, bool, String)> {
+    let (Ok(table), Some(path)) = (reader.read_list(sys::own_pid(), "net/unix"), directory.to_str()) else {
+        return Vec::new();
+    };
+    let table = String::from_utf8_lossy(&table);
+    let found = sockets_below(&table, path).into_iter();
+    found.map(|(inode, listens, path)| (inode, listens, path.to_owned())).collect()
 }
 
 impl Looked {
@@ -130,7 +136,8 @@ pub(crate) fn judge(reader: &mut ProcReader, looked: &Result<Option<Looked>, Str
     }
     for (inode, _, path) in looked.sockets.iter().filter(|(_, listens, _)| *listens) {
         let owners: Vec<u32> = pass.sockets.iter().filter(|(one, _)| one == inode).map(|(_, pid)| *pid).collect();
-        if owners.is_empty() {
+        // One that was closed meanwhile is nobody's.
+        if owners.is_empty() && sockets_in(reader, &looked.path).iter().any(|(one, ..)| one == inode) {
             found.push(format!("somebody who is not seen from here listens on `{path}`"));
         }
         for pid in owners.into_iter().filter(|pid| !pass.ours.contains(pid)) {
