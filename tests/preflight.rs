@@ -302,9 +302,12 @@ fn what_dead_runs_have_left_is_named_and_left_alone() {
         return;
     }
     let place = std::path::PathBuf::from(std::env::var_os("TERMLEASH_LEDGER").unwrap());
+    // No process of another test has it.
+    let digits = format!("{:016x}", uuid::Uuid::new_v4().as_u64_pair().1);
+    let name = format!("tl-{digits}");
     let sleeper =
         |variable: &str| Stranger::new(Command::new("sleep").arg("1000").env(variable, DEAD).stdin(Stdio::null()));
-    let (session, other) = (sleeper("TERMLEASH_S_0123456789abcdef"), sleeper("SOMETHING_ELSE"));
+    let (session, other) = (sleeper(&format!("TERMLEASH_S_{digits}")), sleeper("SOMETHING_ELSE"));
     let record =
         |id: &str, stranger: &Stranger| SessionRecord::new(SessionId::new(id).unwrap()).with_leader(stranger.pid());
     let preflight = Preflight::new().stale_sessions([record("s-1", &session), record("s-2", &other)]);
@@ -329,14 +332,14 @@ fn what_dead_runs_have_left_is_named_and_left_alone() {
     std::fs::remove_file(place.join(format!("{DEAD}.ledger"))).unwrap();
 
     // A home directory is left if it is old, and nobody carries its cookie.
-    let home = std::env::temp_dir().join("tl-0123456789abcdef");
+    let home = std::env::temp_dir().join(&name);
     std::fs::create_dir(&home).unwrap();
     let leftovers = || only(&preflight.check(), CheckItem::Leftovers).found.clone();
-    assert!(!leftovers().contains("tl-0123456789abcdef"), "it is new");
+    assert!(!leftovers().contains(&name), "it is new");
     age(&home);
-    assert!(!leftovers().contains("tl-0123456789abcdef"), "somebody carries its cookie");
+    assert!(!leftovers().contains(&name), "somebody carries its cookie");
     drop(session);
-    fails(&preflight, CheckItem::Leftovers, &["tl-0123456789abcdef` of no living run"]);
+    fails(&preflight, CheckItem::Leftovers, &[&format!("{name}` of no living run")]);
     assert!(home.exists());
 }
 

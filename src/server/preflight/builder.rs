@@ -2,11 +2,11 @@
 
 use crate::process::handle::reader;
 use crate::process::identity::OurSelf;
-use crate::server::preflight::checklist::{CheckItem, Checklist, Finding};
+use crate::server::preflight::checklist::{Check, CheckItem, Checklist, Finding};
 use crate::server::preflight::pass::{Pass, Wanted, run};
 use crate::server::preflight::programs::Wanted as Program;
 use crate::server::preflight::sessions::SessionRecord;
-use crate::server::preflight::{headroom, leftovers, port, programs, sessions, state};
+use crate::server::preflight::{headroom, instances, leftovers, port, sessions, state};
 use crate::session::backend::SessionBackend;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -162,7 +162,7 @@ impl Preflight {
     }
 
     /// What is found among the processes, by one pass for all.
-    fn processes(&self, looked: &leftovers::Looked) -> Vec<crate::server::preflight::checklist::Check> {
+    fn processes(&self, looked: &leftovers::Looked) -> Vec<Check> {
         let mut items = Vec::new();
         let mut reader = match OurSelf::get().and_then(|_| reader()) {
             Ok(reader) => reader,
@@ -197,7 +197,8 @@ impl Preflight {
             items.push(or_blind(port::judge(&mut reader, port, found, pass)).of(CheckItem::Port, port.to_string()));
         }
         if let Some((name, found)) = &program {
-            items.push(or_blind(programs::judge(&mut reader, found, pass)).of(CheckItem::Program, format!("`{name}`")));
+            items
+                .push(or_blind(instances::judge(&mut reader, found, pass)).of(CheckItem::Program, format!("`{name}`")));
         }
         if let Some((path, looked)) = &directory {
             let subject = format!("`{}`", path.display());

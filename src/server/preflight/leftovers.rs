@@ -61,19 +61,19 @@ pub(crate) fn judge(looked: &Looked) -> Finding {
     }
     let still = |path: &Path| sys::facts_of_link(path).is_ok();
     let mut elsewhere = 0;
+    for (digits, path) in looked.homes.iter().filter(|(digits, path)| !cookies.contains(digits) && still(path)) {
+        if is_new(path) || is_carried(digits) {
+            elsewhere += 1;
+        } else {
+            found.push(format!("the directory `{}` of no living run", path.display()));
+        }
+    }
     for (_, path) in looked.groups.iter().filter(|(name, path)| !run_ids.contains(name) && still(path)) {
         // With processes in it, or new, it is of a run that has another directory of ledgers.
         if is_populated(path).unwrap_or(true) || is_new(path) {
             elsewhere += 1;
         } else {
             found.push(format!("the control group `{}`, empty and of no living run", path.display()));
-        }
-    }
-    for (digits, path) in looked.homes.iter().filter(|(digits, path)| !cookies.contains(digits) && still(path)) {
-        if is_new(path) || is_carried(digits) {
-            elsewhere += 1;
-        } else {
-            found.push(format!("the directory `{}` of no living run", path.display()));
         }
     }
     let unreadable: Vec<String> = runs

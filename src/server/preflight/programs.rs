@@ -1,7 +1,5 @@
-//! Does another instance of the program run? By what is executed, not by a name; found ones are named, and no more.
+//! A program, as it is known among processes: by what is executed, not by a name.
 
-use crate::server::preflight::checklist::Finding;
-use crate::server::preflight::pass::{Pass, described_all};
 use crate::sys::{self, FileFacts, ProcReader};
 use std::ffi::OsStr;
 use std::io::Read;
@@ -105,19 +103,6 @@ fn name_of(path: &[u8]) -> &[u8] {
 /// What is no text cannot be compared, and is found by nobody.
 fn path(bytes: &[u8]) -> &Path {
     Path::new(std::str::from_utf8(bytes).unwrap_or_default())
-}
-
-pub(crate) fn judge(reader: &mut ProcReader, wanted: &Result<Wanted, String>, pass: &Pass) -> Finding {
-    if let Err(cause) = wanted {
-        return Finding::could_not_look(format!("{cause}, so that its instances could not be looked for"));
-    }
-    if pass.programs.is_empty() {
-        return Finding::passed("no other instance runs");
-    }
-    let text = format!("{} run: {}", pass.programs.len(), described_all(reader, &pass.programs));
-    let to_do = "see whether they are yours, and what they serve: a server that another suite or a person uses must not \
-                 be the one under test; give the tests one of their own";
-    Finding::failed(text, to_do)
 }
 
 #[cfg(test)]

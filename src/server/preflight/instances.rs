@@ -1,0 +1,19 @@
+//! Does another instance of the program run? Those that are found are named, and no more.
+
+use crate::server::preflight::checklist::Finding;
+use crate::server::preflight::pass::{Pass, described_all};
+use crate::server::preflight::programs::Wanted;
+use crate::sys::ProcReader;
+
+pub(crate) fn judge(reader: &mut ProcReader, wanted: &Result<Wanted, String>, pass: &Pass) -> Finding {
+    if let Err(cause) = wanted {
+        return Finding::could_not_look(format!("{cause}, so that its instances could not be looked for"));
+    }
+    if pass.programs.is_empty() {
+        return Finding::passed("no other instance runs");
+    }
+    let text = format!("{} run: {}", pass.programs.len(), described_all(reader, &pass.programs));
+    let to_do = "see whether they are yours, and what they serve: a server that another suite or a person uses must not \
+                 be the one under test; give the tests one of their own";
+    Finding::failed(text, to_do)
+}
