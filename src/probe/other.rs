@@ -43,11 +43,17 @@ impl Other {
     }
 
     fn hold(handle: &ProcessHandle) -> io::Result<Self> {
-        let directory = ProcDir::open(handle.pid())?;
-        let stat = parsed(directory.read_short("stat", &mut [0; 1024])?)?;
-        // Only now is it sure that the directory is this process's.
-        if !handle.is_alive() || stat.started != handle.identity().started {
+        let opened = ProcDir::open(handle.pid()).and_then(|directory| {
+            let stat = parsed(directory.read_short("stat", &mut [0; 1024])?)?;
+            Ok((directory, stat))
+        });
+        // Only if it lives now is the directory this process's, and not one's who has its number by now.
+        if !handle.is_alive() {
             return Err(io::Error::other("it has ended"));
+        }
+        let (directory, stat) = opened?;
+        if stat.started != handle.identity().started {
+            return Err(io::Error::other("/proc shows another process by its number"));
         }
         let mut reader = reader().map_err(io::Error::other)?;
         let summary = ProcessSummary::read(&mut reader, handle.identity(), &stat);
