@@ -11,6 +11,7 @@ compile_error!("the benches need Linux with glibc, whose posix_spawn can close a
 pub(crate) mod drain;
 pub(crate) mod environ;
 pub(crate) mod harness;
+pub(crate) mod others;
 pub(crate) mod program;
 pub(crate) mod reads;
 pub(crate) mod session;

@@ -181,6 +181,11 @@ impl Other {
         if led.is_empty() && self.cookie.is_none() {
             return Ok(());
         }
+        // Whoever has the number of a leader that has ended may have begun another session by it.
+        led.retain(|leader, started| {
+            let is_known = *leader == self.handle.pid() || found.iter().any(|child| child.pid == *leader);
+            is_known || read_stat(reader, *leader).map_or(true, |stat| stat.started == *started)
+        });
         let mut seen: BTreeMap<u32, bool> = led.keys().map(|session| (*session, false)).collect();
         for pid in reader.pids()? {
             let session = sys::session_of(pid).filter(|session| led.contains_key(session));
@@ -198,12 +203,7 @@ impl Other {
             let Ok(stat) = read_stat(reader, pid) else { continue };
             let since =
                 session.and_then(|session| led.get(&session)).copied().unwrap_or(self.handle.identity().started);
-            // Whoever leads a session that we know under the same number later has begun another.
-            let is_another_session = session == Some(pid) && stat.started != since;
-            if is_another_session {
-                led.remove(&pid);
-            }
-            if stat.is_dead() || stat.started < since || is_another_session {
+            if stat.is_dead() || stat.started < since {
                 continue;
             }
             found.push(Child { pid, started: stat.started, is_zombie: false });
@@ -258,4 +258,95 @@ fn note_leader(led: &mut BTreeMap<u32, Ticks>, pid: u32, stat: &Stat) {
 
 fn parsed(content: &[u8]) -> io::Result<Stat> {
     Stat::parse(content).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its `stat` is malformed"))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::io::{BufRead as _, BufReader, Read as _};
+    use std::process::{Child as Spawned, Command, Stdio};
+
+    /// A shell that starts what it is to, prints a line, and waits for the end of its input; what it has started waits, too.
+    fn server(command: &mut Command, script: &str) -> (Spawned, String) {
+        let script = format!("exec 3<&0\n{script}\necho\nread line");
+        let mut child = command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        (child, line)
+    }
+
+    fn end(mut child: Spawned) {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        // Until the last process that has it open ends.
+        let _ = child.stdout.take().map(|mut output| output.read_to_end(&mut Vec::new()));
+    }
+
+    fn other(child: &Spawned) -> Other {
+        Other::open(&ProcessHandle::open(child.id()).unwrap()).unwrap()
+    }
+
+    /// Loses its parent, and is nobody's child that we know.
+    const LOST: &str = "(cat <&3 &)";
+
+    #[test]
+    fn what_has_lost_its_parent_is_found_by_the_kernel_session_that_the_process_leads() {
+        let (leader, _) = server(Command::new("setsid").arg("sh"), LOST);
+        let (plain, _) = server(&mut Command::new("sh"), LOST);
+        let (of_leader, of_plain) = (other(&leader).tree().unwrap().len(), other(&plain).tree().unwrap().len());
+        let left = other(&leader);
+        left.tree().unwrap();
+        end(leader);
+        end(plain);
+        assert_eq!((of_leader, of_plain), (1, 0));
+        // A session without a process is over; whoever adopts what is lost may take its time to wait for it.
+        let start = std::time::Instant::now();
+        while !left.led.lock().is_empty() {
+            assert_eq!(left.left_behind().unwrap().len(), 0);
+            assert!(start.elapsed() < std::time::Duration::from_secs(20), "its session is still known");
+        }
+    }
+
+    #[test]
+    fn what_has_lost_its_parent_is_found_by_the_mark() {
+        let (cookie, another) = (Cookie::new(), Cookie::new());
+        let (child, _) = server(Command::new("sh").env(cookie.name(), cookie.value()), LOST);
+        let found = other(&child).marked(cookie).tree().unwrap().len();
+        let by_another = other(&child).marked(another).tree().unwrap().len();
+        end(child);
+        assert_eq!((found, by_another), (1, 0));
+    }
+
+    #[test]
+    fn the_whole_tree_is_found_and_not_what_has_its_number_in_another_session() {
+        let (child, _) = server(&mut Command::new("sh"), "sh -c 'cat <&3 & wait' & setsid cat <&3 &");
+        let process = other(&child);
+        let start = std::time::Instant::now();
+        while process.tree().unwrap().len() < 3 && start.elapsed() < std::time::Duration::from_secs(20) {
+            std::thread::yield_now();
+        }
+        let found = process.tree().unwrap().len();
+        // A session whose number is another's by now: who leads it has started at another time.
+        let own = crate::process::handle::read_stat(&mut ProcReader::new().unwrap(), child.id()).unwrap();
+        process.led.lock().insert(own.session, own.started + 1);
+        let with_another = process.tree().unwrap().len();
+        end(child);
+        assert_eq!((found, with_another), (3, 3));
+    }
+
+    #[test]
+    fn what_is_read_is_this_process_and_nothing_once_it_is_reaped() {
+        let (child, _) = server(&mut Command::new("sh"), "true");
+        let process = other(&child);
+        assert!(process.descriptors(Depth::Paranoid).unwrap().len() >= 4);
+        assert_eq!((process.threads().unwrap().len(), process.thread_count().unwrap()), (1, 1));
+        assert!(process.resident_bytes().unwrap() > 0 && process.private_bytes().unwrap() > 0);
+        assert!(process.directory().processor_time().unwrap() > 0 && process.ended().is_none());
+        let faults = process.times().unwrap().faults_of_reaped;
+        assert!(faults == 0 || faults > 10, "{faults}");
+        end(child);
+        assert!(process.ended().is_some());
+        assert!(process.descriptors(Depth::Usual).is_err() && process.threads().is_err() && process.tree().is_err());
+        assert!(process.resident_bytes().is_err() && process.times().is_err());
+    }
 }

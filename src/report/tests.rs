@@ -1,14 +1,15 @@
 //! The messages, each as a snapshot: the text is the product.
 
 use crate::leak::{
-    Attribution, Finding, Gauge, HuntReport, Ignored, Item, Kind, LeakReport, Level, Memory, NotLookedAt, Reason,
-    Resource, Series, Settled, Verdict,
+    Attribution, Confidence, Finding, Gauge, HuntReport, Ignored, Item, Kind, LeakReport, Level, Memory, NotLookedAt,
+    Reason, Resource, Series, Settled, Verdict,
 };
+use crate::process::ProcessSummary;
 use crate::report::console::Color;
 use insta::assert_snapshot;
 use std::time::Duration;
 
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 21] = [
     Kind::Session,
     Kind::File,
     Kind::Directory,
@@ -28,6 +29,7 @@ const KINDS: [Kind; 20] = [
     Kind::Process,
     Kind::Zombie,
     Kind::Thread,
+    Kind::Ended,
     Kind::Reference,
 ];
 
@@ -68,6 +70,7 @@ fn item(kind: Kind) -> Item {
         Kind::Memfd => ("/memfd:frame (deleted)", None),
         Kind::Descriptor => ("[fanotify]", None),
         Kind::Process | Kind::Zombie => ("sleep 1000", None),
+        Kind::Ended => ("my-server --port 4021", None),
         Kind::Thread => ("pty-reader", None),
         Kind::Reference => ("server::SessionManager", None),
         _ => ("", None),
@@ -86,6 +89,7 @@ fn item(kind: Kind) -> Item {
             item.age = Some(Duration::from_millis(2050));
             item.state = Some("sleeping in futex_do_wait".into());
         }
+        Kind::Ended => item.state = Some("it ended with exit status 3".into()),
         Kind::Reference => {
             item.state = Some("2 strong references".into());
             item.made_at = Some("tests/resize.rs:9:7".into());
@@ -225,6 +229,57 @@ fn a_hunt_shows_each_series_as_a_line() {
         process: None,
         sessions_per_round: None,
         on_leak: None,
+    };
+    assert_snapshot!(report);
+    assert_eq!(HuntReport::from_json(&report.to_json()).unwrap(), report);
+}
+
+/// As it is looked at from outside.
+fn process() -> ProcessSummary {
+    let identity = serde_json::from_str(
+        r#"{"pid":4711,"started":99,"boot":"000000000000000000000000000000ff","pid_namespace":4026531836}"#,
+    );
+    ProcessSummary { identity: identity.unwrap(), session: 4711, command: "my-server --port 4021".into() }
+}
+
+#[test]
+fn of_another_process_it_is_said_which_one_and_what_its_author_has_to_do() {
+    let kinds = [Kind::PtyMaster, Kind::Zombie, Kind::Process, Kind::Thread, Kind::Ended];
+    let mut report = report(Verdict::Leaked, kinds.map(|kind| one(Verdict::Leaked, item(kind))).to_vec());
+    report.attribution = Attribution::Exact(Reason::Said);
+    report.process = Some(process());
+    let mut shared = report.clone();
+    shared.attribution = Attribution::Shared;
+    (shared.name, shared.verdict) = (None, Verdict::Suspicious);
+    shared.findings = vec![one(Verdict::Suspicious, item(Kind::Socket))];
+    assert_eq!(LeakReport::from_json(&report.to_json()).unwrap(), report);
+    assert_snapshot!(format!("{report}\n{shared}"));
+}
+
+#[test]
+fn a_hunt_on_a_server_says_what_is_left_of_each_session_and_how_sure_that_is() {
+    let sure = |series: Series, confidence| Series { confidence: Some(confidence), ..series };
+    let report = HuntReport {
+        name: None,
+        process: Some(process()),
+        verdict: Verdict::Leaked,
+        level: Level::Fail,
+        attribution: Attribution::Exact(Reason::Said),
+        rounds: 18,
+        sessions_per_round: Some(2),
+        series: vec![
+            sure(series(Gauge::PtyMasters, Verdict::Leaked, (7..26).collect(), 1.0), Confidence::Grew(1.0)),
+            series(Gauge::Threads, Verdict::Clean, vec![4; 19], 0.0),
+            sure(
+                series(Gauge::Resident, Verdict::Leaked, (0..19).map(|at| (5 << 20) + (at << 16)).collect(), 65536.0),
+                Confidence::ByChance(0.00031),
+            ),
+            sure(series(Gauge::Processor, Verdict::Leaked, vec![99_000; 19], 0.0), Confidence::More(98_700.0)),
+            series(Gauge::Forks, Verdict::Clean, vec![0; 19], 0.0),
+        ],
+        left: None,
+        containment: None,
+        on_leak: Some("/tmp/heap-4711.heapsnapshot".into()),
     };
     assert_snapshot!(report);
     assert_eq!(HuntReport::from_json(&report.to_json()).unwrap(), report);
