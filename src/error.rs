@@ -48,6 +48,8 @@ enum Kind {
     Timeout { what: String, after: Duration },
     /// The session ended before what was waited for.
     SessionEnded(String),
+    /// A server under test ended before it was to.
+    ServerEnded(String),
     /// Signalling or asking was refused, because ownership was not proven.
     Refused(String),
     /// Processes or sessions that are still there after the kill, with the whole report for programs.
@@ -89,6 +91,10 @@ impl Error {
 
     pub(crate) fn session_ended(text: impl Into<String>) -> Self {
         Kind::SessionEnded(text.into()).into()
+    }
+
+    pub(crate) fn server_ended(text: impl Into<String>) -> Self {
+        Kind::ServerEnded(text.into()).into()
     }
 
     pub(crate) fn refused(text: impl Into<String>) -> Self {
@@ -171,6 +177,11 @@ impl Error {
         matches!(self.inner.kind, Kind::SessionEnded(_))
     }
 
+    /// True if a server under test ended by itself: before it was ready, or before it was closed.
+    pub fn is_server_ended(&self) -> bool {
+        matches!(self.inner.kind, Kind::ServerEnded(_))
+    }
+
     /// True if something was not done because ownership was not proven; nothing was touched.
     pub fn is_refused(&self) -> bool {
         matches!(self.inner.kind, Kind::Refused(_))
@@ -223,6 +234,7 @@ impl fmt::Display for Error {
             | Kind::NotTracked(text)
             | Kind::UnknownSession(text)
             | Kind::SessionEnded(text)
+            | Kind::ServerEnded(text)
             | Kind::Refused(text)
             | Kind::NotReady(text)
             | Kind::Interfered { text, .. }

@@ -13,6 +13,8 @@ mod forks;
 mod many;
 #[path = "deaths/runners.rs"]
 mod runners;
+#[path = "deaths/servers.rs"]
+mod servers;
 #[path = "deaths/stops.rs"]
 mod stops;
 

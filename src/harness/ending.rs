@@ -32,13 +32,22 @@ pub(crate) struct Ending {
     pub(crate) clean_up: Vec<String>,
     /// The text of a leak check that failed.
     pub(crate) leaks: Option<String>,
+    /// The ends of its servers' logs, for one that failed.
+    pub(crate) logs: Vec<String>,
     pub(crate) containment: Containment,
 }
 
 impl Ending {
     /// Of a body after which nothing is cleaned up or judged.
     pub(crate) fn of_body_alone(name: String, body: BodyEnd) -> Self {
-        Self { name, body, clean_up: Vec::new(), leaks: None, containment: containment("it was left as it is") }
+        Self {
+            name,
+            body,
+            clean_up: Vec::new(),
+            leaks: None,
+            logs: Vec::new(),
+            containment: containment("it was left as it is"),
+        }
     }
 
     /// The same for the runner of an isolated test.
@@ -55,7 +64,12 @@ impl Ending {
     #[track_caller]
     pub(crate) fn tell(self) {
         match (self.text(), self.body) {
-            (None, BodyEnd::Panicked(payload, _)) => resume_unwind(payload),
+            (None, BodyEnd::Panicked(payload, _)) => {
+                if !self.logs.is_empty() {
+                    warn(format!("test `{}` panicked; {}", self.name, self.logs.join("\n")));
+                }
+                resume_unwind(payload)
+            }
             (Some(text), BodyEnd::Panicked(payload, _)) => {
                 // The panic itself was told by the panic hook.
                 warn(text);
@@ -86,13 +100,19 @@ impl Ending {
                 format!("test `{name}` timed out after {}{own}\n{}", duration(*after), alive.trim_end())
             }
         };
-        Some(format!("{}\ncontainment: {}", format!("{own}\n{beside}").trim_end(), self.containment))
+        let logs = self.logs();
+        Some(format!("{}{logs}\ncontainment: {}", format!("{own}\n{beside}").trim_end(), self.containment))
     }
 
     fn beside(&self) -> String {
         let mut lines: Vec<&str> = self.clean_up.iter().map(String::as_str).collect();
         lines.extend(self.leaks.as_deref());
         lines.join("\n")
+    }
+
+    /// A test that passed shows none.
+    fn logs(&self) -> String {
+        self.logs.iter().map(|log| format!("\n{log}")).collect()
     }
 }
 
@@ -105,7 +125,7 @@ mod tests {
         let clean_up = clean_up.iter().map(|line| (*line).to_owned()).collect();
         let containment = Containment::InProcess { why: "asked for".into(), ledger: Ok(()) };
         let leaks = leaks.map(str::to_owned);
-        let ending = Ending { name: "a_test".into(), body, clean_up, leaks, containment };
+        let ending = Ending { name: "a_test".into(), body, clean_up, leaks, logs: Vec::new(), containment };
         ending.text().unwrap_or_default()
     }
 

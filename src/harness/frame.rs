@@ -164,8 +164,10 @@ impl Frame {
         Ending::of_body_alone(name, body)
     }
 
-    /// What the test deferred, its sessions, and what must be gone by then.
+    /// What the test deferred, its sessions, its servers, and what must be gone by then.
     async fn clean_up(&self, watchdog: &Watchdog) -> Left {
+        // Before they are ended: those that a failure is about.
+        let logs = self.scope.servers().logs();
         let failures = self.deferred_and_killed(watchdog).await;
         // Within the runtime: a task that was spawned and never ended holds what it holds until the runtime ends, which in
         // a server is never.
@@ -176,7 +178,7 @@ impl Frame {
         };
         watchdog.step(self.check.settle_limit());
         let (held, settled) = settle(self.check.settle_limit(), look).await;
-        Left { failures, held: held.items().cloned().collect(), settled }
+        Left { failures, held: held.items().cloned().collect(), settled, logs }
     }
 
     /// Runs what was deferred, then ends what is tracked by any of its helpers; answers with what went wrong.
@@ -194,6 +196,7 @@ impl Frame {
                 }
             }
         }
+        failures.extend(self.scope.servers().end(|limit| watchdog.step(limit)).await);
         failures
     }
 
@@ -218,14 +221,16 @@ impl Frame {
         left.failures.extend(complaint);
         let leaks = park_on(check.find_with(left.held, left.settled)).passing().err();
         let containment = containment(&why_here);
-        Ending { name, body, clean_up: left.failures, leaks, containment }
+        Ending { name, body, clean_up: left.failures, leaks, logs: left.logs, containment }
     }
 
     /// After the runtime's end nothing more can be started; what was started or deferred by tasks on their way out is ended.
     fn late_clean_up(&self, watchdog: &Watchdog) -> Vec<String> {
         let helpers = self.scope.helpers();
         helpers.iter().for_each(SessionTestHelper::end);
-        if self.scope.deferred().is_empty() && helpers.iter().all(|helper| helper.tracked_count() == 0) {
+        self.scope.servers().close();
+        let has_nothing = self.scope.deferred().is_empty() && self.scope.servers().is_empty();
+        if has_nothing && helpers.iter().all(|helper| helper.tracked_count() == 0) {
             return Vec::new();
         }
         let Ok(runtime) = Runtime::new() else { return Vec::new() };
@@ -248,6 +253,8 @@ struct Left {
     failures: Vec<String>,
     held: Vec<Item>,
     settled: Settled,
+    /// The ends of its servers' logs, before those were ended.
+    logs: Vec<String>,
 }
 
 /// What the body came to, or `None` if its deadline went by first; then it is dropped where it waits, and what that panicked

@@ -21,6 +21,7 @@ pub(crate) mod options;
 pub(crate) mod relay;
 pub(crate) mod runner;
 pub(crate) mod scope;
+pub(crate) mod servers;
 pub(crate) mod told;
 pub(crate) mod watchdog;
 

@@ -2,6 +2,7 @@
 
 use crate::error::{BoxError, Result};
 use crate::harness::deferred::Deferred;
+use crate::harness::servers::Servers;
 use crate::leak::MustDrop;
 use crate::probe::origins::ScopeId;
 use crate::process::policy::KillPolicy;
@@ -23,7 +24,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// # Its end
 ///
 /// After the body has ended in whichever way, by success, error, panic or timeout: clean-ups that were
-/// [deferred](Self::defer), the last one first; then every session that is tracked is ended and proven to be dead; then what
+/// [deferred](Self::defer), the last one first; then every session that is tracked is ended and proven to be dead; then its
+/// [servers](Self::server), the last one first; then what
 /// [must be dropped](Self::must_drop) is looked at; then the runtime ends, with the tasks that the body spawned; then
 /// everything is compared with the beginning. A clone that outlives the test can create no session any more.
 #[derive(Clone)]
@@ -41,6 +43,7 @@ struct Inner {
     others: Mutex<Vec<SessionTestHelper>>,
     deferred: Deferred,
     references: Arc<MustDrop>,
+    servers: Servers,
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -56,6 +59,7 @@ impl Scope {
                 others: Mutex::default(),
                 deferred: Deferred::default(),
                 references,
+                servers: Servers::default(),
             }),
         }
     }
@@ -137,6 +141,10 @@ impl Scope {
     #[track_caller]
     pub fn must_drop<T: ?Sized + Send + Sync + 'static>(&self, object: &Arc<T>) {
         self.inner.references.add(object, Location::caller());
+    }
+
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.inner.servers
     }
 
     pub(crate) fn deferred(&self) -> &Deferred {

@@ -142,6 +142,7 @@ fn start_body(
         label: format!("the test `{}` itself", start.name),
         made_at: "its keeper".into(),
         recipe: Recipe::Own,
+        home: None,
     });
     let (ours, theirs) = Channel::pair().map_err(why("no channel to it"))?;
     let welcome = Welcome {

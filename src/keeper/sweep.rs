@@ -56,7 +56,15 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
     if let Err(cause) = result {
         swept.undone.push(format!("nothing is proven to be gone: {cause}"));
     }
+    let is_proven = swept.undone.is_empty();
     for (open, target) in opens.into_iter().zip(targets) {
+        // While somebody of it lives, it is used, and the record leads to it.
+        if is_proven
+            && target.ending.survivors.is_empty()
+            && let Some(Err(cause)) = open.home.as_ref().map(|home| home.remove(open.cookie))
+        {
+            swept.undone.push(cause.to_string());
+        }
         take_down(open, target, &mut swept);
     }
     // Those that have ended by themselves meanwhile are nobody's trouble.
@@ -117,7 +125,8 @@ fn refusal(leader: &ProcessHandle, mark: &Mark) -> Option<Suspect> {
 
 fn take_down(open: &Open, target: Target, swept: &mut Swept) {
     let ending = target.ending;
-    let what = format!("session `{}` (made at {})", open.label, open.made_at);
+    let kind = if open.home.is_some() { "server" } else { "session" };
+    let what = format!("{kind} `{}` (made at {})", open.label, open.made_at);
     let is_known = open.leader.is_some() || open.cookie.is_some();
     if !is_known || (open.is_identified && open.leader.is_none() && !matches!(open.recipe, Recipe::Own)) {
         swept.undone.push(format!("{what}: its server was not asked to end it: {}", open.recipe));

@@ -3,6 +3,7 @@
 //! It answers from memory, and what it is told goes to the run's file as well, for whoever comes after this process.
 
 use crate::ledger::client;
+use crate::ledger::home::Home;
 use crate::ledger::recipe::Recipe;
 use crate::ledger::record::{BODY_RECORD, Record, RecordId};
 use crate::process::cookie::Cookie;
@@ -27,15 +28,17 @@ pub(crate) struct Announcement {
     pub(crate) label: String,
     pub(crate) made_at: String,
     pub(crate) recipe: Recipe,
+    /// Of a server.
+    pub(crate) home: Option<Home>,
 }
 
 impl Ledger {
     /// Before anybody is asked to create the session: from here on what carries the cookie is ours.
     pub(crate) fn announce(&self, announced: Announcement) -> RecordId {
-        let Announcement { cookie, since, label, made_at, recipe } = announced;
+        let Announcement { cookie, since, label, made_at, recipe, home } = announced;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         self.open.lock().insert(id, Mark::of(cookie, since));
-        client::write(&Record::Announced { id, cookie, since, label, made_at, recipe });
+        client::write(&Record::Announced { id, cookie, since, label, made_at, recipe, home });
         id
     }
 
@@ -84,6 +87,7 @@ mod tests {
             label: "sh".into(),
             made_at: "here".into(),
             recipe: Recipe::Own,
+            home: None,
         });
         let mark = ledger.mark(id).unwrap();
         assert_eq!((mark.cookie, mark.leader, mark.since), (Some(cookie), None, 5));

@@ -7,6 +7,7 @@
 //! Each line stands alone. What a full disk cut short, or somebody wrote into the file, costs that line and none of its
 //! neighbours, and is never taken for a record.
 
+use crate::ledger::home::Home;
 use crate::ledger::recipe::Recipe;
 use crate::process::cgroup::CgroupMark;
 use crate::process::cookie::Cookie;
@@ -61,6 +62,9 @@ pub(crate) enum Record {
         #[serde(serialize_with = "cut")]
         made_at: String,
         recipe: Recipe,
+        /// Of a server: the directory that was made for it, and goes with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        home: Option<Home>,
     },
     /// What came to be known of it since. What is `None` is not said, and takes nothing back.
     Identified {
@@ -168,7 +172,15 @@ pub(crate) mod tests {
 
     pub(crate) fn announced(id: RecordId) -> Record {
         let (label, made_at) = ("bash \"x\"\n\u{1b}[1m".to_owned(), "tests/a.rs:3:9".to_owned());
-        Record::Announced { id, cookie: Some(Cookie::new()), since: 12, label, made_at, recipe: Recipe::Own }
+        Record::Announced {
+            id,
+            cookie: Some(Cookie::new()),
+            since: 12,
+            label,
+            made_at,
+            recipe: Recipe::Own,
+            home: None,
+        }
     }
 
     /// One of each, the run first.
@@ -200,6 +212,7 @@ pub(crate) mod tests {
             label: String::new(),
             made_at: String::new(),
             recipe,
+            home: Some(Home::sample()),
         }));
         records
     }
@@ -229,8 +242,10 @@ pub(crate) mod tests {
     #[test]
     fn a_long_text_is_cut_between_characters_and_a_long_name_is_refused() {
         let Record::Announced { id, cookie, since, made_at, .. } = announced(1) else { unreachable!() };
-        let long =
-            |label: String, recipe| Record::Announced { id, cookie, since, label, made_at: made_at.clone(), recipe };
+        let long = |label: String, recipe| {
+            let made_at = made_at.clone();
+            Record::Announced { id, cookie, since, label, made_at, recipe, home: None }
+        };
         let parsed = parse(&long("é".repeat(600), Recipe::Own).to_line(b"").unwrap());
         assert_eq!(parsed.records, [long("é".repeat(512) + "…", Recipe::Own)]);
         let recipe = Recipe::Unknown { backend: "x".repeat(LONGEST_RECORD) };

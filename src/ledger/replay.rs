@@ -1,5 +1,6 @@
 //! What a run's records say together: whose run it is, and which sessions are open.
 
+use crate::ledger::home::Home;
 use crate::ledger::recipe::Recipe;
 use crate::ledger::record::{FORMAT, Parsed, Record, RecordId};
 use crate::process::cgroup::CgroupMark;
@@ -42,6 +43,8 @@ pub(crate) struct Open {
     pub(crate) label: String,
     pub(crate) made_at: String,
     pub(crate) recipe: Recipe,
+    /// Of a server: its directory.
+    pub(crate) home: Option<Home>,
     /// The server's id of it. It comes from a file: nobody has checked it since.
     pub(crate) session: Option<String>,
     /// Whether its creation was answered: one that was not may still be under way.
@@ -113,7 +116,7 @@ impl Replayed {
                     self.keepers.push(identity);
                 }
             }
-            Record::Announced { id, cookie, since, label, made_at, recipe } => {
+            Record::Announced { id, cookie, since, label, made_at, recipe, home } => {
                 self.open.entry(id).or_insert(Open {
                     cookie,
                     leader: None,
@@ -121,6 +124,7 @@ impl Replayed {
                     label,
                     made_at,
                     recipe,
+                    home,
                     session: None,
                     is_identified: false,
                 });

@@ -81,6 +81,9 @@ pub(crate) struct Target {
     pub(crate) ending: Ending,
     /// Those that get the signals of each stage.
     live: Vec<Live>,
+    /// Its leader is asked by TERM, and once: many a daemon takes HUP for "read your configuration again", and a second TERM
+    /// for impatience.
+    is_server: bool,
 }
 
 struct Live {
@@ -92,7 +95,24 @@ struct Live {
 
 impl Target {
     pub(crate) fn new(mark: Mark, leader: Option<ProcessHandle>) -> Self {
-        Self { mark, leader, ending: Ending::default(), live: Vec::new() }
+        Self { mark, leader, ending: Ending::default(), live: Vec::new(), is_server: false }
+    }
+
+    /// A server, which is given the time until half of the grace to end what it has started by itself.
+    pub(crate) fn of_server(mark: Mark, leader: Option<ProcessHandle>) -> Self {
+        Self { is_server: true, ..Self::new(mark, leader) }
+    }
+
+    /// What this one of its processes gets at this stage; `None` for nothing.
+    fn heeded(&self, which: &ProcessHandle, action: KillAction) -> Option<KillAction> {
+        let is_leader = self.leader.as_ref().is_some_and(|leader| leader.identity() == which.identity());
+        match action {
+            KillAction::HungUp | KillAction::Terminated if self.is_server && is_leader => {
+                let is_first = self.ending.steps.iter().all(|step| step.pid != Some(which.pid()));
+                is_first.then_some(KillAction::Terminated)
+            }
+            action => Some(action),
+        }
     }
 
     fn send(&mut self, which: usize, action: KillAction, start: Instant) {
@@ -102,6 +122,7 @@ impl Target {
             // Another of the batch is why this stage came.
             return;
         }
+        let Some(action) = self.heeded(&live.handle, action) else { return };
         let mut was_delivered = false;
         for signal in action.signals() {
             // The rule let us, and the kernel does not (a security module): the process is a survivor then.

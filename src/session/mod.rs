@@ -11,6 +11,7 @@ pub(crate) mod environment;
 pub(crate) mod fake;
 pub(crate) mod fake_world;
 pub(crate) mod fault;
+pub(crate) mod finder;
 pub(crate) mod future;
 pub(crate) mod id;
 pub(crate) mod key;

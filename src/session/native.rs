@@ -65,13 +65,13 @@ fn spawn(spec: &SessionSpec, program: &Path, environment: &Environment, peer: &P
 }
 
 /// `NAME=value`, in one allocation.
-fn variable(name: &OsStr, value: &OsStr) -> Result<CString> {
+pub(crate) fn variable(name: &OsStr, value: &OsStr) -> Result<CString> {
     let mut both = OsString::with_capacity(name.len() + 1 + value.len() + 1);
     both.extend([name, OsStr::new("="), value]);
     sys::c_string(both).map_err(|_| Error::invalid(format!("the variable {name:?} contains a NUL")))
 }
 
-fn c_string(text: &OsStr) -> Result<CString> {
+pub(crate) fn c_string(text: &OsStr) -> Result<CString> {
     sys::c_string(text).map_err(|_| Error::invalid(format!("{text:?} contains a NUL")))
 }
 

@@ -3,10 +3,11 @@
 use crate::error::{BoxError, Error, Result};
 use crate::process::pump::Pump;
 use crate::session::command::{CommandOutput, Running};
+use crate::session::finder::Finder;
 use crate::session::future::BoxFuture;
 use crate::session::ring::Ring;
 use crate::session::spec::WindowSize;
-use crate::session::text::{Stripper, last_lines, strip};
+use crate::session::text::{last_lines, strip};
 use crate::watched::Watched;
 use std::fmt;
 use std::sync::Arc;
@@ -113,7 +114,7 @@ impl TerminalOutput {
     }
 }
 
-/// What a session has printed so far.
+/// What a session, or a server, has printed so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     bytes: Vec<u8>,
@@ -121,17 +122,34 @@ pub struct Output {
 }
 
 impl Output {
+    pub(crate) fn of(ring: &Ring) -> Self {
+        Self { bytes: ring.since(0), dropped: ring.dropped() }
+    }
+
+    /// The last lines as a failure shows them, after what stands before them.
+    pub(crate) fn shown(&self, what: &str) -> String {
+        let lines = last_lines(&self.bytes, SHOWN_LINES);
+        if lines.is_empty() {
+            return "; it has printed nothing".to_owned();
+        }
+        let dropped = match self.dropped {
+            0 => String::new(),
+            bytes => format!(", after {bytes} bytes that were dropped"),
+        };
+        format!("; the last lines of its {what}{dropped}:\n{}", lines.trim_end())
+    }
+
     /// As text: escape sequences removed, lines ended by `\n`, bytes that are no UTF-8 replaced by U+FFFD.
     pub fn text(&self) -> String {
         strip(&self.bytes)
     }
 
-    /// As it came from the terminal.
+    /// As it came.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// How many bytes before these were dropped, because the session printed more than is kept.
+    /// How many bytes before these were dropped, because more was printed than is kept.
     pub fn dropped_bytes(&self) -> u64 {
         self.dropped
     }
@@ -156,7 +174,7 @@ impl Terminal {
     }
 
     pub(crate) fn output(&self) -> Output {
-        self.output.state.peek(|state| Output { bytes: state.ring.since(0), dropped: state.ring.dropped() })
+        self.output.state.peek(|state| Output::of(&state.ring))
     }
 
     pub(crate) fn clear(&self) {
@@ -186,21 +204,8 @@ impl Terminal {
         limit: Duration,
         over: impl Future<Output = Result<String>>,
     ) -> Result<()> {
-        let mut stripper = Stripper::default();
-        let (mut position, mut clearings) = (0, 0);
-        let appears = self.output.state.wait(|state| {
-            let from = position.max(state.ring.start());
-            if from > position || state.ring.clearings() != clearings {
-                // A gap, dropped or cleared: what is before it does not continue after it.
-                stripper = Stripper::default();
-            }
-            stripper.feed(&state.ring.since(from));
-            position = state.ring.end();
-            clearings = state.ring.clearings();
-            let is_there = stripper.text().contains(wanted);
-            stripper.keep_last(wanted.len());
-            is_there.then_some(())
-        });
+        let mut finder = Finder::new(wanted);
+        let appears = self.output.state.wait(|state| finder.finds(&state.ring).then_some(()));
         self.unless_over(who, (&format!("{wanted:?}"), " in the output of"), limit, appears, over).await
     }
 
@@ -257,16 +262,7 @@ impl Terminal {
 
     /// The end of the output as a failure shows it.
     pub(crate) fn shown(&self) -> String {
-        let output = self.output();
-        let lines = last_lines(output.bytes(), SHOWN_LINES);
-        if lines.is_empty() {
-            return "; it has printed nothing".to_owned();
-        }
-        let dropped = match output.dropped_bytes() {
-            0 => String::new(),
-            bytes => format!(", after {bytes} bytes that were dropped"),
-        };
-        format!("; the last lines of its output{dropped}:\n{}", lines.trim_end())
+        self.output().shown("output")
     }
 }
 

@@ -128,6 +128,7 @@ impl Shared {
             label: label.clone(),
             made_at: made_at.to_string(),
             recipe: self.backend.recipe(),
+            home: None,
         });
         self.cookies.lock().extend(cookie);
         let serial = self.next.fetch_add(1, Ordering::Relaxed);

@@ -57,7 +57,7 @@ pub(crate) fn run(reader: &mut ProcReader, wanted: &Wanted) -> io::Result<Pass> 
             look_at_descriptors(reader, pid, wanted, &mut pass);
         }
         if let Some(below) = &wanted.below
-            && let Ok(directory) = reader.directory_of(pid)
+            && let Ok(directory) = reader.target(pid, "cwd")
             && is_below(&directory, below)
         {
             pass.below.entry(pid).and_modify(|(_, more)| *more += 1).or_insert((directory, 0));
@@ -108,7 +108,7 @@ pub(crate) fn described(reader: &mut ProcReader, pid: u32) -> String {
         text += &format!(" of user {user}");
     }
     text += &format!(", for {}", humantime::format_duration(age(stat.started)));
-    if let Ok(directory) = reader.directory_of(pid) {
+    if let Ok(directory) = reader.target(pid, "cwd") {
         text += &format!(", in `{}`", printable(&directory));
     }
     text

@@ -51,7 +51,7 @@ impl Wanted {
         let argument = line.split(|byte| *byte == 0).skip(1).find(|word| !word.starts_with(b"-"));
         let Some(argument) = argument.filter(|word| name_of(word) == script.name) else { return false };
         let argument = argument.to_vec();
-        let Ok(directory) = reader.directory_of(pid) else { return false };
+        let Ok(directory) = reader.target(pid, "cwd") else { return false };
         let path = path(&directory).join(path(&argument));
         sys::facts_of(&path).is_ok_and(|facts| identity(&facts) == script.file)
     }

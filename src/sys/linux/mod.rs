@@ -6,6 +6,7 @@ mod clock;
 mod files;
 mod launch;
 mod limit;
+mod loopback;
 mod numbers;
 mod own;
 mod poller;
@@ -13,6 +14,7 @@ mod proc_dir;
 mod process;
 mod procfs;
 mod pty;
+mod remove;
 mod socket;
 mod spawn;
 mod specimen;
@@ -28,6 +30,7 @@ pub(crate) use files::{
 };
 pub(crate) use launch::{Launch, spawn_into, spawn_leader};
 pub(crate) use limit::{descriptor_limits, raise_descriptor_limit, restore_descriptor_limit};
+pub(crate) use loopback::{answers_tcp, answers_unix, take_name};
 pub(crate) use numbers::{
     adopt, close_all_but, close_standard_input, fill_standard_descriptors, flush_c_output, is_terminal,
     keep_from_children, null, pipe, redirect_number, write_to,
@@ -41,8 +44,9 @@ pub(crate) use proc_dir::{ProcDir, processor_time_of};
 pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, reap_child, session_of};
 pub(crate) use procfs::{ProcReader, boot_id, pid_in_proc};
 pub(crate) use pty::{Master, Peer};
+pub(crate) use remove::remove_tree;
 pub(crate) use socket::describe_socket;
-pub(crate) use spawn::{c_string, spawn_on_terminal, spawn_with_outputs};
+pub(crate) use spawn::{c_string, spawn_on_terminal, spawn_with_output, spawn_with_outputs};
 pub(crate) use specimen::specimens;
 pub(crate) use start::{
     at_start, inherited_descriptors, note_start, remove_variable, start_arguments, start_directory, start_environment,

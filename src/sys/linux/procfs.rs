@@ -211,19 +211,19 @@ impl ProcReader {
         Ok(())
     }
 
-    /// Where a process's working directory is.
-    pub(crate) fn directory_of(&mut self, pid: u32) -> io::Result<Vec<u8>> {
-        self.path.clear();
-        let _ = write!(self.path, "{pid}/cwd");
-        Ok(rustix::fs::readlinkat(self.root, self.path.as_str(), Vec::new())?.into_bytes())
-    }
-
     /// Device and inode of the file that a process executes.
     pub(crate) fn executable(&mut self, pid: u32) -> io::Result<(u64, u64)> {
         self.path.clear();
         let _ = write!(self.path, "{pid}/exe");
         let found = rustix::fs::statat(self.root, self.path.as_str(), AtFlags::empty())?;
         Ok((found.st_dev, found.st_ino))
+    }
+
+    /// Where a link in a process's directory leads, such as `cwd`.
+    pub(crate) fn target(&mut self, pid: u32, link: &str) -> io::Result<Vec<u8>> {
+        self.path.clear();
+        let _ = write!(self.path, "{pid}/{link}");
+        Ok(rustix::fs::readlinkat(self.root, self.path.as_str(), Vec::new())?.into_bytes())
     }
 
     /// Where each of a process's descriptors leads; those that vanish meanwhile are left out.

@@ -6,6 +6,7 @@
 mod descriptor;
 mod files;
 mod isolation;
+mod loopback;
 mod own;
 mod poller;
 mod process;
@@ -24,6 +25,7 @@ pub(crate) use isolation::{
     spawn_leader, spawn_with_outputs, start_arguments, start_directory, start_environment, tracer, variable, wait_for,
     when_ended, write_to,
 };
+pub(crate) use loopback::{answers_tcp, answers_unix, remove_tree, spawn_with_output, take_name};
 pub(crate) use own::{
     boot_id, count_descriptors, count_threads, describe_socket, descriptor_limits, has_children, heap_bytes,
     is_main_thread, list_descriptors, now_ticks, own_pid, own_thread, own_uid, peak_bytes, pid_in_proc,

@@ -66,11 +66,11 @@ impl ProcReader {
         match *self {}
     }
 
-    pub(crate) fn directory_of(&mut self, _pid: u32) -> io::Result<Vec<u8>> {
+    pub(crate) fn executable(&mut self, _pid: u32) -> io::Result<(u64, u64)> {
         match *self {}
     }
 
-    pub(crate) fn executable(&mut self, _pid: u32) -> io::Result<(u64, u64)> {
+    pub(crate) fn target(&mut self, _pid: u32, _link: &str) -> io::Result<Vec<u8>> {
         match *self {}
     }
 

@@ -1,0 +1,88 @@
+//! A test's servers: they end after its sessions, and show their logs if it fails.
+
+use crate::error::{Error, Result};
+use crate::harness::scope::Scope;
+use crate::server::{Server, ServerSpec, background};
+use parking_lot::Mutex;
+use std::time::Duration;
+
+/// How long a server takes at most, beside its grace, to end or to be given up.
+pub(crate) const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+pub(crate) struct Servers {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    running: Vec<Server>,
+    has_ended: bool,
+}
+
+impl Scope {
+    /// Starts a server under test, and waits until it is ready. It ends with the test, after what was deferred and all sessions,
+    /// the last one first; a test that fails shows the end of its log.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", feature = "tokio"))]
+    /// termleash::test(async |t| {
+    ///     let spec = termleash::server::ServerGuard::command("sh").args(["-c", "echo ready; sleep 1000"]);
+    ///     let server = t.server(spec.without_port().ready_line("ready")).await?;
+    ///     assert!(server.is_alive());
+    ///     Ok(())
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerSpec::start`].
+    #[track_caller]
+    pub fn server(&self, spec: ServerSpec) -> impl Future<Output = Result<Server>> + Send + 'static {
+        let starting = spec.start();
+        let scope = self.clone();
+        async move {
+            let guard = starting.await?;
+            let mut state = scope.servers().state.lock();
+            if state.has_ended {
+                return Err(Error::refused("the test has ended while its server started: it is ended, too"));
+            }
+            let server = guard.let_go();
+            state.running.push(server.clone());
+            Ok(server)
+        }
+    }
+}
+
+impl Servers {
+    /// Ends all of them, and whatever guards of servers were dropped; answers with what went wrong. `begins` is called before
+    /// each.
+    pub(crate) async fn end(&self, begins: impl Fn(Duration)) -> Vec<String> {
+        let mut failures = Vec::new();
+        loop {
+            // In a statement of its own: the lock must not be held while it ends.
+            let next = self.state.lock().running.pop();
+            let Some(server) = next else { break };
+            begins(ENDS_WITHIN);
+            failures.extend(server.close().await.err().map(|cause| cause.to_string()));
+        }
+        begins(ENDS_WITHIN);
+        failures.extend(background::settled(ENDS_WITHIN).await);
+        failures
+    }
+
+    /// None is taken in any more.
+    pub(crate) fn close(&self) {
+        self.state.lock().has_ended = true;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.lock().running.is_empty()
+    }
+
+    /// The ends of their logs.
+    pub(crate) fn logs(&self) -> Vec<String> {
+        let running = self.state.lock().running.clone();
+        running.iter().map(Server::last_words).collect()
+    }
+}

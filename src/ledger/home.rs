@@ -1,0 +1,193 @@
+//! The directory that a server is given: made for it alone, and removed with it by whoever cleans up after its test.
+//!
+//! ```text
+//!  <tmp>/tl-<16 digits of the cookie>/  home  config  run  state  data  cache  tmp
+//! ```
+//! Its name is short, since a socket's path must stay below 108 bytes; and it says whose it is, so that a record that was
+//! altered leads to no other directory.
+
+use crate::error::{Error, Result};
+use crate::ledger::message::byte_by_byte;
+use crate::process::cookie::Cookie;
+use crate::sys;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = "tl-";
+/// A directory for temporary files with a longer path leaves no room for the path of a socket.
+const LONGEST_PLACE: usize = 12;
+/// What is used then, if it is there.
+const SHORT_PLACE: &str = "/tmp";
+
+/// Where it is; it is there from [`create`](Self::create) to [`remove`](Self::remove).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Home {
+    #[serde(with = "byte_by_byte")]
+    path: PathBuf,
+}
+
+/// The directories in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Home,
+    Config,
+    Runtime,
+    State,
+    Data,
+    Cache,
+    Temporary,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Home, Self::Config, Self::Runtime, Self::State, Self::Data, Self::Cache, Self::Temporary];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Home => "home",
+            Self::Config => "config",
+            Self::Runtime => "run",
+            Self::State => "state",
+            Self::Data => "data",
+            Self::Cache => "cache",
+            Self::Temporary => "tmp",
+        }
+    }
+}
+
+impl Home {
+    /// Where that of the server with this cookie will be.
+    pub(crate) fn of(cookie: Cookie) -> Self {
+        Self { path: place().join(name_of(cookie)) }
+    }
+
+    /// Makes it, for this user alone.
+    pub(crate) fn create(&self) -> Result<()> {
+        let make = |path: &Path| {
+            sys::create_directory(path).map_err(|cause| {
+                let what = format!("make the server's directory `{}`", path.display());
+                Error::os(what, "make room there, or set TMPDIR to a directory that this user can write to", cause)
+            })
+        };
+        make(&self.path)?;
+        Part::ALL.iter().try_for_each(|part| make(&self.part(*part)))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn part(&self, part: Part) -> PathBuf {
+        self.path.join(part.name())
+    }
+
+    /// Removes it with everything in it, also if it is gone already. A record says where it is, and anybody may have altered
+    /// that: it goes only if it stands in a directory for temporary files, has the name of this cookie, is a directory and no
+    /// link to one, and belongs to us.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_refused`] if it is not what it must be; else what could not be removed.
+    pub(crate) fn remove(&self, cookie: Option<Cookie>) -> Result<()> {
+        let shown = self.path.display();
+        let refused = |why: &str| Err(Error::refused(format!("the directory `{shown}` was not removed: {why}")));
+        let (Some(cookie), Some(parent)) = (cookie, self.path.parent()) else {
+            return refused("nothing says whose it is");
+        };
+        let name = name_of(cookie);
+        if self.path != parent.join(&name) {
+            return refused("its name is not that of its server");
+        }
+        if parent != place() && parent != Path::new(SHORT_PLACE) {
+            return refused("it does not stand in the directory for temporary files");
+        }
+        match sys::remove_tree(parent, &name, sys::own_uid()) {
+            Err(cause) => match cause.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                io::ErrorKind::NotADirectory => refused("it is a link, or a file"),
+                io::ErrorKind::PermissionDenied if !self.is_ours() => refused("it belongs to another user"),
+                _ => Err(Error::os(format!("remove the server's directory `{shown}`"), "remove it by hand", cause)),
+            },
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        let found = sys::open_directory(&self.path).and_then(|found| sys::file_facts(&found));
+        found.is_ok_and(|found| found.owner == sys::own_uid())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Self { path: "/tmp/tl-0123456789abcdef".into() }
+    }
+}
+
+/// The directory for temporary files, unless its path is too long.
+fn place() -> PathBuf {
+    let usual = std::env::temp_dir();
+    let usual = std::path::absolute(&usual).unwrap_or(usual);
+    let usual: PathBuf = usual.components().collect();
+    let is_short = usual.as_os_str().len() <= LONGEST_PLACE;
+    if is_short || !Path::new(SHORT_PLACE).is_dir() { usual } else { SHORT_PLACE.into() }
+}
+
+fn name_of(cookie: Cookie) -> String {
+    let name = cookie.name();
+    let digits = name.rsplit('_').next().unwrap_or_default();
+    format!("{PREFIX}{digits}")
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn it_is_made_for_us_alone_and_goes_with_what_is_in_it() {
+        let cookie = Cookie::new();
+        let home = Home::of(cookie);
+        home.create().unwrap();
+        let facts = sys::file_facts(&sys::open_directory(home.path()).unwrap()).unwrap();
+        assert_eq!((facts.owner, facts.permissions), (sys::own_uid(), 0o700));
+        // What VibeTunnel needs: 45 characters in a directory of its own, and at most 103 in all.
+        assert!(home.part(Part::Home).join(".vibetunnel/control").as_os_str().len() + 45 < 103);
+        fs::write(home.part(Part::State).join("file"), "x").unwrap();
+        home.remove(Some(cookie)).unwrap();
+        assert!(!home.path().exists());
+        home.remove(Some(cookie)).unwrap();
+    }
+
+    #[test]
+    fn what_an_altered_record_names_stays() {
+        let (cookie, other) = (Cookie::new(), Cookie::new());
+        let elsewhere = tempfile::tempdir().unwrap();
+        let home = |path: PathBuf| Home { path };
+        let of_other = Home::of(other);
+        of_other.create().unwrap();
+        let in_wrong_place = elsewhere.path().join(name_of(cookie));
+        fs::create_dir(&in_wrong_place).unwrap();
+        let link = Home::of(cookie);
+        std::os::unix::fs::symlink(&in_wrong_place, link.path()).unwrap();
+        fs::write(in_wrong_place.join("file"), "x").unwrap();
+        let paths = [
+            of_other.path().to_owned(),
+            in_wrong_place.clone(),
+            link.path().to_owned(),
+            link.path().join(".."),
+            "/".into(),
+            place(),
+            in_wrong_place.join("file"),
+        ];
+        for path in paths {
+            let error = home(path.clone()).remove(Some(cookie)).unwrap_err();
+            assert!(error.is_refused(), "{}: {error}", path.display());
+            assert!(home(path).remove(None).unwrap_err().is_refused());
+        }
+        assert!(in_wrong_place.join("file").exists() && of_other.path().exists());
+        fs::remove_file(link.path()).unwrap();
+        of_other.remove(Some(other)).unwrap();
+    }
+}

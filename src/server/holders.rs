@@ -1,0 +1,102 @@
+//! Who still has what was a server's: its port, files in its home, its terminals. Looked for when its tree is dead; named,
+//! and never signalled: whatever could be proven to be the server's has ended by then.
+
+use crate::error::{Error, Result};
+use crate::process::handle::reader;
+use crate::process::identity::Ticks;
+use crate::process::summary::ProcessSummary;
+use crate::server::listening::{self, socket_inode};
+use crate::server::outcome::Holder;
+use crate::sys::{self, ProcReader};
+use std::path::Path;
+
+/// What the tree had before it was ended.
+#[derive(Debug, Default)]
+pub(crate) struct Had {
+    /// The inodes of the sockets that it listened with.
+    listening: Vec<u64>,
+    /// Paths of terminals, `/dev/pts/N`.
+    terminals: Vec<Vec<u8>>,
+    /// Before the end: whoever started later has a terminal of the same number, and not the same.
+    until: Ticks,
+}
+
+/// Looks at what these processes have open. What cannot be read is not known, and looked for by home and port.
+pub(crate) fn had_by(pids: &[u32]) -> Had {
+    let mut had = Had { until: sys::now_ticks(), ..Had::default() };
+    let Ok(mut reader) = reader() else { return had };
+    let listening = listening::of(&mut reader, pids).unwrap_or_default();
+    had.listening = listening.into_iter().map(|one| one.inode).collect();
+    for pid in pids {
+        let targets = reader.descriptor_targets(*pid).unwrap_or_default();
+        had.terminals.extend(targets.into_iter().filter(|target| target.starts_with(b"/dev/pts/")));
+    }
+    had
+}
+
+/// Who has what, from one pass over all processes whose descriptors this user may see; another user's could not be ours.
+///
+/// # Errors
+///
+/// If /proc cannot be listed: then nothing is known.
+pub(crate) fn look(had: &Had, home: &Path, port: Option<u16>) -> Result<Vec<Holder>> {
+    let mut reader = reader()?;
+    let os = |cause| Error::os("look for who holds what was a server's", "", cause);
+    let at_port: Vec<u64> = match port {
+        None => Vec::new(),
+        Some(port) => {
+            let all = listening::all(&mut reader).map_err(os)?;
+            all.into_iter().filter(|one| one.port == port).map(|one| one.inode).collect()
+        }
+    };
+    let mut holders = Vec::new();
+    for pid in reader.pids().map_err(os)? {
+        if pid == sys::own_pid() {
+            continue;
+        }
+        let what = what_is_held(&mut reader, pid, had, (home, port), &at_port);
+        if let Some((what, is_inherited)) = what
+            && let Ok(process) = ProcessSummary::of(&mut reader, pid)
+        {
+            let is_older = process.identity.started_ticks() <= had.until;
+            if is_older || !what.starts_with("its terminal") {
+                holders.push(Holder { process, what, is_inherited });
+            }
+        }
+    }
+    Ok(holders)
+}
+
+/// In words, and whether it can only have it from the server.
+fn what_is_held(
+    reader: &mut ProcReader,
+    pid: u32,
+    had: &Had,
+    (home, port): (&Path, Option<u16>),
+    at_port: &[u64],
+) -> Option<(String, bool)> {
+    let is_below = |target: &[u8]| {
+        let rest = target.strip_prefix(home.as_os_str().as_encoded_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/' || rest.starts_with(b" (deleted)"))
+    };
+    let targets = reader.descriptor_targets(pid).unwrap_or_default();
+    for target in &targets {
+        if let Some(inode) = socket_inode(target) {
+            if had.listening.contains(&inode) {
+                return Some(("a socket that it listened with".into(), true));
+            }
+            if at_port.contains(&inode) {
+                return Some((format!("its port {}", port.unwrap_or_default()), false));
+            }
+        }
+    }
+    let shown = |target: &[u8]| String::from_utf8_lossy(target).into_owned();
+    if let Some(target) = targets.iter().find(|target| is_below(target)) {
+        return Some((format!("its file `{}`", shown(target)), false));
+    }
+    if let Some(target) = targets.iter().find(|target| had.terminals.contains(target)) {
+        return Some((format!("its terminal {}", shown(target)), false));
+    }
+    let directory = reader.target(pid, "cwd").ok().filter(|target| is_below(target))?;
+    Some((format!("its directory `{}`, in which it works", shown(&directory)), false))
+}

@@ -1,0 +1,101 @@
+//! A server that was started: what its guard, its scope and whoever ends it have in common.
+
+use crate::ledger::home::{Home, Part};
+use crate::ledger::{Ledger, RecordId};
+use crate::process::cookie::Cookie;
+use crate::process::handle::ProcessHandle;
+use crate::server::log::Log;
+use crate::server::outcome::ServerEnd;
+use crate::server::places::Places;
+use crate::server::port::Lease;
+use crate::server::spec::ServerSpec;
+use crate::watched::Watched;
+use parking_lot::Mutex;
+use std::panic::Location;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub(crate) struct Inner {
+    pub(crate) spec: ServerSpec,
+    pub(crate) made_at: &'static Location<'static>,
+    /// As it was started, for messages.
+    pub(crate) command: String,
+    pub(crate) handle: ProcessHandle,
+    pub(crate) log: std::sync::Arc<Log>,
+    pub(crate) home: Home,
+    pub(crate) cookie: Cookie,
+    pub(crate) port: Option<u16>,
+    /// Given back when everything else has ended.
+    pub(crate) lease: Mutex<Option<Lease>>,
+    pub(crate) ledger: Ledger,
+    pub(crate) record: RecordId,
+    pub(crate) started: Instant,
+    /// How long a wait for its log may take that says no time.
+    pub(crate) wait: Duration,
+    pub(crate) life: Watched<Life>,
+    /// The process that started it. A child forked without an exec has a copy, and must not end it for its parent.
+    pub(crate) owner: u32,
+}
+
+/// `Open ⇄ Closing → Closed`: back where an end was given up halfway, or has failed.
+pub(crate) struct Life {
+    pub(crate) phase: Phase,
+    /// The test has waited for its end, so that it is no surprise.
+    pub(crate) may_be_dead: bool,
+    /// How its end was first noticed: after how long.
+    pub(crate) ended_after: Option<Duration>,
+}
+
+pub(crate) enum Phase {
+    Open,
+    Closing,
+    /// With what it came to; an error's text where it had died before.
+    Closed(Result<ServerEnd, String>),
+}
+
+impl Life {
+    pub(crate) fn new() -> Self {
+        Self { phase: Phase::Open, may_be_dead: false, ended_after: None }
+    }
+}
+
+impl Inner {
+    /// False in a child that was forked without an exec.
+    pub(crate) fn is_in_its_process(&self) -> bool {
+        self.owner == std::process::id()
+    }
+
+    pub(crate) fn places(&self) -> Places<'_> {
+        Places { port: self.port, home: &self.home }
+    }
+
+    pub(crate) fn part(&self, part: Part) -> PathBuf {
+        self.home.part(part)
+    }
+
+    /// What it is called in messages.
+    pub(crate) fn name(&self) -> String {
+        format!("the server `{}` (pid {}, started at {})", self.command, self.handle.pid(), self.made_at)
+    }
+
+    /// The end of its log, as a failure shows it.
+    pub(crate) fn shown_log(&self) -> String {
+        self.log.catch_up();
+        self.log.output().shown("log")
+    }
+
+    /// How it ended and when, for messages; it has ended.
+    pub(crate) fn how_it_ended(&self) -> String {
+        let after = self.life.update(|life| *life.ended_after.get_or_insert_with(|| self.started.elapsed()));
+        let status = self
+            .handle
+            .exit_status()
+            .map_or_else(|| "in a way that nobody was told".into(), |status| format!("by {status}"));
+        format!("{status}, {} after its start", humantime::format_duration(rounded(after)))
+    }
+}
+
+/// To milliseconds: nobody reads more.
+pub(crate) fn rounded(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}

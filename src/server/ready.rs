@@ -1,0 +1,183 @@
+//! Waiting until a server is ready, has died, or has had its time.
+
+use crate::backoff::Backoff;
+use crate::error::{Error, Result};
+use crate::http::{Request, send_aside};
+use crate::process::handle::reader;
+use crate::process::pump::Pump;
+use crate::process::scan::marked_by;
+use crate::server::inner::Inner;
+use crate::server::listening::{self, tree_of};
+use crate::server::spec::Condition;
+use crate::sys;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// The longest pause between two looks: what is looked at costs some microseconds.
+const LONGEST_PAUSE: Duration = Duration::from_millis(4);
+
+/// How long one request may take; a server that is busy with its start may drop one.
+const LONGEST_REQUEST: Duration = Duration::from_secs(2);
+
+/// Why a server is not ready.
+pub(crate) enum NotReady {
+    /// It has ended.
+    Died,
+    /// With what was waited for, in words.
+    Late(String, Duration),
+    Failed(Error),
+}
+
+impl From<Error> for NotReady {
+    fn from(cause: Error) -> Self {
+        Self::Failed(cause)
+    }
+}
+
+/// Waits for one condition after the other.
+pub(crate) async fn wait(inner: &Inner, limit: Duration) -> Result<(), NotReady> {
+    let pump = Pump::get()?;
+    let deadline = crate::process::pump::after(limit);
+    for condition in inner.spec.conditions() {
+        let came = until_dead(inner, comes_true(inner, &condition, deadline));
+        match pump.until(deadline, came).await {
+            None => return Err(NotReady::Late(in_words(inner, &condition), limit)),
+            Some(None) => return Err(NotReady::Died),
+            Some(Some(came)) => came?,
+        }
+    }
+    // Something else may have made it look ready.
+    if inner.handle.is_alive() { Ok(()) } else { Err(NotReady::Died) }
+}
+
+/// The future's output, or `None` if the server ends before.
+pub(crate) async fn until_dead<F: Future>(inner: &Inner, future: F) -> Option<F::Output> {
+    let (mut future, mut gone) = (pin!(future), pin!(inner.handle.wait_gone()));
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        if gone.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        // What it printed last may be what was waited for.
+        inner.log.catch_up();
+        Poll::Ready(match future.as_mut().poll(context) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+async fn comes_true(inner: &Inner, condition: &Condition, deadline: Instant) -> Result<()> {
+    match condition {
+        Condition::Line(text) => inner.log.wait_for(text).await,
+        Condition::Tcp => until(|| Ok(accepts(inner)? && is_its_own(inner)?)).await?,
+        Condition::Socket(path) => {
+            let path = inner.places().socket(path);
+            let cannot = |cause| {
+                let what = format!("try the server's socket `{}`", path.display());
+                Error::os(what, "its path must have less than 108 bytes", cause)
+            };
+            until(|| sys::answers_unix(&path).map_err(cannot)).await?;
+        }
+        Condition::Http(path) => answers_http(inner, path, deadline).await?,
+    }
+    Ok(())
+}
+
+async fn until(mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let pump = Pump::get()?;
+    for time in Backoff::new() {
+        if holds()? {
+            break;
+        }
+        pump.sleep(time.min(LONGEST_PAUSE)).await;
+    }
+    Ok(())
+}
+
+fn accepts(inner: &Inner) -> Result<bool> {
+    let port = inner.port.unwrap_or_default();
+    let cannot = |cause| Error::os(format!("try the server's port {port}"), "raise `ulimit -n`", cause);
+    let places: [SocketAddr; 2] = [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
+    // The second only if the first does not.
+    places.into_iter().try_fold(false, |accepts, place| Ok(accepts || sys::answers_tcp(place).map_err(cannot)?))
+}
+
+/// Whether it is the server that listens there, and not somebody who was faster.
+pub(crate) fn is_its_own(inner: &Inner) -> Result<bool> {
+    let mut reader = reader()?;
+    let cannot = |cause| Error::os("read /proc/net/tcp", "let this user read /proc", cause);
+    let mut is_among = |pids: &[u32]| -> Result<bool> {
+        let found = listening::of(&mut reader, pids).map_err(cannot)?;
+        Ok(found.iter().any(|one| Some(one.port) == inner.port))
+    };
+    if is_among(&tree_of(inner.handle.pid()))? {
+        return Ok(true);
+    }
+    // A process that it has started and lost.
+    is_among(&marked(inner)?)
+}
+
+fn marked(inner: &Inner) -> Result<Vec<u32>> {
+    Ok(marked_by(&[inner.cookie])?.into_iter().map(|process| process.identity.pid()).collect())
+}
+
+/// A status from 200 to 399, of the server's own.
+async fn answers_http(inner: &Inner, path: &str, deadline: Instant) -> Result<()> {
+    let pump = Pump::get()?;
+    let url = format!("http://127.0.0.1:{}{path}", inner.port.unwrap_or_default());
+    // No request is sent to somebody else.
+    until(|| Ok(accepts(inner)? && is_its_own(inner)?)).await?;
+    for time in Backoff::new() {
+        let limit = deadline.saturating_duration_since(Instant::now()).min(LONGEST_REQUEST);
+        match send_aside(Request::new("GET", &url, limit)).await {
+            Ok(answer) if (200..400).contains(&answer.status) => break,
+            Err(cause) if matches!(cause.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => {
+                return Err(Error::unsupported(format!("{} cannot be asked by HTTP: {cause}", inner.name())));
+            }
+            _ => pump.sleep(time).await,
+        }
+    }
+    Ok(())
+}
+
+/// What was waited for.
+fn in_words(inner: &Inner, condition: &Condition) -> String {
+    let port = inner.port.unwrap_or_default();
+    match condition {
+        Condition::Tcp => match accepts(inner) {
+            Ok(true) => format!("that it listens at its port {port}, where another process does"),
+            _ => format!("that it accepts connections at its port {port}"),
+        },
+        Condition::Http(path) => {
+            format!("that `GET http://127.0.0.1:{port}{path}` answers with a status from 200 to 399")
+        }
+        Condition::Line(text) => format!("that it prints {text:?}"),
+        Condition::Socket(path) => {
+            format!("that it accepts connections at its socket `{}`", inner.places().socket(path).display())
+        }
+    }
+}
+
+/// What it does instead: for one that lives.
+pub(crate) fn instead(inner: &Inner) -> String {
+    let Ok(mut reader) = reader() else { return String::new() };
+    let mut pids = tree_of(inner.handle.pid());
+    pids.extend(marked(inner).unwrap_or_default());
+    let found = listening::of(&mut reader, &pids).unwrap_or_default();
+    let mut ports: Vec<u16> = found.iter().map(|one| one.port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let others: Vec<String> = ports.iter().filter(|port| Some(**port) != inner.port).map(u16::to_string).collect();
+    match (&others[..], ports.is_empty()) {
+        (_, true) => "it is alive, and listens at no port".into(),
+        ([], false) => "it is alive, and listens at its port".into(),
+        (others, false) => format!("it is alive, and listens at {} instead", others.join(", ")),
+    }
+}

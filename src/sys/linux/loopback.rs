@@ -1,0 +1,104 @@
+//! Sockets of this machine's own: whether something answers, and names that one process at a time can have.
+
+use super::numbers::above_standard;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// True if somebody accepts connections at this address of the loopback. It waits for nothing: there a connection is made, or
+/// refused, within the call.
+pub(crate) fn answers_tcp(address: SocketAddr) -> io::Result<bool> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = stream(family)?;
+    answers(&socket, connect(&socket, &address))
+}
+
+/// The same of a socket's file.
+pub(crate) fn answers_unix(path: &Path) -> io::Result<bool> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = stream(AddressFamily::UNIX)?;
+    match connect(&socket, &address) {
+        // Somebody listens, and has as many waiting as it will have.
+        Err(Errno::AGAIN) => Ok(true),
+        connected => answers(&socket, connected),
+    }
+}
+
+fn stream(family: AddressFamily) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    above_standard(socket_with(family, SocketType::STREAM, flags, None)?)
+}
+
+fn answers(socket: &OwnedFd, connected: rustix::io::Result<()>) -> io::Result<bool> {
+    match connected {
+        Ok(()) => Ok(true),
+        Err(Errno::INPROGRESS) => {
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let is_decided = poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&now)).is_ok_and(|count| count > 0);
+            Ok(is_decided && sockopt::socket_error(socket)?.is_ok())
+        }
+        Err(
+            Errno::CONNREFUSED
+            | Errno::NOENT
+            | Errno::CONNRESET
+            | Errno::TIMEDOUT
+            | Errno::INTR
+            | Errno::ADDRNOTAVAIL
+            | Errno::AFNOSUPPORT
+            | Errno::NOTSOCK
+            | Errno::PROTOTYPE,
+        ) => Ok(false),
+        Err(cause) => Err(cause.into()),
+    }
+}
+
+/// Takes a name for as long as the descriptor is open; `None` if another process has it. The kernel gives it back at that
+/// process's death, however it dies, and it is as wide as ports are: one network namespace, all users.
+///
+/// It is the name of a socket in the abstract namespace (unix(7)): no file that somebody would have to remove.
+pub(crate) fn take_name(name: &[u8]) -> io::Result<Option<OwnedFd>> {
+    let socket = stream(AddressFamily::UNIX)?;
+    match bind(&socket, &SocketAddrUnix::new_abstract_name(name)?) {
+        Ok(()) => Ok(Some(socket)),
+        Err(Errno::ADDRINUSE) => Ok(None),
+        Err(cause) => Err(cause.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn who_listens_answers_and_nobody_else() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(answers_tcp(address).unwrap());
+        drop(listener);
+        assert!(!answers_tcp(address).unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        assert!(!answers_unix(&path).unwrap());
+        std::fs::write(&path, "").unwrap();
+        assert!(!answers_unix(&path).unwrap(), "a file is no socket");
+        std::fs::remove_file(&path).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(answers_unix(&path).unwrap());
+        drop(listener);
+        assert!(!answers_unix(&path).unwrap(), "its file is still there");
+    }
+
+    #[test]
+    fn a_name_is_taken_once_and_free_again() {
+        let name = format!("termleash-test-{}", std::process::id());
+        let held = take_name(name.as_bytes()).unwrap();
+        assert!(held.is_some() && take_name(name.as_bytes()).unwrap().is_none());
+        drop(held);
+        assert!(take_name(name.as_bytes()).unwrap().is_some());
+    }
+}

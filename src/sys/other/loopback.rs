@@ -1,0 +1,34 @@
+//! Sockets of this machine's own, and directories that are removed whole.
+
+use super::descriptor::{BorrowedFd, OwnedFd};
+use super::refusal::unsupported;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+pub(crate) fn answers_tcp(_address: SocketAddr) -> io::Result<bool> {
+    unsupported()
+}
+
+pub(crate) fn answers_unix(_path: &Path) -> io::Result<bool> {
+    unsupported()
+}
+
+pub(crate) fn take_name(_name: &[u8]) -> io::Result<Option<OwnedFd>> {
+    unsupported()
+}
+
+pub(crate) fn remove_tree(_parent: &Path, _name: &str, _owner: u32) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn spawn_with_output(
+    _output: BorrowedFd<'_>,
+    _program: &CStr,
+    _arguments: &[CString],
+    _environment: &[CString],
+    _directory: Option<&CStr>,
+) -> io::Result<u32> {
+    unsupported()
+}

@@ -1,0 +1,57 @@
+//! Servers under test: started, ready, ended, and in which ways they fail; each is this very program again, or a script.
+
+#![cfg(target_os = "linux")]
+
+mod children;
+#[path = "servers/ends.rs"]
+mod ends;
+#[path = "servers/program.rs"]
+mod program;
+#[path = "servers/scopes.rs"]
+mod scopes;
+#[path = "servers/starts.rs"]
+mod starts;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+use termleash::server::{ServerGuard, ServerSpec};
+
+/// Does nothing but in a process that is started as a server.
+#[test]
+fn serves() {
+    program::run();
+}
+
+/// This program as a server that does this.
+fn serving(what: &str) -> ServerSpec {
+    let program = std::env::current_exe().expect("this program has a path");
+    ServerGuard::command(program)
+        .args(["--exact", "serves", "--nocapture", "--test-threads=1"])
+        .env(program::WHAT, what)
+        .port_variable(program::PORT)
+}
+
+/// A script as a server without a port.
+fn script(text: &str) -> ServerSpec {
+    ServerGuard::command("sh").args(["-c", text]).without_port()
+}
+
+/// The directory that was made for a server.
+fn whole_home(home: &Path) -> &Path {
+    home.parent().expect("it is in a directory of its own")
+}
+
+#[track_caller]
+fn soon(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what} did not come true");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether there is a process of this id that is no zombie.
+fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}

@@ -1,0 +1,97 @@
+//! What this program does when it is started as a server.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// What it is to do.
+pub(crate) const WHAT: &str = "TEST_SERVER";
+pub(crate) const PORT: &str = "TEST_PORT";
+
+pub(crate) fn run() {
+    let Ok(what) = std::env::var(WHAT) else { return };
+    match what.as_str() {
+        "serve" => serve(listen()),
+        "serve on six" => serve(TcpListener::bind(("::1", port())).expect("a port")),
+        "serve late" => {
+            std::thread::sleep(Duration::from_millis(150));
+            serve(listen());
+        }
+        "serve elsewhere" => {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+            println!("elsewhere is {}", listener.local_addr().expect("an address").port());
+            serve(listener);
+        }
+        // The child has the port, and the parent has nothing.
+        "serve in a child" => {
+            let program = std::env::current_exe().expect("a path");
+            let mut child = Command::new(program);
+            child.args(std::env::args().skip(1)).env(WHAT, "serve").stdin(Stdio::null());
+            println!("child {}", child.spawn().expect("a child").id());
+            sleep();
+        }
+        // Its listener is inherited by a process that nobody can prove to be the server's.
+        "lose the port to an unmarked child" => {
+            let listener = listen();
+            let mut child = Command::new("setsid");
+            child.args(["env", "-i", "sleep", "1000"]).stdin(rustix::io::dup(&listener).expect("a copy"));
+            println!("child {}", child.spawn().expect("a child").id());
+            serve(listener);
+        }
+        "find its port taken" => {
+            let path = std::env::var("TEST_COUNT").expect("a file");
+            let count = std::fs::read_to_string(&path).unwrap_or_default().len();
+            std::fs::write(&path, "x".repeat(count + 1)).expect("a file");
+            let most: usize = std::env::var("TEST_TAKEN").expect("a number").parse().expect("a number");
+            if count < most {
+                println!("bind: Address already in use (os error 98)");
+                std::process::exit(1);
+            }
+            serve(listen());
+        }
+        "print much" => {
+            let mut out = std::io::stdout().lock();
+            for number in 0..100_000 {
+                writeln!(out, "line {number:0>94}").expect("somebody reads");
+            }
+            writeln!(out, "that is all").expect("somebody reads");
+            drop(out);
+            sleep();
+        }
+        what => panic!("no server does `{what}`"),
+    }
+}
+
+fn port() -> u16 {
+    std::env::var(PORT).expect("a port").parse().expect("a number")
+}
+
+fn listen() -> TcpListener {
+    TcpListener::bind(("127.0.0.1", port())).expect("a port")
+}
+
+fn sleep() -> ! {
+    loop {
+        std::thread::sleep(Duration::from_secs(1000));
+    }
+}
+
+/// Answers to `GET /x` with 200, and to `/no…` with 404.
+fn serve(listener: TcpListener) -> ! {
+    println!("serving");
+    for stream in listener.incoming().flatten() {
+        let _ = answer(stream);
+    }
+    unreachable!("a listener has no end")
+}
+
+fn answer(stream: TcpStream) -> std::io::Result<()> {
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line)?;
+    let status = if line.starts_with("GET /no") { "404 Not Found" } else { "200 OK" };
+    if !line.is_empty() {
+        write!(&stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")?;
+    }
+    Ok(())
+}

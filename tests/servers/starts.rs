@@ -1,0 +1,206 @@
+//! What a server gets, when it is ready, and what is told of one that is not.
+
+use crate::{children, lives, script, serving, soon, whole_home};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+use termleash::block_on;
+use termleash::server::ServerGuard;
+
+const SHORT: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_server_is_reached_at_its_own_port_and_gone_afterwards() {
+    for what in ["serve", "serve late", "serve on six", "serve in a child"] {
+        let server = serving(what).start_blocking().unwrap();
+        let (pid, home, port) = (server.pid(), server.home().to_owned(), server.port());
+        let place = if what == "serve on six" { "::1" } else { "127.0.0.1" };
+        let mut stream = TcpStream::connect((place, port)).unwrap();
+        stream.write_all(b"GET /x HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(server.url(), format!("http://127.0.0.1:{port}"));
+        let end = server.close_blocking().unwrap();
+        assert_eq!(end.status().unwrap().signal(), Some(15), "{what}");
+        assert!(end.suspects().is_empty() && end.holders().is_empty(), "{end:?}");
+        assert!(!lives(pid) && !whole_home(&home).exists());
+        assert!(TcpStream::connect((place, port)).is_err());
+        assert!(end.log().text().contains("serving"));
+    }
+}
+
+#[test]
+fn its_home_is_its_own_and_so_are_its_descriptors_and_its_kernel_session() {
+    let text = "echo \"$HOME|$XDG_RUNTIME_DIR|$TMPDIR|$TMUX_TMPDIR|$MINE|$1\"; ls -l /proc/self/fd; tty; cat; \
+                umask; cut -d' ' -f5-6 /proc/$$/stat; ls -ld $HOME/..; echo ready; sleep 1000";
+    let spec = script(text).args(["sh", "{state}/x"]).env("MINE", "{tmp}").ready_line("ready");
+    let server = spec.start_blocking().unwrap();
+    let home = whole_home(server.home()).to_owned();
+    let log = server.log().text();
+    let shown = home.display();
+    let expected = format!("{shown}/home|{shown}/run|{shown}/tmp|{shown}/run|{shown}/tmp|{shown}/state/x\n");
+    assert!(log.starts_with(&expected), "{log}");
+    assert!(log.contains("not a tty") && log.contains("0 -> /dev/null"), "{log}");
+    // Standard ones, and the listing's own.
+    assert_eq!(log.matches(" -> ").count(), 4, "{log}");
+    assert!(log.contains("drwx------"), "{log}");
+    let pid = server.pid();
+    assert!(log.contains(&format!("\n{pid} {pid}\n")), "it leads a group and a session: {log}");
+    assert_eq!(server.runtime_dir(), home.join("run"));
+    server.close_blocking().unwrap();
+    assert!(!home.exists());
+}
+
+#[test]
+fn a_server_is_ready_by_its_log_or_its_socket() {
+    let server =
+        script("sleep 0.1; printf 'now '; sleep 0.1; echo listening >&2; sleep 1000").ready_line("now listening");
+    let server = server.start_blocking().unwrap();
+    assert_eq!(server.log().text(), "now listening\n");
+    server.close_blocking().unwrap();
+
+    // In the foreground, and without a session.
+    let tmux = ServerGuard::command("tmux").args(["-S", "{runtime}/s", "-f", "/dev/null", "-D"]);
+    let server = tmux.without_port().ready_socket("s").start_blocking().unwrap();
+    assert!(server.runtime_dir().join("s").exists() && server.is_alive());
+    server.close_blocking().unwrap();
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_server_is_ready_by_http_if_it_says_so() {
+    let server = serving("serve late").ready_http("/health").start_blocking().unwrap();
+    server.close_blocking().unwrap();
+    let error = serving("serve").ready_http("/no").ready_within(SHORT).start_blocking().unwrap_err();
+    assert!(error.is_timeout() && error.to_string().contains("/no` answers with a status"), "{error}");
+    assert!(error.to_string().contains("it is alive, and listens at its port"), "{error}");
+}
+
+#[cfg(not(feature = "http"))]
+#[test]
+fn a_server_that_is_ready_by_http_needs_the_feature() {
+    let error = serving("serve").ready_http("/health").start_blocking().unwrap_err();
+    assert!(error.is_unsupported() && error.to_string().contains("feature `http`"), "{error}");
+}
+
+#[test]
+fn an_early_death_is_told_with_its_status_and_the_end_of_its_log() {
+    let text = "printf '\\033[31mno config\\033[0m\\n'; exit 3";
+    let error = script(text).ready_line("never").start_blocking().unwrap_err();
+    let said = error.to_string();
+    assert!(error.is_server_ended(), "{said}");
+    for part in
+        ["the server `sh -c", "died before it was ready: by exit status 3", "s after its start", "  | no config"]
+    {
+        assert!(said.contains(part), "{part:?} is not in it: {said}");
+    }
+    assert!(!said.contains('\x1b'), "{said}");
+    let error = script("kill -SEGV $$").ready_line("never").start_blocking().unwrap_err();
+    assert!(error.to_string().contains("signal 11 (SIGSEGV)"), "{error}");
+    let error = script("sleep 1000 & exit 0").ready_line("never").start_blocking().unwrap_err();
+    assert!(error.to_string().contains("stay in the foreground"), "{error}");
+}
+
+#[test]
+fn a_server_that_is_late_is_told_with_what_it_does_instead_and_ended() {
+    let error = script("echo $$ waiting; exec sleep 1000")
+        .ready_line("never")
+        .ready_within(SHORT)
+        .start_blocking()
+        .unwrap_err();
+    let said = error.to_string();
+    assert!(error.is_timeout(), "{said}");
+    for part in ["waited that it prints \"never\"", "it is alive, and listens at no port", "ready_within", "  | "] {
+        assert!(said.contains(part), "{part:?} is not in it: {said}");
+    }
+    let pid = said.rsplit("  | ").next().unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(!lives(pid));
+
+    let said = serving("serve elsewhere").ready_within(SHORT).start_blocking().unwrap_err().to_string();
+    let port = said.rsplit("elsewhere is ").next().unwrap().split_whitespace().next().unwrap();
+    assert!(said.contains(&format!("listens at {port} instead")), "{said}");
+}
+
+/// Else a test would talk to whatever has the port.
+#[test]
+fn a_port_that_a_stranger_took_is_not_the_servers() {
+    let text = "echo $PORT > port; exec sleep 1000";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("port");
+    let stranger = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            let mut port = String::new();
+            soon("its port", || {
+                port = std::fs::read_to_string(&path).unwrap_or_default();
+                port.ends_with('\n')
+            });
+            TcpListener::bind(("127.0.0.1", port.trim().parse().unwrap())).unwrap()
+        }
+    });
+    let spec = ServerGuard::command("sh").args(["-c", text]).current_dir(directory.path()).port_variable("PORT");
+    let error = spec.ready_within(Duration::from_secs(2)).start_blocking().unwrap_err();
+    drop(stranger.join().unwrap());
+    assert!(error.is_timeout() && error.to_string().contains("where another process does"), "{error}");
+}
+
+#[test]
+fn a_port_that_was_taken_meanwhile_is_replaced_by_another_three_times_at_most() {
+    let directory = tempfile::tempdir().unwrap();
+    for (taken, starts) in [("2", 3), ("9", 3)] {
+        let path = directory.path().join(taken);
+        let spec = serving("find its port taken").env("TEST_COUNT", &path).env("TEST_TAKEN", taken);
+        let started = spec.start_blocking();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().len(), starts);
+        match started {
+            Ok(server) => drop(server.close_blocking().unwrap()),
+            Err(error) => assert!(taken == "9" && error.to_string().contains("started 3 times"), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_started_leaves_nothing() {
+    // With a short path, or it is not used.
+    let place = tempfile::Builder::new().prefix("t").rand_bytes(6).tempdir_in("/tmp").unwrap();
+    if let Some(ran) = children::alone(&[("TMPDIR", place.path().to_str().unwrap())]) {
+        ran.passed();
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+        return;
+    }
+    let place = std::env::temp_dir();
+    let server = script("exec sleep 1000").start_blocking().unwrap();
+    assert!(server.home().starts_with(&place), "{}", server.home().display());
+    server.close_blocking().unwrap();
+    let error = ServerGuard::command("no-such-server").without_port().start_blocking().unwrap_err();
+    assert!(error.is_invalid_input() && error.to_string().contains("no program `no-such-server`"), "{error}");
+    let error = script("x").current_dir("/no/such/directory").start_blocking().unwrap_err();
+    assert!(error.to_string().contains("working directory"), "{error}");
+    assert!(ServerGuard::command("x").start_blocking().unwrap_err().is_invalid_input());
+}
+
+#[test]
+fn a_start_that_is_given_up_ends_its_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pid");
+    block_on(async {
+        let starting =
+            script("echo $$ > pid; exec sleep 1000").current_dir(directory.path()).ready_line("never").start();
+        let mut starting = Box::pin(starting);
+        let waited = tokio::time::timeout(SHORT, &mut starting).await;
+        assert!(waited.is_err(), "it is not ready");
+    });
+    let pid = std::fs::read_to_string(&path).unwrap().trim().parse().unwrap();
+    soon("its end", || !lives(pid));
+}
+
+#[test]
+fn a_log_is_kept_up_to_its_cap_and_says_what_it_dropped() {
+    let spec = serving("print much").log_cap(64 << 10).ready_line("that is all");
+    let server = spec.start_blocking().unwrap();
+    let log = server.log();
+    assert!(log.bytes().len() <= 64 << 10 && log.text().ends_with("that is all\n"), "{}", log.bytes().len());
+    assert!(log.dropped_bytes() > 9_000_000, "{}", log.dropped_bytes());
+    server.close_blocking().unwrap();
+}
