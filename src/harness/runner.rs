@@ -199,6 +199,12 @@ impl Run {
                     self.containment = Some(containment);
                 }
                 Ok(Some(News::Reached { number })) => self.reached = number,
+                Ok(Some(News::Wants(start))) => {
+                    // The body waits for it in vain then, and says so.
+                    if let Err(cause) = keepers::start_steward(&start) {
+                        warn(cause.to_string());
+                    }
+                }
                 Ok(Some(News::Outcome { number, outcome })) if number == self.calls => self.outcome = Some(outcome),
                 Ok(Some(News::Outcome { .. })) => {}
                 Ok(Some(News::Ended(end))) => {

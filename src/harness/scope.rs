@@ -6,6 +6,8 @@ use crate::harness::servers::Servers;
 use crate::leak::MustDrop;
 use crate::probe::origins::ScopeId;
 use crate::process::policy::KillPolicy;
+use crate::server::guard::Server;
+use crate::server::spec::ServerSpec;
 use crate::session::backend::SessionBackend;
 use crate::session::pty::PtyBackend;
 use crate::session::spec::SessionSpec;
@@ -116,6 +118,29 @@ impl Scope {
 
     fn made(&self, helper: SessionTestHelper) -> SessionTestHelper {
         helper.with_policy(self.inner.policy.clone()).within_scope(self.inner.id)
+    }
+
+    /// Starts a server under test, and waits until it is ready. It ends with the test, after what was deferred and all sessions,
+    /// the last one first; a test that fails shows the end of its log.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", feature = "tokio"))]
+    /// termleash::test(async |t| {
+    ///     let spec = termleash::server::ServerGuard::command("sh").args(["-c", "echo ready; sleep 1000"]);
+    ///     let server = t.server(spec.without_port().ready_line("ready")).await?;
+    ///     assert!(server.is_alive());
+    ///     Ok(())
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerSpec::start`].
+    #[track_caller]
+    pub fn server(&self, spec: ServerSpec) -> impl Future<Output = Result<Server>> + Send + 'static {
+        let starting = spec.start();
+        let scope = self.clone();
+        async move { scope.servers().take_in(starting.await?) }
     }
 
     /// The helper of [`session`](Self::session) for a body that is not async.

@@ -1,8 +1,8 @@
 //! A test's servers: they end after its sessions, and show their logs if it fails.
 
 use crate::error::{Error, Result};
-use crate::harness::scope::Scope;
-use crate::server::{Server, ServerSpec, background};
+use crate::server::background;
+use crate::server::guard::{Server, ServerGuard};
 use parking_lot::Mutex;
 use std::time::Duration;
 
@@ -20,41 +20,18 @@ struct State {
     has_ended: bool,
 }
 
-impl Scope {
-    /// Starts a server under test, and waits until it is ready. It ends with the test, after what was deferred and all sessions,
-    /// the last one first; a test that fails shows the end of its log.
-    ///
-    /// ```
-    /// # #[cfg(all(target_os = "linux", feature = "tokio"))]
-    /// termleash::test(async |t| {
-    ///     let spec = termleash::server::ServerGuard::command("sh").args(["-c", "echo ready; sleep 1000"]);
-    ///     let server = t.server(spec.without_port().ready_line("ready")).await?;
-    ///     assert!(server.is_alive());
-    ///     Ok(())
-    /// });
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`ServerSpec::start`].
-    #[track_caller]
-    pub fn server(&self, spec: ServerSpec) -> impl Future<Output = Result<Server>> + Send + 'static {
-        let starting = spec.start();
-        let scope = self.clone();
-        async move {
-            let guard = starting.await?;
-            let mut state = scope.servers().state.lock();
-            if state.has_ended {
-                return Err(Error::refused("the test has ended while its server started: it is ended, too"));
-            }
-            let server = guard.let_go();
-            state.running.push(server.clone());
-            Ok(server)
-        }
-    }
-}
-
 impl Servers {
+    /// Takes over one that has started.
+    pub(crate) fn take_in(&self, guard: ServerGuard) -> Result<Server> {
+        let mut state = self.state.lock();
+        if state.has_ended {
+            return Err(Error::refused("the test has ended while its server started: it is ended, too"));
+        }
+        let server = guard.let_go();
+        state.running.push(server.clone());
+        Ok(server)
+    }
+
     /// Ends all of them, and whatever guards of servers were dropped; answers with what went wrong. `begins` is called before
     /// each.
     pub(crate) async fn end(&self, begins: impl Fn(Duration)) -> Vec<String> {

@@ -4,7 +4,7 @@ use crate::keeper::{descendants, group};
 use crate::ledger::containment::Containment;
 use crate::ledger::directory::Directory;
 use crate::ledger::file::RunFile;
-use crate::ledger::message::{BODY, BodyStart, KEEPER, LedgerAt, Start, Welcome, tell};
+use crate::ledger::message::{BODY, BodyStart, KEEPER, LedgerAt, STEWARD, Start, Welcome, tell};
 use crate::ledger::recipe::Recipe;
 use crate::ledger::record::{BODY_RECORD, Record};
 use crate::process::cgroup::Leaf;
@@ -180,7 +180,7 @@ fn launch(
     around: &OwnedFd,
     leaf: Option<&Leaf>,
 ) -> io::Result<u32> {
-    let mut environment = sys::start_environment(&[KEEPER, BODY])?;
+    let mut environment = sys::start_environment(&[KEEPER, BODY, STEWARD])?;
     environment.push(sys::variable(&cookie.name(), cookie.value()));
     environment.push(sys::variable(BODY, channel.number().to_string()));
     let mut arguments = vec![CString::new(body.program.clone())?];

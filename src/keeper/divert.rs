@@ -2,8 +2,10 @@
 
 use crate::keeper::{beside, orphaned, over};
 use crate::ledger::client::{self, become_body};
-use crate::ledger::message::{BODY, KEEPER, Start, Welcome, hear};
+use crate::ledger::message::{BODY, KEEPER, STEWARD, Start, StewardStart, Welcome, hear};
+use crate::ledger::steward::ask_by;
 use crate::report::console::uncaptured;
+use crate::server::steward;
 use crate::settings;
 use crate::sys::{self, Channel, Pidfd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +24,10 @@ fn divert() {
         let has_kept = catch_unwind(AssertUnwindSafe(|| keep(settings::channel(KEEPER)))).unwrap_or(false);
         // Somebody may have set the variable by hand, and must not read success where no test has run.
         sys::exit_now(if has_kept { 0 } else { 101 });
+    }
+    if settings::is_set(STEWARD) {
+        let has_held = catch_unwind(AssertUnwindSafe(|| hold_a_server(settings::channel(STEWARD)))).unwrap_or(false);
+        sys::exit_now(if has_held { 0 } else { 101 });
     }
     if let Some(number) = settings::channel(BODY) {
         sys::remove_variable(BODY);
@@ -58,6 +64,21 @@ fn keep(number: Option<i32>) -> bool {
     true
 }
 
+/// The steward of a shared server. False if nobody has said which.
+fn hold_a_server(number: Option<i32>) -> bool {
+    sys::set_own_name("termleash-serve");
+    let _ = sys::fill_standard_descriptors();
+    let Some(fd) = number.and_then(|number| sys::adopt(number).ok()) else { return false };
+    let Ok(Some(start)) = hear::<StewardStart>(&mut Channel::over(fd), Some(FIRST_MESSAGE)) else { return false };
+    // What others happened to have open in the test process would live as long as this.
+    sys::close_all_but(&[]);
+    let _ = sys::close_standard_input();
+    // What its keeper starts with again.
+    sys::note_start();
+    steward::hold(&start);
+    true
+}
+
 /// A variable that somebody handed on by accident finds no channel behind its number, or not a keeper as its parent; then
 /// this is no body.
 fn begin_body(number: i32) {
@@ -74,6 +95,7 @@ fn begin_body(number: i32) {
     }
     let held = Pidfd::open(pid);
     orphaned::set_channel(keeper);
+    ask_by(orphaned::ask_for_steward);
     become_body(welcome);
     match held {
         // Asked for after it is held: if it is our parent still, it is the one.

@@ -6,6 +6,7 @@
 use crate::keeper::descendants::GRACE;
 use crate::keeper::sweep::sweep;
 use crate::ledger::client::{body, close_for_ever};
+use crate::ledger::message::{StewardStart, Told, tell};
 use crate::ledger::record::{BODY_RECORD, parse};
 use crate::ledger::replay::Replayed;
 use crate::sys::{self, Channel};
@@ -22,6 +23,14 @@ const KEEPER_DIED: i32 = 101;
 pub(crate) fn set_channel(channel: Channel) {
     let _ = CHANNEL.set(Mutex::new(channel));
     let _ = BODY_PID.set(sys::own_pid());
+}
+
+/// Asks the runner for the steward of a shared server.
+pub(crate) fn ask_for_steward(start: &StewardStart) -> std::io::Result<()> {
+    match channel() {
+        Some(channel) => tell(&channel.lock(), &Told::Wants(start.clone())),
+        None => Err(std::io::ErrorKind::NotConnected.into()),
+    }
 }
 
 /// False in a child that a body has forked without exec.

@@ -185,6 +185,7 @@ impl Keeper {
                 self.tell_runner(&News::Reached { number });
                 self.let_in();
             }
+            Told::Wants(start) => self.tell_runner(&News::Wants(start)),
             Told::CleansUp => self.enter(Phase::CleaningUp),
             Told::Judges => self.enter(Phase::Judging),
             Told::Outcome { number, outcome } => {

@@ -7,7 +7,6 @@
 //! altered leads to no other directory.
 
 use crate::error::{Error, Result};
-use crate::ledger::message::byte_by_byte;
 use crate::process::cookie::Cookie;
 use crate::sys;
 use serde::{Deserialize, Serialize};
@@ -24,7 +23,7 @@ const SHORT_PLACE: &str = "/tmp";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Home {
-    #[serde(with = "byte_by_byte")]
+    #[serde(with = "crate::ledger::path")]
     path: PathBuf,
 }
 

@@ -1,7 +1,7 @@
 //! Starting a keeper: this very program again, caught before its `main`.
 
 use crate::error::{Error, Result};
-use crate::ledger::message::{BODY, KEEPER, Start, tell};
+use crate::ledger::message::{BODY, KEEPER, STEWARD, Start, StewardStart, tell};
 use crate::sys::{self, Channel, Launch, Pidfd};
 use parking_lot::Mutex;
 use std::ffi::CString;
@@ -41,19 +41,49 @@ fn spawn(name: &str, keeps: bool, passed: &[i32], first: Option<&Start>) -> std:
     if let Some(start) = first {
         tell(&ours, start)?;
     }
-    let mut environment = sys::start_environment(&[KEEPER, BODY])?;
-    environment.push(sys::variable(KEEPER, theirs.number().to_string()));
-    let name = CString::new(format!("termleash-keeper {name}")).unwrap_or_default();
+    // nextest calls a test leaky whose standard error is open after its end, and a kept run's is for hours.
+    let is_mute = keeps || std::env::var_os("NEXTEST").is_some();
+    let keeper = again(KEEPER, &format!("termleash-keeper {name}"), &theirs, passed, is_mute)?;
+    Ok((keeper, ours))
+}
+
+/// Starts this program again to be something else, which it knows by this variable. It is no child of a test's.
+fn again(
+    variable: &str,
+    name: &str,
+    theirs: &Channel,
+    passed: &[i32],
+    is_mute: bool,
+) -> std::io::Result<StartedKeeper> {
+    let mut environment = sys::start_environment(&[KEEPER, BODY, STEWARD])?;
+    environment.push(sys::variable(variable, theirs.number().to_string()));
+    let name = CString::new(name).unwrap_or_default();
     let passed: Vec<i32> = passed.iter().copied().chain([theirs.number()]).collect();
     let launch = Launch { arguments: &[name], environment: &environment, passed: &passed };
     let directory = sys::start_directory().and_then(|path| sys::c_string(path.clone()).ok());
-    // nextest calls a test leaky whose standard error is open after its end, and a kept run's is for hours.
-    let is_mute = keeps || std::env::var_os("NEXTEST").is_some();
     // Before the lock is given back: a leak check must never see it as anybody's child.
     let mut keepers = KEEPERS.lock();
     let pid = sys::spawn_leader(&launch, directory.as_deref(), is_mute)?;
     keepers.push(pid);
-    Ok((StartedKeeper { pid }, ours))
+    Ok(StartedKeeper { pid })
+}
+
+/// The stewards that this process has started.
+static STEWARDS: Mutex<Vec<StartedKeeper>> = Mutex::new(Vec::new());
+
+/// Starts the steward of a shared server. It outlives this process, if others use the server, and holds nothing of it.
+pub(crate) fn start_steward(start: &StewardStart) -> Result<()> {
+    let mut stewards = STEWARDS.lock();
+    stewards.retain(|steward| !steward.has_ended());
+    let started = Channel::pair().and_then(|(ours, theirs)| {
+        tell(&ours, start)?;
+        again(STEWARD, &format!("termleash-steward {}", start.key), &theirs, &[], true)
+    });
+    let steward = started.map_err(|cause| {
+        Error::os("start the process that holds a shared server", "raise `ulimit -n` or `ulimit -u`", cause)
+    })?;
+    stewards.push(steward);
+    Ok(())
 }
 
 impl StartedKeeper {

@@ -24,6 +24,9 @@ pub(crate) const KEEPER: &str = "TERMLEASH_KEEPER";
 /// The same for a body.
 pub(crate) const BODY: &str = "TERMLEASH_BODY";
 
+/// The same for the steward of a shared server.
+pub(crate) const STEWARD: &str = "TERMLEASH_STEWARD";
+
 /// The first message to a keeper.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Start {
@@ -49,7 +52,7 @@ pub(crate) struct Start {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum LedgerAt {
     File {
-        #[serde(with = "byte_by_byte")]
+        #[serde(with = "crate::ledger::path")]
         directory: PathBuf,
         name: String,
     },
@@ -58,19 +61,21 @@ pub(crate) enum LedgerAt {
     },
 }
 
-/// A path need not be text.
-pub(crate) mod byte_by_byte {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::ffi::OsString;
-    use std::path::{Path, PathBuf};
-
-    pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-        path.as_os_str().serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<PathBuf, D::Error> {
-        Ok(OsString::deserialize(deserializer)?.into())
-    }
+/// What a steward is told first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StewardStart {
+    /// Where its users find it.
+    pub(crate) name: String,
+    /// The key, for people.
+    pub(crate) key: String,
+    /// The server's specification, as the floors above know it.
+    pub(crate) spec: serde_json::Value,
+    /// Where in a test's source.
+    pub(crate) made_at: String,
+    /// Whose end is the server's end.
+    pub(crate) owner: ProcessIdentity,
+    /// How long it stays without a user.
+    pub(crate) idle: Duration,
 }
 
 /// How the body is started.
@@ -127,6 +132,8 @@ pub(crate) enum News {
         number: u32,
         outcome: Outcome,
     },
+    /// The body asks for the steward of a shared server.
+    Wants(StewardStart),
     /// The last one.
     Ended(Box<EndOfRun>),
 }
@@ -156,6 +163,8 @@ pub(crate) enum Told {
     Reached {
         number: u32,
     },
+    /// A steward is to be started by the test process.
+    Wants(StewardStart),
     /// The test's own part is over, and clean-up begins, which has deadlines of its own.
     CleansUp,
     /// Clean-up is over, and what is left is compared and told.

@@ -12,12 +12,10 @@ use crate::server::inner::Inner;
 use crate::server::outcome::ServerEnd;
 use crate::server::ready::until_dead;
 use crate::server::spec::ServerSpec;
-use crate::server::starting::start;
 use crate::session::terminal::Output;
 use std::ffi::OsString;
 use std::fmt;
 use std::ops::Deref;
-use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -238,35 +236,5 @@ impl Drop for ServerGuard {
 impl fmt::Debug for ServerGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ServerGuard").field(&self.server).finish()
-    }
-}
-
-impl ServerSpec {
-    /// Starts it, and waits until it is ready.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::is_invalid_input`] if the program cannot be found or executed, or the specification contradicts itself.
-    /// - [`Error::is_server_ended`] if it dies before it is ready: with its status, the time, the command and the end of its log.
-    /// - [`Error::is_timeout`] if it does not get ready in time: with what was waited for, and what it does instead.
-    ///
-    /// In each case nothing of it is left, or the error says what.
-    #[track_caller]
-    pub fn start(self) -> impl Future<Output = Result<ServerGuard>> + Send + 'static {
-        start(self, Location::caller())
-    }
-
-    /// The same for a test that is not async.
-    ///
-    /// # Errors
-    ///
-    /// As [`start`](Self::start).
-    ///
-    /// # Panics
-    ///
-    /// As [`block_on`].
-    #[track_caller]
-    pub fn start_blocking(self) -> Result<ServerGuard> {
-        block_on(start(self, Location::caller()))
     }
 }

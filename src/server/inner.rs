@@ -11,13 +11,13 @@ use crate::server::port::Lease;
 use crate::server::spec::ServerSpec;
 use crate::watched::Watched;
 use parking_lot::Mutex;
-use std::panic::Location;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub(crate) struct Inner {
     pub(crate) spec: ServerSpec,
-    pub(crate) made_at: &'static Location<'static>,
+    /// Where in a test's source.
+    pub(crate) made_at: String,
     /// As it was started, for messages.
     pub(crate) command: String,
     pub(crate) handle: ProcessHandle,

@@ -5,6 +5,7 @@
 //!             └─ its port was taken meanwhile: once more with another            └─ dead, or too late: ended and told
 //!  guard ─► closing: tree ended ─► holders: who has its port, files, ptys? ─► home, port, record given back
 //!     └─ dropped ─► background
+//!  shared ─► meeting: is there a steward? else one is asked for ─► steward: a process that starts, holds and ends the server
 //! ```
 //!
 //! A server that a developer's shell started, with the developer's home and a port that others know, is shared with all other
@@ -62,15 +63,19 @@ pub(crate) mod holders;
 pub(crate) mod inner;
 pub(crate) mod listening;
 pub(crate) mod log;
+pub(crate) mod meeting;
 pub(crate) mod outcome;
 pub(crate) mod places;
 pub(crate) mod port;
 pub(crate) mod preflight;
 pub(crate) mod ready;
+pub(crate) mod shared;
 pub(crate) mod spec;
 pub(crate) mod starting;
+pub(crate) mod steward;
 
 pub use guard::{Server, ServerGuard};
 pub use outcome::{Holder, ServerEnd};
 pub use preflight::{Check, CheckItem, CheckOutcome, Checklist, Preflight, SessionRecord};
+pub use shared::SharedServer;
 pub use spec::ServerSpec;

@@ -49,8 +49,12 @@ pub(crate) async fn wait(inner: &Inner, limit: Duration) -> Result<(), NotReady>
             Some(Some(came)) => came?,
         }
     }
-    // Something else may have made it look ready.
-    if inner.handle.is_alive() { Ok(()) } else { Err(NotReady::Died) }
+    if inner.handle.is_alive() {
+        return Ok(());
+    }
+    // Until it is reaped nobody is told how.
+    inner.handle.wait_gone().await?;
+    Err(NotReady::Died)
 }
 
 /// The future's output, or `None` if the server ends before.

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// A server has connections to close and sessions to end.
 const GRACE: Duration = Duration::from_secs(2);
+/// From one test of a run to the next that uses the same server.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// A server that is to be started; made by [`ServerGuard::command`](crate::server::ServerGuard::command).
 ///
@@ -44,6 +46,7 @@ pub struct ServerSpec {
     ready_within: Option<Duration>,
     log_cap: Option<usize>,
     pub(crate) grace: Duration,
+    pub(crate) idle: Duration,
 }
 
 /// What must be true of a server that is ready.
@@ -70,6 +73,7 @@ impl ServerSpec {
             ready_within: None,
             log_cap: None,
             grace: GRACE,
+            idle: IDLE,
         }
     }
 
@@ -172,6 +176,12 @@ impl ServerSpec {
     /// From the TERM at its end to the KILL; default 2 s. What it has started gets TERM at half of that, if it is still there.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// How long a [shared](crate::server::ServerGuard::shared) server stays when nobody uses it; default 2 s.
+    pub fn idle(mut self, time: Duration) -> Self {
+        self.idle = time;
         self
     }
 

@@ -9,6 +9,7 @@ use crate::process::cookie::Cookie;
 use crate::process::handle::{NewChild, ProcessHandle};
 use crate::process::identity::OurSelf;
 use crate::process::pump::Pump;
+use crate::runtime::block_on;
 use crate::server::closing::close;
 use crate::server::guard::ServerGuard;
 use crate::server::inner::{Inner, Life};
@@ -37,18 +38,48 @@ const MOST_PORTS: usize = 3;
 /// What servers print whose port is taken, in small letters.
 const PORT_IS_TAKEN: [&str; 4] = ["address already in use", "address in use", "eaddrinuse", "addrinuse"];
 
+impl ServerSpec {
+    /// Starts it, and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::is_invalid_input`] if the program cannot be found or executed, or the specification contradicts itself.
+    /// - [`Error::is_server_ended`] if it dies before it is ready: with its status, the time, the command and the end of its log.
+    /// - [`Error::is_timeout`] if it does not get ready in time: with what was waited for, and what it does instead.
+    ///
+    /// In each case nothing of it is left, or the error says what.
+    #[track_caller]
+    pub fn start(self) -> impl Future<Output = Result<ServerGuard>> + Send + 'static {
+        start(self, Location::caller().to_string())
+    }
+
+    /// The same for a test that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    ///
+    /// # Panics
+    ///
+    /// As [`block_on`].
+    #[track_caller]
+    pub fn start_blocking(self) -> Result<ServerGuard> {
+        block_on(start(self, Location::caller().to_string()))
+    }
+}
+
 /// Starts it, and waits until it is ready.
 ///
 /// # Errors
 ///
 /// If it cannot be started, has died, or is late; nothing of it is left then, or the error says what.
-pub(crate) async fn start(spec: ServerSpec, made_at: &'static Location<'static>) -> Result<ServerGuard> {
+pub(crate) async fn start(spec: ServerSpec, made_at: String) -> Result<ServerGuard> {
     spec.check()?;
     let settings = Settings::from_env()?;
     let limit = spec.limit(&settings);
     for tried in 1.. {
         // Dropped on the way it ends in the background.
-        let guard = ServerGuard::new(spawn(&spec, made_at, &settings)?);
+        let guard = ServerGuard::new(spawn(&spec, &made_at, &settings)?);
         let inner = guard.inner();
         let Err(why) = ready::wait(inner, limit).await else { return Ok(guard) };
         let is_taken = matches!(why, NotReady::Died) && inner.port.is_some() && says_that_its_port_is_taken(inner);
@@ -112,10 +143,10 @@ struct Prepared<'a> {
     record: RecordId,
     lease: Option<Lease>,
     spec: &'a ServerSpec,
-    made_at: &'static Location<'static>,
+    made_at: &'a str,
 }
 
-fn spawn(spec: &ServerSpec, made_at: &'static Location<'static>, settings: &Settings) -> Result<Inner> {
+fn spawn(spec: &ServerSpec, made_at: &str, settings: &Settings) -> Result<Inner> {
     let pump = Pump::get()?;
     OurSelf::get()?;
     let lease = spec.has_port.then(Lease::take).transpose()?;
@@ -171,7 +202,7 @@ impl Prepared<'_> {
         let Self { home, cookie, ledger, record, lease, spec, made_at } = self;
         Inner {
             spec: spec.clone(),
-            made_at,
+            made_at: made_at.to_owned(),
             command,
             handle,
             log,

@@ -59,7 +59,8 @@ fn dies(place: &Place, is_apart: bool, victims: &[usize]) {
     }
     runner.ends_within(CLEAN_WITHIN).expect("it ends");
     if victims.starts_with(&[0, 1]) {
-        // Nobody who removes the ledger is left: the next run does it.
+        // Nobody who removes the ledger is left: the next run does it, when the body has ended itself.
+        assert!(processes.iter().all(|process| process.ends_within(CLEAN_WITHIN)));
         place.run("sweeper").passed();
     }
     is_clean(place, &bystanders);

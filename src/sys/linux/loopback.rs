@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// True if somebody accepts connections at this address of the loopback. It waits for nothing: there a connection is made, or
@@ -67,6 +67,38 @@ pub(crate) fn take_name(name: &[u8]) -> io::Result<Option<OwnedFd>> {
         Err(Errno::ADDRINUSE) => Ok(None),
         Err(cause) => Err(cause.into()),
     }
+}
+
+/// Takes a name as [`take_name`] does, and listens there.
+pub(crate) fn listen_at_name(name: &[u8]) -> io::Result<Option<OwnedFd>> {
+    let Some(socket) = take_name(name)? else { return Ok(None) };
+    rustix::net::listen(&socket, 128)?;
+    Ok(Some(socket))
+}
+
+/// A connection to who listens at a name; `None` if nobody does now, or too many wait.
+pub(crate) fn connect_to_name(name: &[u8]) -> io::Result<Option<OwnedFd>> {
+    let socket = stream(AddressFamily::UNIX)?;
+    match connect(&socket, &SocketAddrUnix::new_abstract_name(name)?) {
+        Ok(()) => Ok(Some(socket)),
+        Err(Errno::CONNREFUSED | Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(cause) => Err(cause.into()),
+    }
+}
+
+/// The next one that has connected; `None` if there is none now.
+pub(crate) fn accept_now(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    match rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        Ok(socket) => Ok(Some(above_standard(socket)?)),
+        Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
+        Err(cause) => Err(cause.into()),
+    }
+}
+
+/// Process and user at the other end, when it connected or began to listen.
+pub(crate) fn peer_of(socket: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+    let peer = sockopt::socket_peercred(socket)?;
+    Ok((peer.pid.as_raw_pid().cast_unsigned(), peer.uid.as_raw()))
 }
 
 #[cfg(test)]

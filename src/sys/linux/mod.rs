@@ -30,7 +30,7 @@ pub(crate) use files::{
 };
 pub(crate) use launch::{Launch, spawn_into, spawn_leader};
 pub(crate) use limit::{descriptor_limits, raise_descriptor_limit, restore_descriptor_limit};
-pub(crate) use loopback::{answers_tcp, answers_unix, take_name};
+pub(crate) use loopback::{accept_now, answers_tcp, answers_unix, connect_to_name, listen_at_name, peer_of, take_name};
 pub(crate) use numbers::{
     adopt, close_all_but, close_standard_input, fill_standard_descriptors, flush_c_output, is_terminal,
     keep_from_children, null, pipe, redirect_number, write_to,

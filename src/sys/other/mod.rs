@@ -25,7 +25,10 @@ pub(crate) use isolation::{
     spawn_leader, spawn_with_outputs, start_arguments, start_directory, start_environment, tracer, variable, wait_for,
     when_ended, write_to,
 };
-pub(crate) use loopback::{answers_tcp, answers_unix, remove_tree, spawn_with_output, take_name};
+pub(crate) use loopback::{
+    accept_now, answers_tcp, answers_unix, connect_to_name, listen_at_name, peer_of, remove_tree, spawn_with_output,
+    take_name,
+};
 pub(crate) use own::{
     boot_id, count_descriptors, count_threads, describe_socket, descriptor_limits, has_children, heap_bytes,
     is_main_thread, list_descriptors, now_ticks, own_pid, own_thread, own_uid, peak_bytes, pid_in_proc,

@@ -1,0 +1,105 @@
+//! Where the tests of a run meet at a server that they share, and what they and its steward tell each other.
+//!
+//! ```text
+//!  user ──Join──► steward ──Ready │ Refused │ Failed──► user … ──Release │ its process ends──► steward
+//!                    └──Died: to each user──►
+//! ```
+
+use crate::error::{Error, Result};
+use crate::ledger::client;
+use crate::process::handle::{read_stat, reader};
+use crate::process::identity::ProcessIdentity;
+use crate::process::tree::own_identity;
+use crate::sys;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Longer ones leave no room in the name of a socket.
+const LONGEST_KEY: usize = 32;
+
+/// From a user.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromUser {
+    /// It wants this server. It is held by its identity from here on.
+    Join { spec: serde_json::Value, shown: String, made_at: String, user: ProcessIdentity },
+    /// It does not need it any more.
+    Release,
+}
+
+/// From the steward.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum FromSteward {
+    Ready(Reached),
+    /// Another specification under the same key.
+    Refused {
+        text: String,
+    },
+    /// It could not be started.
+    Failed {
+        text: String,
+    },
+    /// It has ended by itself.
+    Died {
+        text: String,
+    },
+}
+
+/// Where a shared server is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Reached {
+    pub(crate) port: Option<u16>,
+    pub(crate) server: ProcessIdentity,
+    #[serde(with = "crate::ledger::path")]
+    pub(crate) home: PathBuf,
+    #[serde(with = "crate::ledger::path")]
+    pub(crate) runtime: PathBuf,
+}
+
+/// A run, as far as its tests share servers.
+pub(crate) struct Run {
+    id: String,
+    /// Whose end is the run's end.
+    pub(crate) owner: ProcessIdentity,
+}
+
+impl Run {
+    /// The run of nextest, whose process is the test process's parent; else that of the test process.
+    pub(crate) fn of_this_process() -> Result<Self> {
+        let runner = match client::body() {
+            Some(welcome) => welcome.runner,
+            None => own_identity()?,
+        };
+        if let Some(id) = std::env::var("NEXTEST_RUN_ID").ok().filter(|id| is_plain(id))
+            && let Some(owner) = parent_of(runner)
+        {
+            return Ok(Self { id, owner });
+        }
+        Ok(Self { id: format!("{}-{}", runner.pid(), runner.started_ticks()), owner: runner })
+    }
+
+    /// The name of the socket where the steward of this key listens.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid_input`] for a key that is none.
+    pub(crate) fn meeting_place(&self, key: &str) -> Result<String> {
+        if key.is_empty() || key.len() > LONGEST_KEY || !is_plain(key) {
+            return Err(Error::invalid(format!(
+                "{key:?} cannot be the key of a shared server: write at most {LONGEST_KEY} letters, digits, `-`, `_` and `.`"
+            )));
+        }
+        Ok(format!("termleash/{}/{}/{key}", sys::own_uid(), self.id))
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    text.len() <= 40 && text.chars().all(|char| char.is_ascii_alphanumeric() || "-_.".contains(char))
+}
+
+/// Process 1 is nobody's run.
+fn parent_of(process: ProcessIdentity) -> Option<ProcessIdentity> {
+    let mut reader = reader().ok()?;
+    let parent = read_stat(&mut reader, process.pid()).ok()?.parent;
+    let started = read_stat(&mut reader, parent).ok()?.started;
+    (parent > 1).then_some(ProcessIdentity { pid: parent, started, ..process })
+}

@@ -1,0 +1,84 @@
+//! Servers that all tests of a run share: one for them all, gone with the run, with its last user, or with itself.
+
+#![cfg(all(target_os = "linux", feature = "tokio"))]
+
+mod children;
+#[path = "shared/members.rs"]
+mod members;
+#[path = "shared/process.rs"]
+mod process;
+#[path = "servers/program.rs"]
+mod program;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use termleash::server::{ServerGuard, ServerSpec, SharedServer};
+
+/// Does nothing but in a process that is started as a server.
+#[test]
+fn serves() {
+    program::run();
+}
+
+fn serving(what: &str) -> ServerSpec {
+    let program = std::env::current_exe().expect("this program has a path");
+    ServerGuard::command(program)
+        .args(["--exact", "serves", "--nocapture", "--test-threads=1"])
+        .env(program::WHAT, what)
+        .port_variable(program::PORT)
+}
+
+/// What is of a shared server, apart from the server.
+struct Around {
+    pid: u32,
+    steward: u32,
+    home: PathBuf,
+}
+
+impl Around {
+    fn of(server: &SharedServer) -> Self {
+        let home = server.home().parent().expect("it is in a directory of its own").to_owned();
+        Self { pid: server.pid(), steward: parent(server.pid()).expect("it has one"), home }
+    }
+
+    /// Server, steward and home are gone.
+    #[track_caller]
+    fn goes(&self) {
+        soon("the end of the server", || !lives(self.pid));
+        soon("the end of its steward", || !lives(self.steward));
+        soon("the end of its home", || !self.home.exists());
+    }
+}
+
+#[track_caller]
+fn soon(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what} did not come true");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn stat(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit_once(") ")?.1.to_owned())
+}
+
+/// Whether there is a process of this id that is no zombie.
+fn lives(pid: u32) -> bool {
+    stat(pid).is_some_and(|stat| !stat.starts_with(['Z', 'X']))
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    stat(pid)?.split(' ').nth(1)?.parse().ok()
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is ours");
+}
+
+/// What members of a run have written down, a line each.
+fn lines(path: &Path) -> Vec<String> {
+    std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
