@@ -76,7 +76,7 @@ fn is_free(port: u16) -> io::Result<bool> {
 /// Linux's `EAFNOSUPPORT`.
 const NO_SUCH_FAMILY: i32 = 97;
 
-/// `32768	60999`.
+/// Two numbers with a tab between them.
 fn range(text: &str) -> Option<RangeInclusive<u16>> {
     let mut ends = text.split_ascii_whitespace().map(str::parse);
     Some(ends.next()?.ok()?..=ends.next()?.ok()?)

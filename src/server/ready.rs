@@ -125,11 +125,14 @@ pub(crate) fn is_its_own(inner: &Inner) -> Result<bool> {
         return Ok(true);
     }
     // A process that it has started and lost.
-    is_among(&marked(inner)?)
+    is_among(&marked(inner))
 }
 
-fn marked(inner: &Inner) -> Result<Vec<u32>> {
-    Ok(marked_by(&[inner.cookie])?.into_iter().map(|process| process.identity.pid()).collect())
+/// Those that carry its cookie; none on a machine whose processes come and go faster than they can be looked at: the next look
+/// may see more.
+fn marked(inner: &Inner) -> Vec<u32> {
+    let marked = marked_by(&[inner.cookie]).unwrap_or_default();
+    marked.into_iter().map(|process| process.identity.pid()).collect()
 }
 
 /// A status from 200 to 399, of the server's own.
@@ -173,7 +176,7 @@ fn in_words(inner: &Inner, condition: &Condition) -> String {
 pub(crate) fn instead(inner: &Inner) -> String {
     let Ok(mut reader) = reader() else { return String::new() };
     let mut pids = tree_of(inner.handle.pid());
-    pids.extend(marked(inner).unwrap_or_default());
+    pids.extend(marked(inner));
     let found = listening::of(&mut reader, &pids).unwrap_or_default();
     let mut ports: Vec<u16> = found.iter().map(|one| one.port).collect();
     ports.sort_unstable();

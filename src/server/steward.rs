@@ -71,7 +71,8 @@ impl Steward<'_> {
             Ok(spec) => spec,
             Err(cause) => return Some(Err(Error::invalid(format!("the server's specification: {cause}")))),
         };
-        let (mut starting, mut gone) = (pin!(start(spec, self.begin.made_at.clone())), pin!(self.owner.wait_gone()));
+        let mut starting = Box::pin(start(spec, self.begin.made_at.clone()));
+        let mut gone = pin!(self.owner.wait_gone());
         let started = park_on(std::future::poll_fn(|context| match starting.as_mut().poll(context) {
             Poll::Ready(started) => Poll::Ready(Some(started)),
             Poll::Pending => gone.as_mut().poll(context).map(|_| None),

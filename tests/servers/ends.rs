@@ -37,9 +37,10 @@ fn a_server_that_takes_its_time_gets_one_term_and_nothing_else() {
 
 #[test]
 fn a_server_that_died_is_an_error_unless_the_test_has_waited_for_it() {
-    let text = "echo ready; sleep 0.1; echo out of memory; exit 9";
+    let text = "echo ready; until [ -e $HOME/end ]; do sleep 0.01; done; echo out of memory; exit 9";
     let server = script(text).ready_line("ready").start_blocking().unwrap();
     let home = server.home().to_owned();
+    std::fs::write(home.join("end"), "").unwrap();
     soon("its end", || !server.is_alive());
     let error = server.close_blocking().unwrap_err();
     let said = error.to_string();
@@ -47,6 +48,7 @@ fn a_server_that_died_is_an_error_unless_the_test_has_waited_for_it() {
     assert!(said.contains("  | out of memory") && !whole_home(&home).exists(), "{said}");
 
     let server = script(text).ready_line("ready").start_blocking().unwrap();
+    std::fs::write(server.home().join("end"), "").unwrap();
     let status = block_on(server.wait_for_exit()).unwrap();
     assert_eq!(status.code(), Some(9));
     assert_eq!(server.close_blocking().unwrap().status(), Some(status));
@@ -143,8 +145,10 @@ fn a_dropped_guard_ends_its_server_also_in_a_runtime_and_in_a_panic() {
 
 #[test]
 fn a_wait_for_its_log_ends_with_its_text_its_end_or_its_time() {
-    let server = script("echo a; sleep 0.2; echo b; sleep 0.2; exit 1").start_blocking().unwrap();
+    let text = "echo a; sleep 0.2; echo b; until [ -e $HOME/end ]; do sleep 0.01; done; exit 1";
+    let server = script(text).start_blocking().unwrap();
     block_on(server.wait_for_log("b")).unwrap();
+    std::fs::write(server.home().join("end"), "").unwrap();
     let error = block_on(server.wait_for_log("c")).unwrap_err();
     assert!(
         error.is_server_ended() && error.to_string().contains("before it printed \"c\": by exit status 1"),

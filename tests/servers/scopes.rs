@@ -65,7 +65,9 @@ fn a_test_that_panics_shows_the_end_of_the_log() {
 fn a_server_that_dies_fails_the_test() {
     let Some(ran) = children::alone(&[]) else {
         return termleash::test(async |t| {
-            let server = t.server(script("echo ready; exec sleep 0.1").ready_line("ready")).await?;
+            let text = "echo ready; until [ -e $HOME/end ]; do sleep 0.01; done";
+            let server = t.server(script(text).ready_line("ready")).await?;
+            std::fs::write(server.home().join("end"), "")?;
             while server.is_alive() {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }

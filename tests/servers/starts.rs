@@ -7,7 +7,7 @@ use std::time::Duration;
 use termleash::block_on;
 use termleash::server::ServerGuard;
 
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_server_is_reached_at_its_own_port_and_gone_afterwards() {
@@ -117,7 +117,7 @@ fn a_server_that_is_late_is_told_with_what_it_does_instead_and_ended() {
     let pid = said.rsplit("  | ").next().unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(!lives(pid));
 
-    let said = serving("serve elsewhere").ready_within(SHORT).start_blocking().unwrap_err().to_string();
+    let said = serving("serve elsewhere").ready_within(4 * SHORT).start_blocking().unwrap_err().to_string();
     let port = said.rsplit("elsewhere is ").next().unwrap().split_whitespace().next().unwrap();
     assert!(said.contains(&format!("listens at {port} instead")), "{said}");
 }
@@ -140,7 +140,7 @@ fn a_port_that_a_stranger_took_is_not_the_servers() {
         }
     });
     let spec = ServerGuard::command("sh").args(["-c", text]).current_dir(directory.path()).port_variable("PORT");
-    let error = spec.ready_within(Duration::from_secs(2)).start_blocking().unwrap_err();
+    let error = spec.ready_within(4 * SHORT).start_blocking().unwrap_err();
     drop(stranger.join().unwrap());
     assert!(error.is_timeout() && error.to_string().contains("where another process does"), "{error}");
 }

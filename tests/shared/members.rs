@@ -8,6 +8,30 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use termleash::server::ServerGuard;
 
+/// One whose server is never ready: what its run's end meets is a start.
+#[test]
+fn waits_for_ever() {
+    let Some(book) = std::env::var_os(BOOK) else { return };
+    let text = format!("echo $$ $PPID 0 $HOME >> '{}'; exec sleep 1000", book.display());
+    let spec = ServerGuard::command("sh").args(["-c", &text]).without_port().ready_line("never");
+    termleash::test(async |_| {
+        ServerGuard::shared("never", spec.ready_within(Duration::from_secs(100))).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_run_that_is_killed_while_its_server_starts_leaves_none() {
+    let book = Book::new();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "members::waits_for_ever"]).envs(book.variables("0")).env_remove("NEXTEST_RUN_ID");
+    let mut owner = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    soon("its server", || lines(&book.path()).len() == 1);
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    book.is_gone();
+}
+
 /// Where members write down what they got; absent in a process that tests.
 const BOOK: &str = "TEST_BOOK";
 /// How long each holds the server, in milliseconds.

@@ -1,5 +1,6 @@
 //! Descriptors: none is held, and what stands for a borrowed one is none.
 
+use super::poller::Pollable;
 use super::refusal::unsupported;
 use std::convert::Infallible;
 use std::io;
@@ -57,3 +58,5 @@ impl AsFd for io::Stderr {
         BorrowedFd(PhantomData)
     }
 }
+
+impl Pollable for OwnedFd {}
