@@ -265,7 +265,7 @@ impl LeakHunt {
         }
         for number in 0..self.warmup {
             run(number).await?;
-            Sample::take(&target)?;
+            Sample::take(&target).map_err(|cause| blamed(&target, number, cause))?;
         }
         let attribution = if target.is_own() { Attribution::find() } else { Attribution::Shared };
         let mut check = LeakCheck::on(target.clone(), attribution);
@@ -288,9 +288,14 @@ impl LeakHunt {
         }
         let mut series = judging.series(&samples);
         if !target.is_own() {
-            wait_for_leaked(&target, &mut series, settle).await?;
+            wait_for_leaked(&target, self.warmup + samples.len() - 2, &mut series, settle).await?;
         }
-        self.report(samples.len() - 1, series, &check).await
+        let report = self.report(samples.len() - 1, series, &check).await?;
+        // Of one that has ended since its last sample the report would say that nothing is left.
+        match target.ended() {
+            Some(_) => Err(ended(&target, report.rounds - 1, None)),
+            None => Ok(report),
+        }
     }
 
     fn target(&self) -> Result<Target> {
@@ -321,11 +326,11 @@ impl LeakHunt {
             prepare().await.map_err(told)?;
         }
         let mut more = Vec::new();
-        if let Target::Other(other) = target {
-            if !self.quiet_window.is_zero() {
-                let cost = cheapest_window(other, self.quiet_window).await;
-                more.extend(asked(&cost.map_err(|cause| blamed(target, round, cause))?));
-            }
+        if let Target::Other(other) = target
+            && !self.quiet_window.is_zero()
+        {
+            let cost = cheapest_window(other, self.quiet_window).await;
+            more.extend(asked(&cost.map_err(|cause| blamed(target, round, cause))?));
         }
         if let Some(records) = &self.hooks.records {
             let told = |cause| Error::backend(format!("`records` of a leak hunt failed after round {round}"), cause);
@@ -369,14 +374,14 @@ impl LeakHunt {
 }
 
 /// What a server has left is waited for, if it would be a leak: a connection that is kept for a second is none.
-async fn wait_for_leaked(target: &Target, series: &mut [Series], limit: Duration) -> Result<()> {
+async fn wait_for_leaked(target: &Target, round: usize, series: &mut [Series], limit: Duration) -> Result<()> {
     let (start, mut pauses) = (Instant::now(), crate::backoff::Backoff::new());
     let is_leaked =
-        |one: &&mut Series| one.gauge.is_count() && one.gauge != Gauge::Records && one.verdict == Verdict::Leaked;
-    while series.iter_mut().any(|mut one| is_leaked(&&mut one)) && start.elapsed() < limit {
+        |one: &Series| one.gauge.is_count() && one.gauge != Gauge::Records && one.verdict == Verdict::Leaked;
+    while series.iter().any(is_leaked) && start.elapsed() < limit {
         Pump::get()?.sleep(pauses.next().unwrap_or_default()).await;
-        let now = Sample::take(target)?;
-        for one in series.iter_mut().filter(is_leaked) {
+        let now = Sample::take(target).map_err(|cause| blamed(target, round, cause))?;
+        for one in series.iter_mut().filter(|one| is_leaked(one)) {
             if !outlives(one, &now) {
                 (one.verdict, one.confidence) = (Verdict::Clean, None);
             }

@@ -217,7 +217,7 @@ mod tests {
             let series = server.series(&busy);
             let processor = series.iter().find(|series| series.gauge == Gauge::Processor).unwrap();
             assert_eq!(processor.verdict, verdict);
-            assert_eq!(server.is_decided(&busy, 18), true, "{before}");
+            assert!(server.is_decided(&busy, 18), "{before}");
         }
     }
 

@@ -153,5 +153,7 @@ pub(crate) fn processor_time_of(pid: u32) -> io::Result<u64> {
     }
     // SAFETY: all zeros is a timespec, and the call has filled it.
     let time = unsafe { time.assume_init() };
-    Ok(time.tv_sec.cast_unsigned() as u64 * 1_000_000_000 + time.tv_nsec.cast_unsigned() as u64)
+    // Neither is ever negative, nor does the time that a process has run come near to the end of either.
+    let positive = |part: Result<u64, _>| part.unwrap_or_default();
+    Ok(positive(u64::try_from(time.tv_sec)) * 1_000_000_000 + positive(u64::try_from(time.tv_nsec)))
 }
