@@ -29,6 +29,8 @@ use uuid::Uuid;
 const FOR_EVER: &str = "1000000";
 /// A server that ends kills its sessions first; so long one whose sessions are all gone may take to be gone itself.
 const SERVER_ENDS: Duration = Duration::from_millis(300);
+/// The longest wait for the pump to see an end that is there.
+const PUMP_SEES: Duration = Duration::from_secs(5);
 /// An end is noticed a little after it, on a busy machine too.
 const NOTICED_WITHIN: Duration = Duration::from_millis(100);
 
@@ -297,11 +299,17 @@ impl Watch {
     }
 
     async fn evidence(&self, planted: &Planted) -> Evidence {
-        let leader = planted.session.leader().map(|leader| LeaderSeen {
-            pid: leader.pid(),
-            is_alive: leader.is_alive(),
-            exit: leader.exit_status(),
-        });
+        let leader = match planted.session.leader() {
+            Some(leader) => {
+                let is_alive = leader.is_alive();
+                if let (false, Ok(pump)) = (is_alive, Pump::get()) {
+                    // Its time and status are known once the pump has seen the end, which is a moment later.
+                    let _ = pump.within(PUMP_SEES, leader.wait_gone()).await;
+                }
+                Some(LeaderSeen { pid: leader.pid(), is_alive, exit: leader.exit_status() })
+            }
+            None => None,
+        };
         let wait = self.sentinels.settings_or_default().wait;
         let said = within(wait, self.sentinels.backend.state_boxed(planted.session.id())).await;
         let server =
