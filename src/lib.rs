@@ -19,7 +19,8 @@
 //! - **Sessions of one's own**: [`SessionTestHelper`] creates them on a [`PtyBackend`] or on the server under test, and
 //!   ends them all together with [`kill_tracked_sessions`](SessionTestHelper::kill_tracked_sessions); a
 //!   [`SessionGuard`](tracker::SessionGuard) has what a test types, reads and waits for.
-//! - **The server under test**: implement [`SessionBackend`], three methods; [`testing::check_backend`] tries whether
+//! - **The server under test**: an [`HttpBackend`](session::HttpBackend) or
+//!   [`CommandBackend`](session::CommandBackend), or implement [`SessionBackend`], three methods; [`testing::check_backend`] tries whether
 //!   it keeps the contract.
 //!
 //! # A test, step by step
@@ -147,7 +148,8 @@
 //! - What a session leaves behind in a kernel session of its own *and* with a cleared environment carries no mark. A kill of
 //!   the session names it if it holds the terminal open or descends from the leader then; the test's keeper ends it at the
 //!   test's end. Where the keeper was killed, too, or beside a test that runs in the test process, it is named at most.
-//! - A session of a backend whose server passes neither environment nor command outlives a test that is killed.
+//! - A session of a backend whose server passes neither environment nor command outlives a test that is killed, unless its backend
+//!   has a [`KillRecipe`](session::KillRecipe) and the creation was answered.
 //! - A process that hides itself from its own user (not dumpable: an ssh-agent, a setuid program) shows neither cookie nor
 //!   identity. Unless it leads the session it is named at best; to root it is visible. One that writes over its
 //!   environment, as daemons do that set their title, hides its cookie.
@@ -181,7 +183,7 @@
 //!
 //! - `pty` (default): [`PtyBackend::with_system`] takes any pty system of portable-pty's; needed for sessions on other
 //!   systems than Linux.
-//! - `http`: requests to a server under test, plain HTTP without TLS.
+//! - `http`: [`HttpBackend`](session::HttpBackend), and keepers that follow its recipe: plain HTTP, without TLS.
 //! - `tokio` (default): [`test()`], [`block_on`], `blocking()` and the clean-up of what was dropped run in a tokio runtime, so
 //!   that a body and a backend may use tokio's timers and sockets there.
 //!
@@ -197,6 +199,7 @@
 
 mod aside;
 mod backoff;
+mod catch;
 mod error;
 pub mod event;
 mod harness;

@@ -55,6 +55,11 @@ pub(crate) fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some()
 }
 
+/// What a variable of the user's choice holds: a secret, which goes nowhere but to where it is needed.
+pub(crate) fn secret(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|secret| !secret.is_empty())
+}
+
 /// Our own environment for a program that talks to a server: less our own settings and the runner's, which are not its
 /// business. The mark of an outer suite passes, as to a session.
 pub(crate) fn environment_for_clients() -> impl Iterator<Item = (OsString, OsString)> {

@@ -1,6 +1,6 @@
 //! The body's side: a call waits to be let in, runs with its output where the runner hears it, and reports.
 
-use crate::harness::catch::text_of;
+use crate::catch::text_of;
 use crate::harness::relay::{flush, turn_output};
 use crate::keeper::orphaned;
 use crate::ledger::client;

@@ -1,7 +1,7 @@
 //! A test's own clean-ups: registered when something is started, run at the end whatever happens between.
 
+use crate::catch::{caught, message};
 use crate::error::{BoxError, Error, with_causes};
-use crate::harness::catch::{caught, message};
 use crate::process::pump::Pump;
 use parking_lot::Mutex;
 use std::panic::Location;

@@ -1,7 +1,7 @@
 //! How a test ends: its own failure first, the rest beside it.
 
+use crate::catch::{Payload, text_of};
 use crate::event::warn;
-use crate::harness::catch::{Payload, text_of};
 use crate::ledger::client::containment;
 use crate::ledger::containment::Containment;
 use crate::ledger::message::Outcome;

@@ -1,8 +1,8 @@
 //! The frame around a body: what happens before, after success, error, panic and timeout, and in which order.
 
+use crate::catch::{caught, message, panic_of};
 use crate::error::{BoxError, Error, with_causes};
 use crate::harness::body::{cleans_up, judges};
-use crate::harness::catch::{caught, message, panic_of};
 use crate::harness::ending::{BodyEnd, Ending};
 use crate::harness::scope::Scope;
 use crate::harness::watchdog::Watchdog;

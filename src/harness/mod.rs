@@ -11,7 +11,6 @@
 
 pub(crate) mod alive;
 pub(crate) mod body;
-pub(crate) mod catch;
 pub(crate) mod deferred;
 pub(crate) mod ending;
 pub(crate) mod frame;

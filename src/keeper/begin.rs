@@ -163,7 +163,14 @@ fn start_body(
         read_stat(&mut reader, pid).map_err(|cause| format!("its start could not be read: {cause}"))
     })?;
     let body = ProcessIdentity { pid, started: stat.started, ..identity };
-    ledger.append(&Record::Identified { id: BODY_RECORD, leader: Some(body), since: None, session: None });
+    ledger.append(&Record::Identified {
+        id: BODY_RECORD,
+        leader: Some(body),
+        since: None,
+        session: None,
+        server: None,
+        variable: None,
+    });
     Ok((body, ours))
 }
 

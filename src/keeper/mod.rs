@@ -25,6 +25,7 @@ pub(crate) mod lost;
 pub(crate) mod orphaned;
 pub(crate) mod over;
 pub(crate) mod patience;
+pub(crate) mod recipes;
 pub(crate) mod stall;
 pub(crate) mod sweep;
 

@@ -1,6 +1,7 @@
 //! Ending what a dead run has left, by the marks in its ledger.
 
 use crate::backoff::{Backoff, pause};
+use crate::keeper::recipes;
 use crate::ledger::message::Swept;
 use crate::ledger::recipe::Recipe;
 use crate::ledger::replay::{Open, Replayed};
@@ -53,11 +54,17 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
         pause(time);
         result = park_on(end_all(&mut targets, grace, start));
     }
+    // Processes first: a server that polls notices their end at once then, and what it was asked in vain is over all the same.
+    let asked = recipes::follow(&opens);
+    if result.is_ok() && asked.iter().any(Option::is_some) {
+        // Whatever a server has started meanwhile in place of what had ended.
+        result = park_on(end_all(&mut targets, grace, start));
+    }
     if let Err(cause) = result {
         swept.undone.push(format!("nothing is proven to be gone: {cause}"));
     }
     let is_proven = swept.undone.is_empty();
-    for (open, target) in opens.into_iter().zip(targets) {
+    for ((open, target), asked) in opens.into_iter().zip(targets).zip(asked) {
         // While somebody of it lives, it is used, and the record leads to it.
         if is_proven
             && target.ending.survivors.is_empty()
@@ -65,7 +72,7 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
         {
             swept.undone.push(cause.to_string());
         }
-        take_down(open, target, &mut swept);
+        take_down(open, target, asked, &mut swept);
     }
     // Those that have ended by themselves meanwhile are nobody's trouble.
     let lives = |(handle, suspect): (ProcessHandle, Suspect)| handle.is_alive().then_some(suspect);
@@ -123,12 +130,16 @@ fn refusal(leader: &ProcessHandle, mark: &Mark) -> Option<Suspect> {
     Some(Suspect { process, why })
 }
 
-fn take_down(open: &Open, target: Target, swept: &mut Swept) {
+fn take_down(open: &Open, target: Target, asked: Option<Result<(), String>>, swept: &mut Swept) {
     let ending = target.ending;
     let kind = if open.home.is_some() { "server" } else { "session" };
     let what = format!("{kind} `{}` (made at {})", open.label, open.made_at);
     let is_known = open.leader.is_some() || open.cookie.is_some();
-    if !is_known || (open.is_identified && open.leader.is_none() && !matches!(open.recipe, Recipe::Own)) {
+    if let Some(asked) = asked {
+        if let Err(why) = asked {
+            swept.undone.push(format!("{what}: its server could not be made to end it, by {}: {why}", open.recipe));
+        }
+    } else if !is_known || (open.is_identified && open.leader.is_none() && !matches!(open.recipe, Recipe::Own)) {
         swept.undone.push(format!("{what}: its server was not asked to end it: {}", open.recipe));
     } else if is_unborn(open) && ending.signalled.is_empty() {
         swept.undone.push(format!(

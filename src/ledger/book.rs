@@ -9,6 +9,7 @@ use crate::ledger::record::{BODY_RECORD, Record, RecordId};
 use crate::process::cookie::Cookie;
 use crate::process::identity::{ProcessIdentity, Ticks};
 use crate::process::rule::Mark;
+use crate::process::variable::SessionVariable;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +33,29 @@ pub(crate) struct Announcement {
     pub(crate) home: Option<Home>,
 }
 
+/// What is known of a session once its server has answered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// If it is proven.
+    pub(crate) leader: Option<ProcessIdentity>,
+    /// The server's id of it.
+    pub(crate) session: Option<String>,
+    pub(crate) server: Option<ProcessIdentity>,
+    /// The name of the variable in which the server tells the session its id.
+    pub(crate) variable: Option<String>,
+}
+
+impl Known {
+    fn mark(&self) -> Option<SessionVariable> {
+        SessionVariable::new(self.variable.as_ref()?, self.session.as_ref()?)
+    }
+
+    fn record(self, id: RecordId, since: Option<Ticks>) -> Record {
+        let Self { leader, session, server, variable } = self;
+        Record::Identified { id, leader, since, session, server, variable }
+    }
+}
+
 impl Ledger {
     /// Before anybody is asked to create the session: from here on what carries the cookie is ours.
     pub(crate) fn announce(&self, announced: Announcement) -> RecordId {
@@ -42,21 +66,23 @@ impl Ledger {
         id
     }
 
-    /// Once the backend has answered: with the proven leader, if one was proven, and the server's id.
-    pub(crate) fn identify(&self, id: RecordId, leader: Option<ProcessIdentity>, session: Option<String>) {
+    /// Once the backend has answered.
+    pub(crate) fn identify(&self, id: RecordId, known: Known) {
         if let Some(mark) = self.open.lock().get_mut(&id) {
-            mark.leader = leader.or(mark.leader);
-            client::write(&Record::Identified { id, leader, since: None, session });
+            mark.leader = known.leader.or(mark.leader);
+            mark.variable = known.mark();
+            client::write(&known.record(id, None));
         }
     }
 
     /// A session that was made by other means: its time begins with its leader.
-    pub(crate) fn hand_over(&self, id: RecordId, leader: Option<ProcessIdentity>, session: String) {
+    pub(crate) fn hand_over(&self, id: RecordId, known: Known) {
         if let Some(mark) = self.open.lock().get_mut(&id) {
-            let since = leader.map(|leader| leader.started);
-            mark.leader = leader;
+            let since = known.leader.map(|leader| leader.started);
+            mark.leader = known.leader;
+            mark.variable = known.mark();
             mark.since = since.unwrap_or(mark.since);
-            client::write(&Record::Identified { id, leader, since, session: Some(session) });
+            client::write(&known.record(id, since));
         }
     }
 
@@ -92,7 +118,7 @@ mod tests {
         let mark = ledger.mark(id).unwrap();
         assert_eq!((mark.cookie, mark.leader, mark.since), (Some(cookie), None, 5));
         let leader = ProcessIdentity { pid: 9, started: 6, boot: BootId(1), pid_namespace: 2 };
-        ledger.identify(id, Some(leader), None);
+        ledger.identify(id, Known { leader: Some(leader), ..Known::default() });
         assert_eq!(ledger.mark(id).unwrap().leader, Some(leader));
         ledger.forget(id);
         assert!(ledger.mark(id).is_none());

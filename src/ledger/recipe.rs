@@ -8,7 +8,7 @@ use std::fmt;
 /// Never a secret itself, which would outlive the run in a file: only the name of the environment variable that holds it,
 /// to be read by whoever follows the recipe. A `url`, argument or header must not contain one either.
 ///
-/// `{id}` stands for the server's id of the session. It was read from a file, so it must pass the same check as one that
+/// `{server}` stands for the process id of the server that has made the session, and `{id}` for the server's id of it. It was read from a file, so it must pass the same check as one that
 /// a server gave before it is put there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "kebab-case")]
@@ -30,6 +30,15 @@ pub(crate) enum Recipe {
         arguments: Vec<String>,
         /// Handed on to the program in its environment.
         secret_variable: Option<String>,
+        /// What an id begins with, before digits and nothing else; any id if it is not said.
+        #[serde(default)]
+        id_prefix: Option<String>,
+        /// What a program prints that fails because the session, or its whole server, is not there any more.
+        #[serde(default)]
+        gone_texts: Vec<String>,
+        /// What a program prints that has found another session than was meant.
+        #[serde(default)]
+        refused_text: Option<String>,
     },
     /// A user's own backend: its code died with the test process. The report says what could not be done.
     Unknown { backend: String },
@@ -48,7 +57,7 @@ impl fmt::Display for Recipe {
                 write!(f, "a request to its server, `{} {}`", method.escape_debug(), url.escape_debug())?;
                 secret_variable
             }
-            Self::Command { program, arguments, secret_variable } => {
+            Self::Command { program, arguments, secret_variable, .. } => {
                 write!(f, "a command, `{}", program.escape_debug())?;
                 for argument in arguments {
                     write!(f, " {}", argument.escape_debug())?;
@@ -84,7 +93,14 @@ mod tests {
              variable SERVER_TOKEN holds"
         );
         let arguments = ["kill-session", "-t", "{id}"].map(String::from).to_vec();
-        let command = Recipe::Command { program: "tmux".into(), arguments, secret_variable: None };
+        let command = Recipe::Command {
+            program: "tmux".into(),
+            arguments,
+            secret_variable: None,
+            id_prefix: None,
+            gone_texts: Vec::new(),
+            refused_text: None,
+        };
         assert_eq!(command.to_string(), "a command, `tmux kill-session -t {id}`");
         let unknown = Recipe::Unknown { backend: "My\u{1b}Backend".into() }.to_string();
         assert_eq!(unknown, "its backend `My\\u{1b}Backend` alone, whose code died with the test process");

@@ -74,6 +74,10 @@ pub(crate) enum Record {
         since: Option<Ticks>,
         /// The server's id of it.
         session: Option<String>,
+        /// The server that has made it, where that is known: its id means nothing to another.
+        server: Option<ProcessIdentity>,
+        /// The variable in which the server tells the session its id.
+        variable: Option<String>,
     },
     /// The session's end is proven, or the test has taken it out of our hands.
     Forgotten { id: RecordId },
@@ -190,7 +194,14 @@ pub(crate) mod tests {
         let auth_header = Some("Authorization: Bearer {secret}".to_owned());
         let recipes = [
             Recipe::Http { url, method, auth_header, secret_variable: secret_variable.clone() },
-            Recipe::Command { program: "tmux".into(), arguments: vec!["{id}".into()], secret_variable },
+            Recipe::Command {
+                program: "tmux".into(),
+                arguments: vec!["{id}".into()],
+                secret_variable,
+                id_prefix: Some("$".into()),
+                gone_texts: vec!["no server".into()],
+                refused_text: Some("refused".into()),
+            },
             Recipe::Unknown { backend: "Mine".into() },
         ];
         let (run, name) = (Uuid::now_v7(), "a::test".to_owned());
@@ -198,8 +209,15 @@ pub(crate) mod tests {
             Record::Run { format: FORMAT, run, owner: identity(7), user: 0, name, create_within_ms: 5000, since: 11 },
             Record::Keeper { identity: identity(8) },
             announced(1),
-            Record::Identified { id: 1, leader: Some(identity(9)), since: Some(u64::MAX), session: Some("$2".into()) },
-            Record::Identified { id: 1, leader: None, since: None, session: None },
+            Record::Identified {
+                id: 1,
+                leader: Some(identity(9)),
+                since: Some(u64::MAX),
+                session: Some("$2".into()),
+                server: Some(identity(6)),
+                variable: Some("S".into()),
+            },
+            Record::Identified { id: 1, leader: None, since: None, session: None, server: None, variable: None },
             Record::Forgotten { id: u64::MAX },
             Record::Cgroup { group: group("/user.slice/termleash-1".into()) },
             Record::Kept,

@@ -7,6 +7,7 @@ use crate::process::cgroup::CgroupMark;
 use crate::process::cookie::Cookie;
 use crate::process::identity::{ProcessIdentity, Ticks};
 use crate::process::rule::Mark;
+use crate::process::variable::SessionVariable;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -47,6 +48,10 @@ pub(crate) struct Open {
     pub(crate) home: Option<Home>,
     /// The server's id of it. It comes from a file: nobody has checked it since.
     pub(crate) session: Option<String>,
+    /// The server that has made it.
+    pub(crate) server: Option<ProcessIdentity>,
+    /// The variable in which it tells the session its id.
+    pub(crate) variable: Option<String>,
     /// Whether its creation was answered: one that was not may still be under way.
     pub(crate) is_identified: bool,
 }
@@ -126,15 +131,19 @@ impl Replayed {
                     recipe,
                     home,
                     session: None,
+                    server: None,
+                    variable: None,
                     is_identified: false,
                 });
             }
-            Record::Identified { id, leader, since, session } => {
+            Record::Identified { id, leader, since, session, server, variable } => {
                 if let Some(open) = self.open.get_mut(&id) {
                     open.is_identified = true;
                     open.leader = leader.or(open.leader);
                     open.since = since.unwrap_or(open.since);
                     open.session = session.or(open.session.take());
+                    open.server = server.or(open.server);
+                    open.variable = variable.or(open.variable.take());
                 }
             }
             Record::Forgotten { id } => {
@@ -154,7 +163,10 @@ impl Replayed {
     /// What marks the processes of one of its sessions; `until` is the end of the time in which they may have started,
     /// the owner's death plus `create_within`.
     pub(crate) fn mark(&self, open: &Open, until: Option<Ticks>) -> Mark {
-        Mark { leader: open.leader, until, cgroup: self.cgroup.clone(), ..Mark::of(open.cookie, open.since) }
+        let variable =
+            open.variable.as_ref().zip(open.session.as_ref()).and_then(|(name, id)| SessionVariable::new(name, id));
+        let cgroup = self.cgroup.clone();
+        Mark { leader: open.leader, variable, until, cgroup, ..Mark::of(open.cookie, open.since) }
     }
 }
 
@@ -174,7 +186,8 @@ mod tests {
     }
 
     fn identified(id: RecordId, pid: Option<u32>, session: Option<&str>) -> Record {
-        Record::Identified { id, leader: pid.map(identity), since: None, session: session.map(String::from) }
+        let session = session.map(String::from);
+        Record::Identified { id, leader: pid.map(identity), since: None, session, server: None, variable: None }
     }
 
     #[test]

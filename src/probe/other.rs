@@ -19,6 +19,7 @@ use crate::sys::{self, ProcDir, ProcReader};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// A process that is not this one.
 #[derive(Debug)]
@@ -30,6 +31,10 @@ pub(crate) struct Other {
     /// The kernel sessions that it or its tree has led, with their leaders' start: what has lost its parent is still found by them.
     led: Mutex<BTreeMap<u32, Ticks>>,
 }
+
+/// A panic leaves nothing half done: what it remembers is read anew with each look. So a test may catch one around its options.
+impl RefUnwindSafe for Other {}
+impl UnwindSafe for Other {}
 
 impl Other {
     /// # Errors

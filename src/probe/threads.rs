@@ -23,11 +23,6 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    /// `None` for one that has ended.
-    pub(crate) fn living(id: u32, stat: Stat) -> Option<Self> {
-        (!stat.is_dead()).then_some(Self { id, started: stat.started, name: stat.name })
-    }
-
     /// A thread may change its name, so that says nothing about which one it is.
     fn is_same(&self, other: &Self) -> bool {
         (self.id, self.started) == (other.id, other.started)

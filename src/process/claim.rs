@@ -8,11 +8,25 @@ use crate::process::pump::Pump;
 use crate::process::rule::Mark;
 use crate::process::scan::examine;
 use crate::process::tree;
+use crate::process::variable::SessionVariable;
+
+/// What a session's processes carry in their environment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Marked {
+    pub(crate) cookie: Option<Cookie>,
+    pub(crate) variable: Option<SessionVariable>,
+}
+
+impl From<Option<Cookie>> for Marked {
+    fn from(cookie: Option<Cookie>) -> Self {
+        Self { cookie, variable: None }
+    }
+}
 
 /// Takes hold of the process that a server calls a session's leader.
 ///
 /// Believed if it started after the request (`since`; not asked of a session that was made by other means) and
-/// carries the session's cookie, or descends from the server. Its user and kernel session are the rule's to judge.
+/// carries the session's cookie or the server's own variable, or descends from the server. Its user and kernel session are the rule's to judge.
 ///
 /// # Errors
 ///
@@ -20,11 +34,11 @@ use crate::process::tree;
 pub(crate) fn accept_leader(
     pid: u32,
     server: Option<u32>,
-    cookie: Option<Cookie>,
+    marked: &Marked,
     since: Option<Ticks>,
 ) -> Result<ProcessHandle> {
     let mut reader = reader()?;
-    let unmarked = Mark::of(cookie, 0);
+    let unmarked = Mark { variable: marked.variable.clone(), ..Mark::of(marked.cookie, 0) };
     let (handle, evidence, summary) = examine(&mut reader, pid, &unmarked).map_err(|cause| {
         Error::os(format!("take hold of process {pid}, the session's leader by the server's word"), "", cause)
     })?;
@@ -32,7 +46,7 @@ pub(crate) fn accept_leader(
     if since.is_some_and(|since| evidence.identity.started < since) {
         return refuse("it started before the session was asked for");
     }
-    let carries = cookie.is_some_and(|cookie| evidence.cookies.contains(&cookie));
+    let carries = evidence.has_variable || marked.cookie.is_some_and(|cookie| evidence.cookies.contains(&cookie));
     let ourselves = tree::ourselves(&mut reader)?;
     if pid == ourselves.identity.pid || ourselves.ancestors.contains(&pid) {
         return refuse("that is this process or one that started it");
@@ -102,8 +116,8 @@ mod tests {
         let session = Session::start(cookie);
         let own = std::process::id();
         for pid in [session.child.id(), session.below] {
-            assert_eq!(accept_leader(pid, None, Some(cookie), None).unwrap().pid(), pid);
-            assert_eq!(accept_leader(pid, Some(own), None, None).unwrap().pid(), pid);
+            assert_eq!(accept_leader(pid, None, &Some(cookie).into(), None).unwrap().pid(), pid);
+            assert_eq!(accept_leader(pid, Some(own), &Marked::default(), None).unwrap().pid(), pid);
         }
     }
 
@@ -112,11 +126,11 @@ mod tests {
         let session = Session::start(Cookie::new());
         let pid = session.child.id();
         let other = Session::start(Cookie::new());
-        refused(accept_leader(pid, Some(other.child.id()), Some(Cookie::new()), None), "neither carries");
+        refused(accept_leader(pid, Some(other.child.id()), &Some(Cookie::new()).into(), None), "neither carries");
         // Its own child is no server of it.
-        refused(accept_leader(pid, Some(session.below), Some(Cookie::new()), None), "neither carries");
-        refused(accept_leader(pid, None, Some(Cookie::new()), None), "names no server");
-        refused(accept_leader(pid, None, None, None), "names no server");
+        refused(accept_leader(pid, Some(session.below), &Some(Cookie::new()).into(), None), "neither carries");
+        refused(accept_leader(pid, None, &Some(Cookie::new()).into(), None), "names no server");
+        refused(accept_leader(pid, None, &Marked::default(), None), "names no server");
     }
 
     #[test]
@@ -125,8 +139,8 @@ mod tests {
         let session = Session::start(cookie);
         let pid = session.child.id();
         let started = ProcessHandle::open(pid).unwrap().identity().started;
-        assert!(accept_leader(pid, Some(std::process::id()), Some(cookie), Some(started)).is_ok());
-        let late = accept_leader(pid, Some(std::process::id()), Some(cookie), Some(started + 1));
+        assert!(accept_leader(pid, Some(std::process::id()), &Some(cookie).into(), Some(started)).is_ok());
+        let late = accept_leader(pid, Some(std::process::id()), &Some(cookie).into(), Some(started + 1));
         refused(late, "started before the session was asked for");
     }
 
@@ -134,7 +148,7 @@ mod tests {
     #[test]
     fn this_process_and_those_that_started_it_are_refused() {
         for pid in [std::process::id(), std::os::unix::process::parent_id()] {
-            refused(accept_leader(pid, Some(1), None, None), "this process or one that started it");
+            refused(accept_leader(pid, Some(1), &Marked::default(), None), "this process or one that started it");
         }
     }
 }

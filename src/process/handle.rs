@@ -467,6 +467,7 @@ mod tests {
             users: [ourselves.user; 2],
             session: 0,
             cookies: mark.cookie.into_iter().collect(),
+            has_variable: false,
             cgroup: None,
             is_keepers_child: false,
             children_started: Vec::new(),

@@ -276,6 +276,7 @@ fn permit_for_child(reader: &mut ProcReader, leader: &ProcessHandle, mark: &Mark
         users: [owner, owner],
         session,
         cookies: Vec::new(),
+        has_variable: false,
         cgroup: None,
         is_keepers_child: false,
         children_started: Vec::new(),

@@ -20,6 +20,7 @@ pub(crate) mod scan;
 pub(crate) mod stat;
 pub(crate) mod summary;
 pub(crate) mod tree;
+pub(crate) mod variable;
 
 pub use cookie::Cookie;
 pub use exit::ExitStatus;

@@ -12,6 +12,7 @@
 use crate::process::cgroup::CgroupMark;
 use crate::process::cookie::Cookie;
 use crate::process::identity::{ProcessIdentity, Ticks};
+use crate::process::variable::SessionVariable;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -20,6 +21,8 @@ use std::fmt;
 pub(crate) struct Mark {
     /// `None` for a session that was made by other means and handed to us.
     pub(crate) cookie: Option<Cookie>,
+    /// The variable by which the server itself tells the session its id, if that id is never given again.
+    pub(crate) variable: Option<SessionVariable>,
     /// The proven leader, if one was.
     pub(crate) leader: Option<ProcessIdentity>,
     /// When the leader's end was noticed.
@@ -35,7 +38,14 @@ pub(crate) struct Mark {
 impl Mark {
     /// Of a session of which no more is known: by its cookie, if it has one, from this moment on.
     pub(crate) fn of(cookie: Option<Cookie>, since: Ticks) -> Self {
-        Self { cookie, leader: None, leader_ended: None, since, until: None, cgroup: None }
+        Self { cookie, variable: None, leader: None, leader_ended: None, since, until: None, cgroup: None }
+    }
+}
+
+impl Mark {
+    /// True if there is something to look for in environments.
+    pub(crate) fn is_carried(&self) -> bool {
+        self.cookie.is_some() || self.variable.is_some()
     }
 }
 
@@ -53,6 +63,8 @@ pub(crate) struct Evidence {
     /// The kernel session that it is in.
     pub(crate) session: u32,
     pub(crate) cookies: Vec<Cookie>,
+    /// Whether the mark's variable is in its environment.
+    pub(crate) has_variable: bool,
     /// The kernel path of its control group; read only where the mark has one.
     pub(crate) cgroup: Option<String>,
     /// Whether its parent is the keeper of this very test.
@@ -171,7 +183,9 @@ pub(crate) fn may_signal(evidence: &Evidence, mark: &Mark, ourselves: &Ourselves
         return Ok(Permit { identity: process });
     }
     // Marked.
-    let by_cookie = mark.cookie.is_some_and(|cookie| evidence.cookies.contains(&cookie));
+    // The server's own variable is inherited as a cookie is, and proves as much.
+    let by_variable = mark.variable.is_some() && evidence.has_variable;
+    let by_cookie = by_variable || mark.cookie.is_some_and(|cookie| evidence.cookies.contains(&cookie));
     let by_session = mark.leader.is_some_and(|leader| {
         // A server that does not call setsid leaves its sessions in the developer's own kernel session.
         evidence.session == leader.pid && !ourselves.sessions.contains(&leader.pid)

@@ -18,6 +18,7 @@ fn ourselves() -> Ourselves {
 fn mark(cookie: Cookie) -> Mark {
     Mark {
         cookie: Some(cookie),
+        variable: None,
         leader: Some(process(LEADER, 1_000)),
         leader_ended: Some(2_000),
         since: 1_000,
@@ -39,6 +40,7 @@ fn evidence() -> Evidence {
         users: [1000, 1000],
         session: 600,
         cookies: Vec::new(),
+        has_variable: false,
         cgroup: None,
         is_keepers_child: false,
         children_started: Vec::new(),
@@ -241,6 +243,35 @@ fn a_daemon_marked_by_cookie_alone_that_serves_others_is_refused() {
     assert!(may_signal(&of_its_own_time, &mark(cookie), &ourselves()).is_ok());
 }
 
+/// A process marked by the server's own variable alone, and the mark that has it.
+fn by_variable() -> (Evidence, Mark) {
+    let variable = SessionVariable::new("SERVER_ID", "9b2e6a1c-4f0d-4b7a-8c3e-5d6f7a8b9c0d");
+    assert!(variable.is_some());
+    (Evidence { has_variable: true, ..evidence() }, Mark { cookie: None, variable, ..mark(Cookie::new()) })
+}
+
+#[test]
+fn a_servers_own_variable_marks_as_a_cookie_does() {
+    let (process, mark) = by_variable();
+    assert!(may_signal(&process, &mark, &ourselves()).is_ok());
+    refused(&process, &Mark { variable: None, ..mark.clone() }, Refusal::NotMarked);
+    refused(&Evidence { has_variable: false, ..process }, &mark, Refusal::NotMarked);
+}
+
+#[test]
+fn a_servers_own_variable_alone_is_not_enough_out_of_time_or_on_a_daemon() {
+    let (found, mark) = by_variable();
+    let at = |started| Evidence { identity: process(600, started), ..found.clone() };
+    refused(&at(999), &mark, Refusal::TooEarly);
+    refused(&at(5_001), &mark, Refusal::TooLate);
+    // It joined the session's time after its leader's end, and is not in its kernel session.
+    assert!(may_signal(&at(2_001), &mark, &ourselves()).is_ok());
+    let daemon = Evidence { children_started: vec![1_600, 5_001], ..found.clone() };
+    refused(&daemon, &mark, Refusal::ServesOthers);
+    refused(&Evidence { users: [1000, 0], ..found.clone() }, &mark, Refusal::OtherUser);
+    refused(&Evidence { is_held: false, ..found }, &mark, Refusal::NotHeld);
+}
+
 #[test]
 fn the_keepers_children_need_no_time_but_everything_else() {
     for started in [1, 9_999_999] {
@@ -270,6 +301,7 @@ proptest! {
             users,
             session,
             cookies: if has_cookie { vec![cookie] } else { vec![] },
+            has_variable: false,
             cgroup: in_cgroup.then(|| "/x/termleash-a".into()),
             is_keepers_child,
             children_started: vec![],

@@ -12,6 +12,7 @@ use crate::process::identity::OurSelf;
 use crate::process::rule::{Evidence, Mark, Ourselves, Permit, Refusal, may_signal};
 use crate::process::summary::ProcessSummary;
 use crate::process::tree;
+use crate::process::variable::SessionVariable;
 use crate::sys::{self, ProcReader};
 use once_cell::unsync::OnceCell;
 use std::collections::{HashMap, HashSet};
@@ -126,6 +127,12 @@ pub(crate) fn survey(marks: &[&Mark]) -> Result<Survey> {
         marks.iter().enumerate().filter_map(|(index, mark)| Some((mark.cookie?, index))).collect();
     let by_session: HashMap<u32, usize> =
         marks.iter().enumerate().filter_map(|(index, mark)| Some((mark.leader?.pid, index))).collect();
+    let by_variable: Vec<(usize, &SessionVariable)> =
+        marks.iter().enumerate().filter_map(|(index, mark)| Some((index, mark.variable.as_ref()?))).collect();
+    let mark_in = |environ: &[u8]| {
+        let by_cookie = Cookie::find_all(environ).find_map(|cookie| by_cookie.get(&cookie).copied());
+        by_cookie.or_else(|| by_variable.iter().find(|(_, variable)| variable.is_in(environ)).map(|(index, _)| *index))
+    };
     // Read at the first hit: mostly there is none.
     let ourselves = OnceCell::new();
     let mut empties = Empties::default();
@@ -133,10 +140,10 @@ pub(crate) fn survey(marks: &[&Mark]) -> Result<Survey> {
     let is_settled = look_at_all(&mut reader, |reader, pid| {
         let session = sys::session_of(pid);
         let by_session = session.and_then(|session| by_session.get(&session).copied());
-        let carried = cookie_of(reader, pid, session, |cookie| by_cookie.get(&cookie).copied());
+        let carried = mark_of(reader, pid, session, mark_in);
         // The cookie decides which session it belongs to: a session started within a session carries both.
         let index = match (carried, by_session) {
-            (Carried::Cookie(index), _) | (_, Some(index)) => index,
+            (Carried::Mark(index), _) | (_, Some(index)) => index,
             (Carried::None, None) => return Look::Done,
             (Carried::Empty, None) => return empties.look(pid),
             (Carried::Gone, None) => return Look::Gone,
@@ -224,7 +231,7 @@ fn unreadable(reader: &mut ProcReader, pid: u32, marks: &[&Mark]) -> Option<Susp
         return None;
     }
     let (handle, stat) = ProcessHandle::open_with(reader, pid).ok()?;
-    let mark = marks.iter().position(|mark| mark.cookie.is_some() && stat.started >= mark.since)?;
+    let mark = marks.iter().position(|mark| mark.is_carried() && stat.started >= mark.since)?;
     let summary = ProcessSummary::read(reader, handle.identity(), &stat);
     Some(Suspected { mark, summary, why: Refusal::Unreadable })
 }
@@ -237,7 +244,7 @@ const NO_ACCESS: i32 = 13;
 
 /// What a look at a process's environment found.
 enum Carried<T> {
-    Cookie(T),
+    Mark(T),
     None,
     /// It is in the middle of an exec: its old environment is gone and its new one not there yet.
     Unknown,
@@ -248,16 +255,16 @@ enum Carried<T> {
     Gone,
 }
 
-/// The first cookie that is wanted, from one read.
-fn cookie_of<T>(
+/// The first mark that is wanted, from one read; `wanted` is asked about the whole environment.
+fn mark_of<T>(
     reader: &mut ProcReader,
     pid: u32,
     session: Option<u32>,
-    wanted: impl Fn(Cookie) -> Option<T>,
+    wanted: impl Fn(&[u8]) -> Option<T>,
 ) -> Carried<T> {
     match reader.read(pid, "environ") {
         Ok([]) => {}
-        Ok(environ) => return Cookie::find_all(environ).find_map(wanted).map_or(Carried::None, Carried::Cookie),
+        Ok(environ) => return wanted(environ).map_or(Carried::None, Carried::Mark),
         Err(cause) => match cause.raw_os_error() {
             Some(NO_ENTRY) => return Carried::Gone,
             Some(NOT_PERMITTED | NO_ACCESS) if session.is_some() => return Carried::Unreadable,
@@ -273,9 +280,10 @@ fn cookie_of<T>(
     }
     match read_stat(reader, pid) {
         // Its main thread has ended, and others may run: the memory is theirs then.
-        Ok(stat) if stat.is_dead() => {
-            cookies_of_threads(reader, pid).into_iter().find_map(wanted).map_or(Carried::Gone, Carried::Cookie)
-        }
+        Ok(stat) if stat.is_dead() => environs_of_threads(reader, pid)
+            .iter()
+            .find_map(|environ| wanted(environ))
+            .map_or(Carried::Gone, Carried::Mark),
         // Where our own session has no number here either, the look above could not tell.
         Ok(stat) if stat.is_of_kernel() => Carried::None,
         // In the middle of an exec, or past it since the look above.
@@ -286,13 +294,13 @@ fn cookie_of<T>(
 }
 
 /// What the other threads show of a process whose main thread has ended; nothing for one that is dead.
-fn cookies_of_threads(reader: &mut ProcReader, pid: u32) -> Vec<Cookie> {
-    let mut cookies = Vec::new();
+fn environs_of_threads(reader: &mut ProcReader, pid: u32) -> Vec<Vec<u8>> {
+    let mut environs = Vec::new();
     for thread in reader.threads(pid).unwrap_or_default() {
         let environ = reader.read(pid, &format!("task/{thread}/environ"));
-        cookies.extend(environ.into_iter().flat_map(Cookie::find_all));
+        environs.extend(environ.into_iter().map(<[u8]>::to_vec));
     }
-    cookies
+    environs
 }
 
 fn list(reader: &ProcReader) -> Result<Vec<u32>> {
@@ -340,11 +348,13 @@ pub(crate) fn examine(
 ) -> io::Result<(ProcessHandle, Evidence, ProcessSummary)> {
     let (handle, stat) = ProcessHandle::open_with(reader, pid)?;
     // Not readable for another user's process, which the rule refuses anyway.
-    let mut cookies: Vec<Cookie> =
-        reader.read(pid, "environ").map(|environ| Cookie::find_all(environ).collect()).unwrap_or_default();
+    let mut environs: Vec<Vec<u8>> = reader.read(pid, "environ").map(<[u8]>::to_vec).into_iter().collect();
     if stat.is_dead() {
-        cookies.extend(cookies_of_threads(reader, pid));
+        environs.extend(environs_of_threads(reader, pid));
     }
+    let cookies = environs.iter().flat_map(|environ| Cookie::find_all(environ)).collect();
+    let has_variable =
+        mark.variable.as_ref().is_some_and(|variable| environs.iter().any(|environ| variable.is_in(environ)));
     let users = users(reader.read(pid, "status")?)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its `status` is malformed"))?;
     // Asked only by the clause on daemons, which needs an end of time.
@@ -367,6 +377,7 @@ pub(crate) fn examine(
         users,
         session: stat.session,
         cookies,
+        has_variable,
         cgroup,
         is_keepers_child: false,
         children_started,
@@ -409,18 +420,27 @@ pub(crate) fn holders_of(terminals: &[Vec<u8>]) -> Result<Vec<(usize, ProcessSum
 ///
 /// If /proc cannot be listed.
 pub fn marked_by(cookies: &[Cookie]) -> Result<Vec<ProcessSummary>> {
+    marked_by_any(cookies, &[])
+}
+
+/// The same for cookies and servers' own variables.
+pub(crate) fn marked_by_any(cookies: &[Cookie], variables: &[SessionVariable]) -> Result<Vec<ProcessSummary>> {
     let mut reader = reader()?;
     let wanted: HashSet<Cookie> = cookies.iter().copied().collect();
     let mut empties = Empties::default();
     let mut found = Vec::new();
     let is_settled = look_at_all(&mut reader, |reader, pid| {
         let session = sys::session_of(pid);
-        match cookie_of(reader, pid, session, |cookie| wanted.get(&cookie).copied()) {
+        let is_wanted = |environ: &[u8]| {
+            let by_cookie = Cookie::find_all(environ).any(|cookie| wanted.contains(&cookie));
+            (by_cookie || variables.iter().any(|variable| variable.is_in(environ))).then_some(())
+        };
+        match mark_of(reader, pid, session, is_wanted) {
             Carried::Unknown => Look::Again,
             Carried::Empty => empties.look(pid),
             Carried::None | Carried::Unreadable => Look::Done,
             Carried::Gone => Look::Gone,
-            Carried::Cookie(_) => match ProcessSummary::of(reader, pid) {
+            Carried::Mark(()) => match ProcessSummary::of(reader, pid) {
                 Ok(summary) => {
                     found.push(summary);
                     Look::Done

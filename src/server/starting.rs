@@ -1,7 +1,7 @@
 //! Starting a server: made up, written down, spawned, waited for.
 
 use crate::error::{Error, Result};
-use crate::ledger::book::Announcement;
+use crate::ledger::book::{Announcement, Known};
 use crate::ledger::home::Home;
 use crate::ledger::recipe::Recipe;
 use crate::ledger::{Ledger, RecordId};
@@ -194,7 +194,7 @@ impl Prepared<'_> {
             log.close();
             let _ = child.abandon();
         })?;
-        self.ledger.identify(self.record, Some(handle.identity()), None);
+        self.ledger.identify(self.record, Known { leader: Some(handle.identity()), ..Known::default() });
         Ok((handle, log, command.command_line()))
     }
 

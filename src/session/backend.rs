@@ -62,6 +62,13 @@ pub trait SessionBackend: Send + Sync + 'static {
         async { Err(Error::unsupported("this backend cannot list sessions").into()) }
     }
 
+    /// The name of a variable in which the server itself tells each session its id, if it has one. It marks the session's
+    /// processes as the cookie does, provided that the id is never given again: a random or time-made UUID. The default has
+    /// none.
+    fn session_variable(&self) -> Option<String> {
+        None
+    }
+
     /// How a session is ended should the test process be dead, and this code with it. It is written down with each session,
     /// so it holds no secret. The default has none: then the session's processes are ended as far as they carry a mark.
     fn kill_recipe(&self) -> KillRecipe {
@@ -202,11 +209,22 @@ impl SessionState {
 ///
 /// let recipe = KillRecipe::none("my::Backend");
 /// assert!(recipe.to_string().starts_with("its backend `my::Backend` alone"));
+///
+/// let recipe = KillRecipe::http("DELETE", "http://127.0.0.1:4020/sessions/{id}")
+///     .auth_header("Authorization: Bearer {secret}")
+///     .secret_from("SERVER_TOKEN");
+/// assert!(recipe.to_string().contains("with the secret that the variable SERVER_TOKEN holds"));
+///
+/// let recipe = KillRecipe::command("my-server-cli", ["kill", "--session", "{id}"]);
+/// assert_eq!(recipe.to_string(), "a command, `my-server-cli kill --session {id}`");
 /// ```
 ///
 /// # Limits
 ///
-/// So far there is only [`none`](Self::none): nobody asks a server whose test is dead.
+/// A recipe is written into a file, so that no secret may stand in it. It is followed after the session's processes were ended
+/// by their marks, for sessions whose creation was answered, and only if the server is proven to be the one that made the
+/// session (see [`Created::with_server`]) or the id is a UUID that is never given again. All recipes of a run together get
+/// some seconds. One by HTTP needs the feature `http` in the keeper, which is the test's own program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KillRecipe {
     pub(crate) recipe: Recipe,
@@ -217,6 +235,46 @@ impl KillRecipe {
     /// not asked.
     pub fn none(backend: impl Into<String>) -> Self {
         Self { recipe: Recipe::Unknown { backend: backend.into() } }
+    }
+
+    /// A request to the server: `{id}` in the URL stands for the session's id, encoded. A status of 2xx, 404 or 410 is success.
+    pub fn http(method: impl Into<String>, url: impl Into<String>) -> Self {
+        let (method, url) = (method.into(), url.into());
+        Self { recipe: Recipe::Http { url, method, auth_header: None, secret_variable: None } }
+    }
+
+    /// A program, and its arguments as they are, never a shell's line: `{id}` in one stands for the session's id, and `{server}`
+    /// for the process id of its server. Exit status 0 is success.
+    pub fn command<A: Into<String>>(program: impl Into<String>, arguments: impl IntoIterator<Item = A>) -> Self {
+        Self {
+            recipe: Recipe::Command {
+                program: program.into(),
+                arguments: arguments.into_iter().map(Into::into).collect(),
+                secret_variable: None,
+                id_prefix: None,
+                gone_texts: Vec::new(),
+                refused_text: None,
+            },
+        }
+    }
+
+    /// Of a request: the header that authorizes it, `Name: value`, with `{secret}` in place of the secret.
+    #[must_use = "it takes and gives the recipe"]
+    pub fn auth_header(mut self, header: impl Into<String>) -> Self {
+        if let Recipe::Http { auth_header, .. } = &mut self.recipe {
+            *auth_header = Some(header.into());
+        }
+        self
+    }
+
+    /// The environment variable that holds the secret, read by whoever follows the recipe. A command gets it with the rest of
+    /// the environment.
+    #[must_use = "it takes and gives the recipe"]
+    pub fn secret_from(mut self, variable: impl Into<String>) -> Self {
+        if let Recipe::Http { secret_variable, .. } | Recipe::Command { secret_variable, .. } = &mut self.recipe {
+            *secret_variable = Some(variable.into());
+        }
+        self
     }
 
     /// The test process itself starts the sessions, so that none can be born after its death.
@@ -240,6 +298,7 @@ pub(crate) trait DynBackend: Send + Sync {
     fn discard_boxed<'a>(&'a self, id: &'a SessionId) -> BoxFuture<'a, Result<(), BoxError>>;
     fn list_boxed(&self) -> BoxFuture<'_, Result<Vec<SessionId>, BoxError>>;
     fn recipe(&self) -> Recipe;
+    fn variable(&self) -> Option<String>;
 }
 
 impl<B: SessionBackend> DynBackend for B {
@@ -266,6 +325,10 @@ impl<B: SessionBackend> DynBackend for B {
     fn recipe(&self) -> Recipe {
         self.kill_recipe().recipe
     }
+
+    fn variable(&self) -> Option<String> {
+        self.session_variable()
+    }
 }
 
 /// Several tests may share one backend.
@@ -288,6 +351,10 @@ impl<B: SessionBackend> SessionBackend for std::sync::Arc<B> {
 
     fn list(&self) -> impl Future<Output = Result<Vec<SessionId>, BoxError>> + Send {
         (**self).list()
+    }
+
+    fn session_variable(&self) -> Option<String> {
+        (**self).session_variable()
     }
 
     fn kill_recipe(&self) -> KillRecipe {

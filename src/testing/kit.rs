@@ -1,8 +1,8 @@
 //! The kit's hands: the sessions that it made, calls with a bound, and a clean-up that leaves none of them.
 
 use crate::backoff::Backoff;
+use crate::catch::{caught, message};
 use crate::error::{BoxError, Error, Result};
-use crate::harness::catch::{caught, message};
 use crate::process::claim::accept_leader;
 use crate::process::cookie::Cookie;
 use crate::process::handle::ProcessHandle;
@@ -156,7 +156,7 @@ impl<B: SessionBackend> Kit<B> {
         let mut pauses = Backoff::new();
         loop {
             // A server may answer before the new process has become the program, and so before it has the cookie.
-            match accept_leader(pid, created.server, Some(cookie), Some(since)) {
+            match accept_leader(pid, created.server, &Some(cookie).into(), Some(since)) {
                 Ok(leader) => return Proof::Leader(leader),
                 Err(cause) if cause.is_unsupported() => return Proof::Word(cause.to_string()),
                 Err(cause) if !cause.is_refused() || self.has_refused || Instant::now() >= deadline => {

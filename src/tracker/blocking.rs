@@ -1,6 +1,6 @@
 //! The helper and its guards for tests that are not async.
 
-use crate::error::{Error, Result};
+use crate::error::{BoxError, Error, Result};
 use crate::process::exit::ExitStatus;
 use crate::runtime::{Runtime, is_inside};
 use crate::session::command::CommandOutput;
@@ -91,6 +91,41 @@ impl BlockingHelper {
         Error: From<I::Error>,
     {
         self.runtime.run(self.helper.track_session(id))
+    }
+
+    /// See [`SessionTestHelper::track_with`]. The closure runs where the kill does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    #[track_caller]
+    pub fn track_with<I, F>(&self, id: I, end: impl Fn(SessionId) -> F + Send + Sync + 'static) -> Result<()>
+    where
+        I: TryInto<SessionId>,
+        Error: From<I::Error>,
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.helper.track_with(id, end)
+    }
+
+    /// See [`SessionTestHelper::track_with_leader`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    #[track_caller]
+    pub fn track_with_leader<I, F>(
+        &self,
+        id: I,
+        leader: u32,
+        end: impl Fn(SessionId) -> F + Send + Sync + 'static,
+    ) -> Result<()>
+    where
+        I: TryInto<SessionId>,
+        Error: From<I::Error>,
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.helper.track_with_leader(id, leader, end)
     }
 
     /// See [`SessionTestHelper::kill_tracked_sessions`].

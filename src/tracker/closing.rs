@@ -11,7 +11,7 @@ use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::event::{Event, emit};
 use crate::join::join_all;
-use crate::process::claim::accept_leader;
+use crate::process::claim::{Marked, accept_leader};
 use crate::process::handle::ProcessHandle;
 use crate::process::kill::{Target, end_all};
 use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
@@ -121,16 +121,16 @@ fn begin(shared: &Shared, entry: &Arc<Entry>) -> Closing {
 async fn ask_servers(shared: &Shared, closings: &mut [Closing], start: Instant) {
     let limit = shared.settings_or_default().wait;
     let asked = closings.iter_mut().filter(|closing| !closing.is_owned && closing.mark.is_some());
-    join_all(asked.map(|closing| ask_server(shared, closing, limit, start))).await;
+    join_all(asked.map(|closing| ask_server(closing, limit, start))).await;
 }
 
-async fn ask_server(shared: &Shared, closing: &mut Closing, limit: Duration, start: Instant) {
+async fn ask_server(closing: &mut Closing, limit: Duration, start: Instant) {
     let Some(session) = closing.session.clone() else { return };
-    let Some(running) = check_id(shared, closing, &session, limit).await else { return };
+    let Some(running) = check_id(closing, &session, limit).await else { return };
     if !running {
         return;
     }
-    let answer = within(limit, shared.backend.kill_boxed(session.id())).await;
+    let answer = within(limit, closing.entry.backend.kill_boxed(session.id())).await;
     let was_delivered = matches!(answer, Ok(Ok(())));
     closing.ending.steps.push(KillStep {
         at: start.elapsed(),
@@ -147,18 +147,18 @@ async fn ask_server(shared: &Shared, closing: &mut Closing, limit: Duration, sta
 
 /// Whether the server's id still means our session, and then whether the server says that it runs; `None` if it does
 /// not, or that cannot be known.
-async fn check_id(shared: &Shared, closing: &mut Closing, session: &Session, limit: Duration) -> Option<bool> {
+async fn check_id(closing: &mut Closing, session: &Session, limit: Duration) -> Option<bool> {
     if !closing.id_is_ours {
         return None;
     }
-    match within(limit, shared.backend.state_boxed(session.id())).await {
+    match within(limit, closing.entry.backend.state_boxed(session.id())).await {
         Ok(Ok(SessionState::Running(running))) => match objection(closing, running) {
             None => Some(true),
             Some(why) => {
                 closing.id_is_ours = false;
                 let note = format!("its id names another session by now, which was not touched: {why}");
                 closing.notes.push(note);
-                if closing.leader.is_none() && closing.mark.as_ref().is_none_or(|mark| mark.cookie.is_none()) {
+                if closing.leader.is_none() && closing.mark.as_ref().is_none_or(|mark| !mark.is_carried()) {
                     closing.failures.push("refused to kill by an id that is not its own any more".into());
                 }
                 None
@@ -182,7 +182,7 @@ fn objection(closing: &Closing, running: Running) -> Option<String> {
     let (claimed, server) = closing.entry.state.peek(|state| (state.claimed_leader, state.server));
     if let (Some(now), Some(then)) = (running.leader, claimed)
         && now != then
-        && !carries_cookie(closing, now)
+        && !carries_mark(closing, now)
     {
         return Some(format!("its leader was pid {then} and is pid {now}"));
     }
@@ -193,13 +193,16 @@ fn objection(closing: &Closing, running: Running) -> Option<String> {
     }
 }
 
-/// A server that started a session's program anew: the new leader carries the session's own cookie.
-fn carries_cookie(closing: &Closing, leader: u32) -> bool {
-    let cookie = closing.mark.as_ref().and_then(|mark| mark.cookie);
+/// A server that started a session's program anew: the new leader carries the session's own mark.
+fn carries_mark(closing: &Closing, leader: u32) -> bool {
+    let Some(mark) = closing.mark.as_ref().filter(|mark| mark.is_carried()) else { return false };
+    let Mark { cookie, variable, .. } = mark.clone();
+    let marked = Marked { cookie, variable: variable.clone() };
     // One look can fall into its exec, in which it has no environment; the other waits for that.
-    let carriers = |cookie| scan::marked_by(&[cookie]).unwrap_or_default();
-    let is_carrier = |cookie| carriers(cookie).iter().any(|process| process.identity.pid == leader);
-    cookie.is_some_and(|cookie| accept_leader(leader, None, Some(cookie), None).is_ok() || is_carrier(cookie))
+    let (cookies, variables): (Vec<_>, Vec<_>) = (cookie.into_iter().collect(), variable.into_iter().collect());
+    let carriers = || scan::marked_by_any(&cookies, &variables).unwrap_or_default();
+    accept_leader(leader, None, &marked, None).is_ok()
+        || carriers().iter().any(|process| process.identity.pid == leader)
 }
 
 /// Ends the processes of all, as far as there is anything to know them by.
@@ -213,7 +216,7 @@ async fn end_processes(shared: &Shared, closings: &mut [Closing], began: Instant
     let mut known = Vec::new();
     let mut targets = Vec::new();
     for (index, closing) in closings.iter().enumerate() {
-        let Some(mark) = closing.mark.clone().filter(|mark| mark.cookie.is_some() || mark.leader.is_some()) else {
+        let Some(mark) = closing.mark.clone().filter(|mark| mark.is_carried() || mark.leader.is_some()) else {
             continue;
         };
         known.push(index);
@@ -282,23 +285,26 @@ async fn name_holders(closings: &mut [Closing]) {
 /// Waits until each server says that its session is dead, has it drop its record, and closes the terminal.
 async fn hear_servers(shared: &Shared, closings: &mut [Closing]) {
     let limit = shared.settings_or_default().wait;
-    join_all(closings.iter_mut().map(|closing| hear_server(shared, closing, limit))).await;
+    join_all(closings.iter_mut().map(|closing| hear_server(closing, limit))).await;
 }
 
-async fn hear_server(shared: &Shared, closing: &mut Closing, limit: Duration) {
+async fn hear_server(closing: &mut Closing, limit: Duration) {
     let Some(session) = closing.session.clone() else { return };
     if closing.is_owned {
         // The proof is ours, and the record goes only with it.
         if closing.ending.survivors.is_empty() && closing.failures.is_empty() {
-            discard(shared, closing, &session, limit).await;
+            discard(closing, &session, limit).await;
         }
         return;
     }
     let deadline = Instant::now() + SERVER_NOTICES;
     for pause in Backoff::new() {
-        match check_id(shared, closing, &session, limit).await {
+        match check_id(closing, &session, limit).await {
             Some(false) => {
-                discard(shared, closing, &session, limit).await;
+                // Only of a session whose end is proven: its record is what there is to find the rest by.
+                if closing.ending.survivors.is_empty() && closing.failures.is_empty() {
+                    discard(closing, &session, limit).await;
+                }
                 break;
             }
             // The id is another's by now: ours is what its processes say.
@@ -323,8 +329,8 @@ async fn hear_server(shared: &Shared, closing: &mut Closing, limit: Duration) {
     }
 }
 
-async fn discard(shared: &Shared, closing: &mut Closing, session: &Session, limit: Duration) {
-    match within(limit, shared.backend.discard_boxed(session.id())).await {
+async fn discard(closing: &mut Closing, session: &Session, limit: Duration) {
+    match within(limit, closing.entry.backend.discard_boxed(session.id())).await {
         Ok(Ok(())) => {}
         Ok(Err(cause)) => closing.notes.push(format!("its record could not be discarded: {cause}")),
         Err(cause) => closing.notes.push(format!("its record was to be discarded, {cause}")),

@@ -3,12 +3,13 @@
 use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::event::{Event, emit};
-use crate::process::claim::accept_leader;
+use crate::process::claim::{Marked, accept_leader};
 use crate::process::cookie::Cookie;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::{ProcessIdentity, Ticks};
 use crate::process::pump::{Pump, after};
-use crate::session::backend::{Created, Leader, Running, SessionState};
+use crate::process::variable::SessionVariable;
+use crate::session::backend::{Created, DynBackend, Leader, Running, SessionBackend, SessionState};
 use crate::session::id::SessionId;
 use crate::session::life::LifeEvent;
 use crate::session::live::Session;
@@ -47,7 +48,7 @@ pub(crate) async fn create(
     let cookie = Cookie::new();
     let spec = spec.with_cookie(cookie);
     let since = sys::now_ticks();
-    let entry = shared.announce(Some(cookie), since, spec.command_line(), made_at);
+    let entry = shared.announce(&shared.backend, Some(cookie), since, spec.command_line(), made_at);
 
     let asked = InFlight { entry: &entry, until: after(settings.create) };
     let answer = pump.within(settings.create, shared.backend.create_boxed(&spec)).await;
@@ -71,9 +72,9 @@ pub(crate) async fn create(
         }
     };
     let leader = believe(&entry, &created, cookie, since).await;
-    shared.ledger.identify(entry.record, leader.as_ref().map(ProcessHandle::identity), Some(created.id.to_string()));
-    let id = created.id;
     let server = created.server.and_then(identity_of);
+    shared.ledger.identify(entry.record, shared.known(&entry, &created.id, leader.as_ref(), server));
+    let id = created.id;
     let is_owned = matches!(created.leader, Leader::Owned(_));
     let (backend, last_error) = (Arc::clone(&shared.backend), Arc::clone(&shared.last_error));
     let session = Session::new(id.clone(), leader.clone(), created.terminal, backend, settings.wait, last_error);
@@ -151,15 +152,24 @@ async fn believe(entry: &Entry, created: &Created, cookie: Cookie, since: Ticks)
     match &created.leader {
         Leader::Unknown => None,
         Leader::Owned(handle) => Some(handle.clone()),
-        Leader::Claimed(pid) => claimed(entry, *pid, created.server, Some(cookie), Some(since)).await,
+        Leader::Claimed(pid) => {
+            let marked = marked(entry, Some(cookie), &created.id);
+            claimed(entry, *pid, created.server, &marked, Some(since)).await
+        }
     }
+}
+
+/// What its processes carry: a session that was handed over has the server's own variable at most.
+fn marked(entry: &Entry, cookie: Option<Cookie>, id: &SessionId) -> Marked {
+    let variable = entry.backend.variable().and_then(|name| SessionVariable::new(&name, id.as_str()));
+    Marked { cookie, variable }
 }
 
 async fn claimed(
     entry: &Entry,
     pid: u32,
     server: Option<u32>,
-    cookie: Option<Cookie>,
+    marked: &Marked,
     since: Option<Ticks>,
 ) -> Option<ProcessHandle> {
     entry.state.update(|state| state.claimed_leader = Some(pid));
@@ -168,9 +178,9 @@ async fn claimed(
     }
     let give_up = Instant::now() + UNTIL_EXEC;
     for pause in Backoff::new() {
-        match accept_leader(pid, server, cookie, since) {
+        match accept_leader(pid, server, marked, since) {
             Ok(leader) => return Some(leader),
-            Err(cause) if cause.is_refused() && cookie.is_some() && Instant::now() < give_up => {
+            Err(cause) if cause.is_refused() && marked.cookie.is_some() && Instant::now() < give_up => {
                 Pump::get().ok()?.sleep(pause).await;
             }
             Err(cause) => {
@@ -207,16 +217,52 @@ pub(crate) async fn track(
             )));
         }
     };
-    let entry = shared.announce(None, sys::now_ticks(), id.to_string(), made_at);
+    let entry = shared.announce(&shared.backend, None, sys::now_ticks(), id.to_string(), made_at);
     let leader = match running.leader {
-        Some(pid) => claimed(&entry, pid, running.server, None, None).await,
+        Some(pid) => claimed(&entry, pid, running.server, &marked(&entry, None, &id), None).await,
         None => None,
     };
-    shared.ledger.hand_over(entry.record, leader.as_ref().map(ProcessHandle::identity), id.to_string());
-    let (backend, last_error) = (Arc::clone(&shared.backend), Arc::clone(&shared.last_error));
-    let session = Session::new(id.clone(), leader, None, backend, settings.wait, last_error);
     let server = running.server.and_then(identity_of);
-    let identified = shared.identify(&entry, &id, |state| {
+    take_over(shared, &entry, &id, leader, server, stack);
+    Ok(())
+}
+
+/// A session that something else than this helper's backend ends.
+pub(crate) fn track_with(
+    shared: &Arc<Shared>,
+    id: &SessionId,
+    backend: impl SessionBackend,
+    note: String,
+    made_at: &'static Location<'static>,
+    stack: Option<Backtrace>,
+) -> Result<()> {
+    shared.settings()?;
+    if shared.find(id).is_some() {
+        return Ok(());
+    }
+    if shared.has_ended() {
+        return Err(has_ended(id.as_str()));
+    }
+    let backend: Arc<dyn DynBackend> = Arc::new(backend);
+    let entry = shared.announce(&backend, None, sys::now_ticks(), id.to_string(), made_at);
+    entry.state.update(|state| state.notes.push(note));
+    take_over(shared, &entry, id, None, None, stack);
+    Ok(())
+}
+
+fn take_over(
+    shared: &Shared,
+    entry: &Arc<Entry>,
+    id: &SessionId,
+    leader: Option<ProcessHandle>,
+    server: Option<ProcessIdentity>,
+    stack: Option<Backtrace>,
+) {
+    shared.ledger.hand_over(entry.record, shared.known(entry, id, leader.as_ref(), server));
+    let (backend, last_error) = (Arc::clone(&entry.backend), Arc::clone(&shared.last_error));
+    let wait = shared.settings_or_default().wait;
+    let session = Session::new(id.clone(), leader, None, backend, wait, last_error);
+    let identified = shared.identify(entry, id, |state| {
         state.creation = Creation::Answered;
         state.server = server;
         state.session = Some(session);
@@ -224,11 +270,10 @@ pub(crate) async fn track(
     });
     match identified {
         Ok(()) => {
-            shared.register(&entry, stack);
-            emit(Event::Created { id: id.to_string(), at: made_at });
+            shared.register(entry, stack);
+            emit(Event::Created { id: id.to_string(), at: entry.made_at });
         }
         // Another task was first.
-        Err(_) => shared.forget(&entry),
+        Err(_) => shared.forget(entry),
     }
-    Ok(())
 }

@@ -4,12 +4,14 @@ use crate::ledger::RecordId;
 use crate::probe::origins::Registered;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::ProcessIdentity;
+use crate::session::backend::DynBackend;
 use crate::session::id::SessionId;
 use crate::session::life::{Life, LifeEvent};
 use crate::session::live::Session;
 use crate::tracker::outcome::KillOutcome;
 use crate::watched::Watched;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What is known of a session's creation.
@@ -27,6 +29,8 @@ pub(crate) struct Entry {
     /// Also the order of locking.
     pub(crate) serial: u64,
     pub(crate) record: RecordId,
+    /// Who is asked about it: the helper's backend, or what the test has given for this very session.
+    pub(crate) backend: Arc<dyn DynBackend>,
     /// What it runs, for messages.
     pub(crate) label: String,
     /// Where in the test it was made.
@@ -56,7 +60,13 @@ pub(crate) struct EntryState {
 }
 
 impl Entry {
-    pub(crate) fn new(serial: u64, record: RecordId, label: String, made_at: &'static Location<'static>) -> Self {
+    pub(crate) fn new(
+        serial: u64,
+        record: RecordId,
+        backend: Arc<dyn DynBackend>,
+        label: String,
+        made_at: &'static Location<'static>,
+    ) -> Self {
         let state = EntryState {
             life: Life::Announced,
             creation: Creation::Pending,
@@ -71,7 +81,7 @@ impl Entry {
             last_outcome: None,
             registered: None,
         };
-        Self { serial, record, label, made_at, state: Watched::new(state) }
+        Self { serial, record, backend, label, made_at, state: Watched::new(state) }
     }
 
     pub(crate) fn id(&self) -> Option<SessionId> {

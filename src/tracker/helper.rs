@@ -123,7 +123,7 @@ impl SessionTestHelper {
             .collect()
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.core.shared
     }
 
@@ -302,14 +302,14 @@ impl SessionTestHelper {
         self.shared().clear()
     }
 
-    /// The living processes that carry a cookie of any session that this helper has ever created, from one pass over
-    /// /proc; nothing is signalled. After a proven kill there is none.
+    /// The living processes that carry a mark of any session that this helper has ever had (its cookie, or its server's own
+    /// variable), from one pass over /proc; nothing is signalled. After a proven kill there is none.
     ///
     /// # Errors
     ///
     /// If /proc cannot be read, and on platforms other than Linux.
     pub fn survivors(&self) -> Result<Vec<ProcessSummary>> {
-        scan::marked_by(&self.shared().cookies())
+        scan::marked_by_any(&self.shared().cookies(), &self.shared().variables())
     }
 }
 

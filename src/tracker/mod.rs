@@ -12,6 +12,7 @@ pub(crate) mod closing;
 pub(crate) mod creating;
 pub(crate) mod entry;
 pub(crate) mod guard;
+pub(crate) mod handing;
 pub(crate) mod helper;
 pub(crate) mod interference;
 pub(crate) mod journal;

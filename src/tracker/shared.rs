@@ -2,11 +2,13 @@
 
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
-use crate::ledger::book::Announcement;
+use crate::ledger::book::{Announcement, Known};
 use crate::probe::origins::{self, Origin, ScopeId};
 use crate::process::cookie::Cookie;
-use crate::process::identity::Ticks;
+use crate::process::handle::ProcessHandle;
+use crate::process::identity::{ProcessIdentity, Ticks};
 use crate::process::policy::KillPolicy;
+use crate::process::variable::SessionVariable;
 use crate::session::backend::DynBackend;
 use crate::session::id::SessionId;
 use crate::session::life::Life;
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) last_error: LastError,
     /// Every cookie that was ever planted, for the question whether anything is left.
     cookies: Mutex<Vec<Cookie>>,
+    /// The same of the servers' own variables.
+    variables: Mutex<Vec<SessionVariable>>,
     pub(crate) background: Watched<Background>,
     /// While it is watched for interference.
     pub(crate) journal: Mutex<Option<Arc<Journal>>>,
@@ -71,6 +75,7 @@ impl Shared {
             cleared: Mutex::default(),
             last_error: LastError::default(),
             cookies: Mutex::default(),
+            variables: Mutex::default(),
             background: Watched::new(Background::default()),
             journal: Mutex::default(),
             has_ended: AtomicBool::new(false),
@@ -117,6 +122,7 @@ impl Shared {
     /// Enters a session in the ledger and among the entries, before anybody is asked to create it.
     pub(crate) fn announce(
         &self,
+        backend: &Arc<dyn DynBackend>,
         cookie: Option<Cookie>,
         since: Ticks,
         label: String,
@@ -127,12 +133,12 @@ impl Shared {
             since,
             label: label.clone(),
             made_at: made_at.to_string(),
-            recipe: self.backend.recipe(),
+            recipe: backend.recipe(),
             home: None,
         });
         self.cookies.lock().extend(cookie);
         let serial = self.next.fetch_add(1, Ordering::Relaxed);
-        let entry = Arc::new(Entry::new(serial, record, label, made_at));
+        let entry = Arc::new(Entry::new(serial, record, Arc::clone(backend), label, made_at));
         self.entries.lock().by_serial.insert(serial, Arc::clone(&entry));
         entry
     }
@@ -210,6 +216,23 @@ impl Shared {
     /// The ids that are tracked, in the order of tracking. One whose end is proven is out of the books already.
     pub(crate) fn ids(&self) -> Vec<SessionId> {
         self.entries().iter().filter(|entry| entry.life() != Life::Gone).filter_map(|entry| entry.id()).collect()
+    }
+
+    /// What a backend's answer has told of a session, for the ledger.
+    pub(crate) fn known(
+        &self,
+        entry: &Entry,
+        id: &SessionId,
+        leader: Option<&ProcessHandle>,
+        server: Option<ProcessIdentity>,
+    ) -> Known {
+        let variable = entry.backend.variable();
+        self.variables.lock().extend(variable.as_ref().and_then(|name| SessionVariable::new(name, id.as_str())));
+        Known { leader: leader.map(ProcessHandle::identity), session: Some(id.to_string()), server, variable }
+    }
+
+    pub(crate) fn variables(&self) -> Vec<SessionVariable> {
+        self.variables.lock().clone()
     }
 
     pub(crate) fn cookies(&self) -> Vec<Cookie> {

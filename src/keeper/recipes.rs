@@ -1,0 +1,119 @@
+//! Asking servers whose tests are dead, by the recipes in a ledger.
+//!
+//! A ledger is a file: its ids are checked again as when a server gave them, its URLs must stay on this machine, and the
+//! secret is not in it. And an id means a session only to the server that made it: a server that was started anew counts
+//! from the beginning, so it must be proven to be the same process, or the id to be one that is never given again.
+
+use crate::http::address::Address;
+use crate::invocation::Invocation;
+use crate::ledger::recipe::Recipe;
+use crate::ledger::replay::Open;
+use crate::process::dead::{Held, held};
+use crate::process::variable::is_never_given_again;
+use crate::session::command_line::follow::{Reading, accepted};
+use crate::session::command_line::template::Values;
+use crate::session::http::auth::Auth;
+use crate::session::http::talk::{Question, with_id};
+use crate::session::id::SessionId;
+use std::ffi::OsString;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// For the recipes of one run, all together: whoever waits for the run's end waits for them.
+const ALL_WITHIN: Duration = Duration::from_secs(5);
+/// So many are followed at once.
+const AT_ONCE: usize = 32;
+
+/// What came of each; `None` for a session whose server there is no way, or no need, to ask.
+pub(crate) fn follow(opens: &[&Open]) -> Vec<Option<Result<(), String>>> {
+    let until = Instant::now() + ALL_WITHIN;
+    let mut results: Vec<Option<Result<(), String>>> = vec![None; opens.len()];
+    let mut wanted: Vec<(usize, Ask<'_>)> = Vec::new();
+    for (index, open) in opens.iter().enumerate() {
+        match Ask::prepare(open) {
+            Ok(Some(ask)) => wanted.push((index, ask)),
+            Ok(None) => {}
+            Err(why) => results[index] = Some(Err(why)),
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let told = Mutex::new(Vec::new());
+    let work = || {
+        while let Some((index, ask)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = ask.follow(until.saturating_duration_since(Instant::now()));
+            told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((*index, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..wanted.len().min(AT_ONCE) {
+            // Without a thread it takes longer, and what finds no time says so.
+            if std::thread::Builder::new().name("termleash-ask".into()).spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    for (index, result) in told.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        results[index] = Some(result);
+    }
+    results
+}
+
+/// A session whose server is to be asked.
+struct Ask<'a> {
+    recipe: &'a Recipe,
+    id: SessionId,
+    server: Option<u32>,
+}
+
+impl<'a> Ask<'a> {
+    /// # Errors
+    ///
+    /// Why the server must not be asked.
+    fn prepare(open: &'a Open) -> Result<Option<Self>, String> {
+        if !matches!(open.recipe, Recipe::Http { .. } | Recipe::Command { .. }) {
+            return Ok(None);
+        }
+        // Of a creation that was not answered nobody knows the id: its cookie finds it.
+        let (true, Some(id)) = (open.is_identified, &open.session) else { return Ok(None) };
+        let id = SessionId::new(id.as_str()).map_err(|cause| cause.to_string())?;
+        match open.server.map(|server| (server, held(server))) {
+            Some((server, Held::It(_))) => Ok(Some(Self { recipe: &open.recipe, id, server: Some(server.pid()) })),
+            // Its sessions have no server any more, and those that the marks lead to have ended.
+            Some(_) if open.leader.is_some() => Ok(None),
+            Some((server, _)) => Err(format!("the server that made it, pid {}, is gone", server.pid())),
+            None if is_never_given_again(id.as_str()) => Ok(Some(Self { recipe: &open.recipe, id, server: None })),
+            None => Err("which process its server is was not known, and its id may mean another session by now".into()),
+        }
+    }
+
+    fn follow(&self, timeout: Duration) -> Result<(), String> {
+        if timeout.is_zero() {
+            return Err(format!("the {} s for all servers together were over", ALL_WITHIN.as_secs()));
+        }
+        match self.recipe {
+            Recipe::Http { url, method, auth_header, secret_variable } => {
+                // Before the id is in it.
+                if !Address::parse(url)?.is_loopback() {
+                    return Err("its address is on another machine".into());
+                }
+                let auth = Auth { header: auth_header.clone(), variable: secret_variable.clone() };
+                let (method, url) = (method.clone(), with_id(url, &self.id));
+                let question = Question { method, url, body: None, auth, timeout };
+                question.ask_now().map(drop).map_err(|cause| cause.to_string())
+            }
+            Recipe::Command { program, arguments, id_prefix, gone_texts, refused_text, .. } => {
+                let id = accepted(&self.id, id_prefix.as_deref()).map_err(|cause| cause.to_string())?;
+                let mut texts: Vec<(&'static str, OsString)> = vec![("id", id.as_str().into())];
+                texts.extend(self.server.map(|pid| ("server", pid.to_string().into())));
+                let values = Values { texts, splices: Vec::new() };
+                let arguments = values.fill(arguments).map_err(|cause| cause.to_string())?;
+                let invocation = Invocation { program: program.into(), arguments, variables: Vec::new(), timeout };
+                let reading = Reading { gone_texts, refused_text: refused_text.as_deref() };
+                reading.read(&invocation, invocation.run()).map(drop).map_err(|cause| cause.to_string())
+            }
+            Recipe::Own | Recipe::Unknown { .. } => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Reading a client's answer: the same for a backend and for a keeper that follows its recipe.
+
+use crate::error::{BoxError, Error};
+use crate::invocation::{Invocation, Ran};
+use crate::process::exit::ExitStatus;
+use crate::session::id::SessionId;
+use std::io;
+
+/// How many characters of what a client printed an error shows.
+const MOST_OUTPUT: usize = 200;
+/// How many words of its call. What a session runs may hold a secret, and stands behind them.
+const MOST_WORDS: usize = 5;
+
+/// How a client's answer is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub(crate) gone_texts: &'a [String],
+    pub(crate) refused_text: Option<&'a str>,
+}
+
+/// What a client has answered, if it did not fail.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Text(String),
+    /// The session, or its whole server, is not there.
+    Gone,
+}
+
+impl Reading<'_> {
+    /// # Errors
+    ///
+    /// If it could not be run, or has failed.
+    pub(crate) fn read(&self, invocation: &Invocation, ran: io::Result<Ran>) -> Result<Said, BoxError> {
+        let what = shown(invocation);
+        let ran = ran.map_err(|cause| {
+            let hint = if cause.kind() == io::ErrorKind::NotFound { "; is it installed?" } else { "" };
+            format!("{what}: {cause}{hint}")
+        })?;
+        if self.refused_text.is_some_and(|text| ran.stdout.contains(text) || ran.stderr.contains(text)) {
+            let text = format!("{what}: the server is another one than that which made the session: nothing was done");
+            return Err(Error::refused(text).into());
+        }
+        let is_gone = self.gone_texts.iter().any(|text| ran.stderr.contains(text.as_str()));
+        match ran.status {
+            ExitStatus::Exited(0) => Ok(Said::Text(ran.stdout)),
+            // Somebody else in this process has waited for it: what it printed tells no less.
+            ExitStatus::Unknown if ran.stderr.is_empty() => Ok(Said::Text(ran.stdout)),
+            _ if is_gone => Ok(Said::Gone),
+            status => {
+                let said = ran.stderr.trim().chars().take(MOST_OUTPUT);
+                let said: String = said.map(|char| if char.is_control() { ' ' } else { char }).collect();
+                Err(format!("{what} ended with {status}: {said}").into())
+            }
+        }
+    }
+}
+
+/// # Errors
+///
+/// If the client would read this id as something else than an id.
+pub(crate) fn accepted<'a>(id: &'a SessionId, prefix: Option<&str>) -> Result<&'a SessionId, Error> {
+    let Some(prefix) = prefix else { return Ok(id) };
+    let digits = id.as_str().strip_prefix(prefix);
+    if digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Ok(id);
+    }
+    Err(Error::invalid(format!(
+        "`{id}` is no id such as `{prefix}3`, so that it could mean another session: give the id that the creation was \
+         answered with"
+    )))
+}
+
+fn shown(invocation: &Invocation) -> String {
+    let words = std::iter::once(&invocation.program).chain(&invocation.arguments).take(MOST_WORDS);
+    let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    format!("`{}`", line.escape_debug())
+}

@@ -1,0 +1,71 @@
+//! A session's environment for a server that takes none: said in the command, by env(1).
+
+use crate::error::{BoxError, Error};
+use crate::session::spec::SessionSpec;
+use std::ffi::{OsStr, OsString};
+
+/// The program with its arguments, as they are.
+///
+/// # Errors
+///
+/// None; it has the form of [`with_environment`].
+pub(crate) fn plain(spec: &SessionSpec) -> Vec<OsString> {
+    std::iter::once(spec.program().to_owned()).chain(spec.arguments().iter().cloned()).collect()
+}
+
+/// True if the specification asks for what a list of variables to set cannot say.
+pub(crate) fn removes_any(spec: &SessionSpec) -> bool {
+    spec.env_is_cleared() || spec.environment().any(|(_, value)| value.is_none())
+}
+
+/// `env -u GONE NAME=value program …`: what the specification says of the environment, its cookie included.
+///
+/// # Errors
+///
+/// If the program's name contains `=`, which env(1) would take for a variable.
+pub(crate) fn with_environment(spec: &SessionSpec) -> Result<Vec<OsString>, BoxError> {
+    if spec.program().as_encoded_bytes().contains(&b'=') {
+        let text = "the program's name contains `=`, so that it cannot be started with variables of its own: give another path";
+        return Err(Error::invalid(text).into());
+    }
+    let mut command: Vec<OsString> = vec!["env".into()];
+    if spec.env_is_cleared() {
+        command.push("-i".into());
+    }
+    let mut last: Vec<(&OsStr, Option<&OsStr>)> = Vec::new();
+    for (name, value) in spec.environment() {
+        // The last word on a variable holds.
+        last.retain(|(other, _)| *other != name);
+        last.push((name, value));
+    }
+    for (name, _) in last.iter().filter(|(_, value)| value.is_none()) {
+        command.extend(["-u".into(), (*name).to_owned()]);
+    }
+    command.extend(last.iter().filter_map(|(name, value)| Some([*name, (*value)?].join(OsStr::new("=")))));
+    command.extend(plain(spec));
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::cookie::Cookie;
+
+    #[test]
+    fn the_cookie_and_every_change_stand_before_the_program() {
+        let cookie = Cookie::new();
+        let spec = SessionSpec::new("sleep").arg("1 2").env("A", "1").env("B", "x").env("A", "2 3").env_remove("B");
+        let spec = spec.env_remove("C").with_cookie(cookie);
+        let words: Vec<String> =
+            with_environment(&spec).unwrap().into_iter().map(|word| word.into_string().unwrap()).collect();
+        assert_eq!(words, ["env", "-u", "B", "-u", "C", "A=2 3", &cookie.to_string(), "sleep", "1 2"]);
+        assert!(removes_any(&spec));
+        let cleared = with_environment(&SessionSpec::new("-x").env_clear()).unwrap();
+        assert_eq!(cleared, ["env", "-i", "-x"]);
+    }
+
+    #[test]
+    fn a_program_that_would_be_a_variable_is_refused() {
+        assert!(with_environment(&SessionSpec::new("a=b")).unwrap_err().to_string().contains("contains `=`"));
+    }
+}

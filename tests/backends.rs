@@ -1,0 +1,18 @@
+//! Backends for real servers: tmux, one that speaks HTTP, closures; and keepers that follow their recipes.
+
+#![cfg(all(target_os = "linux", feature = "tokio"))]
+
+#[path = "backends/closures.rs"]
+mod closures;
+#[cfg(feature = "http")]
+#[path = "backends/http.rs"]
+mod http;
+#[path = "backends/keepers.rs"]
+mod keepers;
+#[path = "ledgers/scene.rs"]
+#[allow(dead_code, reason = "shared by binaries that each need another part")]
+mod scene;
+#[path = "backends/server.rs"]
+mod server;
+#[path = "backends/tmux.rs"]
+mod tmux;
