@@ -33,7 +33,7 @@ async fn a_session_made_through_the_api_is_ended_with_what_has_left_it() {
     // It leaves the leader's kernel session, and has no cookie: the server's own variable is all that it carries.
     let script = "setsid sleep 1000 & sleep 1000 & wait";
     let made = backend(&server).create(&SessionSpec::shell(script)).await.unwrap();
-    let theirs = backend(&server).create(&SessionSpec::shell(script)).await.unwrap();
+    let theirs = backend(&server).create(&SessionSpec::new("sleep").arg("1000")).await.unwrap();
     helper.track_session(made.id()).await.unwrap();
     let all = crate::scene::until("both sessions' processes", || {
         let all = helper.survivors().unwrap();
