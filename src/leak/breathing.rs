@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  six windows of equal length, the least of each:   rises in every one, and past all of the first ──► Leak
-//!                                                    does not rise in the later three              ──► Flat (it breathes, or is full)
+//!                                                    does not rise in the later three, or not past the first half ──► Flat (it breathes, or is full)
 //!                                                    else                                          ──► Suspicious
 //! ```
 //!
@@ -47,6 +47,7 @@ pub(crate) fn share_that_grew(baseline: i64, counts: &[i64]) -> f64 {
 struct Windows {
     least: [i64; WINDOWS],
     greatest_of_first: i64,
+    greatest_of_first_half: i64,
     rounds_of_each: usize,
 }
 
@@ -61,15 +62,20 @@ impl Windows {
             *least = window.iter().copied().min().unwrap_or_default();
             greatest_of_first = greatest_of_first.or(window.iter().copied().max());
         }
-        Self { least, greatest_of_first: greatest_of_first.unwrap_or_default(), rounds_of_each }
+        let greatest_of_first_half = counts[..counts.len() / 2].iter().copied().max().unwrap_or_default();
+        let greatest_of_first = greatest_of_first.unwrap_or_default();
+        Self { least, greatest_of_first, greatest_of_first_half, rounds_of_each }
     }
 
     fn is_rising(&self) -> bool {
         self.least.is_sorted_by(|one, next| one < next) && self.least[WINDOWS - 1] >= self.greatest_of_first
     }
 
+    /// What is no more than it was before at times is breathing, though it may breathe otherwise than it did: rounds are faster
+    /// when a busy machine has less to do, and then more of what is kept for a time is there.
     fn rises_lately(&self) -> bool {
-        self.least[WINDOWS - 1] > self.least[WINDOWS / 2]
+        let last = self.least[WINDOWS - 1];
+        last > self.least[WINDOWS / 2] && last > self.greatest_of_first_half
     }
 
     fn per_round(&self) -> f64 {
@@ -134,6 +140,13 @@ mod tests {
         }
         // One that fills all the while is not told from a leak, but with more rounds.
         assert_eq!(judged(200, |round| 7 + (round / 6).min(10)), IntegerVerdict::Flat);
+    }
+
+    /// A busy machine has less to do from some round on.
+    #[test]
+    fn what_breathes_faster_in_the_end_is_none() {
+        let verdict = judged(60, |round| 7 + if round < 40 { [1, 3, 2, 4][round as usize % 4] } else { 3 + round % 3 });
+        assert_eq!(verdict, IntegerVerdict::Flat);
     }
 
     #[test]
