@@ -17,7 +17,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// The longest pause between two looks: what is looked at costs some microseconds.
-const LONGEST_PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// How long one request may take; a server that is busy with its start may drop one.
 const LONGEST_REQUEST: Duration = Duration::from_secs(2);
@@ -115,13 +115,15 @@ fn accepts(inner: &Inner) -> Result<bool> {
 
 /// Whether it is the server that listens there, and not somebody who was faster.
 pub(crate) fn is_its_own(inner: &Inner) -> Result<bool> {
-    let mut reader = reader()?;
+    let (mut reader, mut by_descriptors) = (reader()?, reader()?);
     let cannot = |cause| Error::os("read /proc/net/tcp", "let this user read /proc", cause);
     let mut is_among = |pids: &[u32]| -> Result<bool> {
         let found = listening::of(&mut reader, pids).map_err(cannot)?;
         Ok(found.iter().any(|one| Some(one.port) == inner.port))
     };
-    if is_among(&tree_of(inner.handle.pid()))? {
+    let tree = tree_of(inner.handle.pid());
+    let port = inner.port.unwrap_or_default();
+    if tree.iter().any(|pid| listening::is_seen_at(&mut by_descriptors, *pid, port)) || is_among(&tree)? {
         return Ok(true);
     }
     // A process that it has started and lost.

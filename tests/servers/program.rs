@@ -34,9 +34,10 @@ pub(crate) fn run() {
         // Its listener is inherited by a process that nobody can prove to be the server's.
         "lose the port to an unmarked child" => {
             let listener = listen();
-            let mut child = Command::new("setsid");
-            child.args(["env", "-i", "sleep", "1000"]).stdin(rustix::io::dup(&listener).expect("a copy"));
-            println!("child {}", child.spawn().expect("a child").id());
+            let mut child = Command::new("sh");
+            // Its parent ends, so that it descends from the server no more.
+            child.args(["-c", "exec 3<&0; setsid env -i sleep 1000 <&3 & echo child $!"]);
+            child.stdin(rustix::io::dup(&listener).expect("a copy")).status().expect("a child");
             serve(listener);
         }
         "find its port taken" => {
