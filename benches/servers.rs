@@ -26,7 +26,8 @@ fn main() {
     }
     let Some(harness) = Harness::from_args() else { return };
     start(&harness, "server/start", 60, 1.1);
-    start(&harness, "server/start/at-once", 0, 1.1);
+    // No server is that fast: all that is seen is our own part, some two milliseconds.
+    start(&harness, "server/start/at-once", 0, 3.0);
     shared(&harness, "server/shared");
 }
 
