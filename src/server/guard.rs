@@ -1,6 +1,7 @@
 //! What a test holds of a server.
 
 use crate::error::{Error, Result};
+use crate::leak::{LeakCheck, LeakHunt};
 use crate::ledger::home::Part;
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
@@ -120,6 +121,38 @@ impl Server {
                 Err(Error::timeout(what, inner.wait))
             }
         }
+    }
+
+    /// A look at what the server has from here on: descriptors, terminals, threads, processes, zombies, those of its whole tree
+    /// included, also what has hidden from it in a kernel session of its own. Whoever knows its port is taken to belong to the
+    /// test, so that what is left is a leak and no suspicion.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")]
+    /// # termleash::block_on(async {
+    /// use termleash::{assert_no_leaks, server::ServerGuard};
+    ///
+    /// let server = ServerGuard::command("sh").args(["-c", "echo ready; exec sleep 1000"]).without_port();
+    /// let server = server.ready_line("ready").start().await?;
+    /// let check = server.leak_check()?;
+    /// // Sessions are made and ended here.
+    /// assert_no_leaks!(check.find().await);
+    /// server.close().await?;
+    /// # Ok::<(), termleash::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`LeakCheck::of`]: it has ended, or cannot be looked at.
+    #[track_caller]
+    pub fn leak_check(&self) -> Result<LeakCheck> {
+        Ok(LeakCheck::of(&self.inner.handle)?.marked(self.inner.cookie)?.exclusive())
+    }
+
+    /// The same over many rounds, with its memory and with what it costs while nothing runs; see [`LeakHunt::on`].
+    pub fn leak_hunt(&self) -> LeakHunt {
+        LeakHunt::on(&self.inner.handle).marked(self.inner.cookie).exclusive()
     }
 
     /// Ends it, as [`ServerGuard::close`]; for one that a scope keeps. Called again it answers the same.
