@@ -79,6 +79,8 @@ pub(crate) struct Target {
     pub(crate) mark: Mark,
     pub(crate) leader: Option<ProcessHandle>,
     pub(crate) ending: Ending,
+    /// What descended from the leader before somebody else was asked to end it.
+    below: Vec<ProcessSummary>,
     /// Those that get the signals of each stage.
     live: Vec<Live>,
     /// Its leader is asked by TERM, and once: many a daemon takes HUP for "read your configuration again", and a second TERM
@@ -95,7 +97,12 @@ struct Live {
 
 impl Target {
     pub(crate) fn new(mark: Mark, leader: Option<ProcessHandle>) -> Self {
-        Self { mark, leader, ending: Ending::default(), live: Vec::new(), is_server: false }
+        Self { mark, leader, ending: Ending::default(), below: Vec::new(), live: Vec::new(), is_server: false }
+    }
+
+    /// Names these, too, should they live on.
+    pub(crate) fn with_below(self, below: Vec<ProcessSummary>) -> Self {
+        Self { below, ..self }
     }
 
     /// A server, which is given the time until half of the grace to end what it has started by itself.
@@ -205,18 +212,30 @@ fn hang_up(targets: &mut [Target], start: Instant) -> Result<Vec<(usize, Process
     let mut below = Vec::new();
     let ourselves = OnceCell::new();
     for (index, target) in targets.iter_mut().enumerate() {
+        below.extend(std::mem::take(&mut target.below).into_iter().map(|summary| (index, summary)));
         let Some(leader) = target.leader.clone() else { continue };
         if !leader.is_alive() {
             continue;
         }
-        for pid in tree::descendants(&mut reader, leader.pid()) {
-            below.extend(ProcessSummary::of(&mut reader, pid).ok().map(|summary| (index, summary)));
-        }
+        below.extend(descendants(&mut reader, &leader).into_iter().map(|summary| (index, summary)));
         let permit = permit_for(&mut reader, &leader, &target.mark, &ourselves)?;
         target.live.push(Live { handle: leader, permit });
         target.send(target.live.len() - 1, KillAction::HungUp, start);
     }
     Ok(below)
+}
+
+/// What descends from a leader now; a server that ends it leaves nobody to know that by.
+pub(crate) fn below(leader: &ProcessHandle) -> Vec<ProcessSummary> {
+    match reader() {
+        Ok(mut reader) if leader.is_alive() => descendants(&mut reader, leader),
+        _ => Vec::new(),
+    }
+}
+
+fn descendants(reader: &mut ProcReader, leader: &ProcessHandle) -> Vec<ProcessSummary> {
+    let pids = tree::descendants(reader, leader.pid());
+    pids.into_iter().filter_map(|pid| ProcessSummary::of(reader, pid).ok()).collect()
 }
 
 /// Asks the rule again for those that it has refused.

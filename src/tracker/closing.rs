@@ -13,11 +13,12 @@ use crate::event::{Event, emit};
 use crate::join::join_all;
 use crate::process::claim::{Marked, accept_leader};
 use crate::process::handle::ProcessHandle;
-use crate::process::kill::{Target, end_all};
+use crate::process::kill::{self, Target, end_all};
 use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
 use crate::process::pump::Pump;
 use crate::process::rule::{Mark, Refusal};
 use crate::process::scan;
+use crate::process::summary::ProcessSummary;
 use crate::session::backend::{Running, SessionState};
 use crate::session::life::{Life, LifeEvent};
 use crate::session::live::Session;
@@ -50,6 +51,8 @@ struct Closing {
     session: Option<Session>,
     leader: Option<ProcessHandle>,
     is_owned: bool,
+    /// What descended from its leader before its server was asked to end that.
+    below: Vec<ProcessSummary>,
     ending: Ending,
     notes: Vec<String>,
     failures: Vec<String>,
@@ -109,6 +112,7 @@ fn begin(shared: &Shared, entry: &Arc<Entry>) -> Closing {
             session: state.session.clone().filter(|_| is_ours),
             leader: state.leader().filter(|_| is_ours),
             is_owned: state.is_owned,
+            below: Vec::new(),
             ending: Ending::default(),
             notes: state.notes.clone(),
             failures: Vec::new(),
@@ -130,6 +134,7 @@ async fn ask_server(closing: &mut Closing, limit: Duration, start: Instant) {
     if !running {
         return;
     }
+    closing.below = closing.leader.as_ref().map(kill::below).unwrap_or_default();
     let answer = within(limit, closing.entry.backend.kill_boxed(session.id())).await;
     let was_delivered = matches!(answer, Ok(Ok(())));
     closing.ending.steps.push(KillStep {
@@ -220,7 +225,7 @@ async fn end_processes(shared: &Shared, closings: &mut [Closing], began: Instant
             continue;
         };
         known.push(index);
-        targets.push(Target::new(mark, closing.leader.clone()));
+        targets.push(Target::new(mark, closing.leader.clone()).with_below(closing.below.clone()));
     }
     let lost = closings.iter().filter_map(|closing| closing.entry.lost_until()).max();
     let result = end_until(&mut targets, shared.grace(), lost, began).await;
