@@ -103,6 +103,11 @@ impl Place {
         Runner { child: self.command(part).spawn().expect("run this program again") }
     }
 
+    /// The same for a program whose harness names no thread.
+    pub(crate) fn start_for(&self, part: &str, arguments: &[&str]) -> Runner {
+        Runner { child: self.command_for(part, arguments).spawn().expect("run this program again") }
+    }
+
     /// Runs it to its end.
     #[track_caller]
     pub(crate) fn run(&self, part: &str) -> Ran {

@@ -1,0 +1,79 @@
+//! Many at once, without a server, and without anybody who asks for it.
+
+use crate::trials::dying::processes::{Pinned, carriers};
+use crate::trials::real::{Kind, Real, new_mark, none_carries, stubborn, until, until_carried};
+use rustix::process::Signal;
+use std::time::Instant;
+use termleash::SessionSpec;
+use termleash::session::BoxError;
+use termleash::testing::Scope;
+
+const MANY: usize = 20;
+
+/// As many shells, which ignore TERM: VibeTunnel takes seconds for each.
+pub(crate) async fn twenty_end_together(t: &Scope, kind: Kind) -> Result<(), BoxError> {
+    let real = Real::start(kind, t).await?;
+    let (helper, mark) = (real.helper(t), new_mark());
+    let shell = || SessionSpec::new("bash").args(["--norc", "-i", "-s", &mark]);
+    let alone = helper.create_tracked_session(shell()).await?;
+    let start = Instant::now();
+    alone.close().await?;
+    let one = start.elapsed();
+    for _ in 0..MANY {
+        helper.create_tracked_session(shell()).await?.keep();
+    }
+    let shells = || carriers(&mark).iter().filter(|carrier| carrier.command.starts_with("bash")).count();
+    until("all shells", || (shells() == MANY).then_some(()));
+    let start = Instant::now();
+    let report = helper.kill_tracked_sessions().await?;
+    let all = start.elapsed();
+    assert!(report.is_proven() && report.outcomes().len() == MANY, "{report}");
+    none_carries(&mark);
+    println!("{kind}: one ends in {one:.0?}, {MANY} together in {all:.0?}");
+    // One after the other they would take twenty times as long. Where one takes no time, clients of two processors do.
+    if kind == Kind::VibeTunnel {
+        assert!(all < one * 4, "one took {one:?}, {MANY} took {all:?}");
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_servers_death_leaves_no_session_of_ours(t: &Scope, kind: Kind) -> Result<(), BoxError> {
+    let real = Real::start(kind, t).await?;
+    let (helper, mark) = (real.helper(t), new_mark());
+    let directory = tempfile::tempdir()?;
+    let ready = directory.path().join("ready");
+    helper.create_tracked_session(stubborn(&mark, &ready)).await?.keep();
+    helper.create_tracked_session(SessionSpec::new("bash").args(["--norc", "-i", "-s", &mark])).await?.keep();
+    until("the program to begin", || ready.exists().then_some(()));
+    let server = real.server().ok_or("it has one")?;
+    Pinned::open(server.pid()).ok_or("it lives")?.signal(Signal::KILL);
+    server.wait_for_exit().await?;
+    let ended = helper.kill_tracked_sessions().await;
+    none_carries(&mark);
+    // A socket that nobody listens at is no server. Behind a port that refuses there may be one again, with these sessions.
+    match kind {
+        Kind::Tmux => assert!(ended?.is_proven()),
+        _ => assert!(ended.unwrap_err().to_string().contains("could not say whether it is dead")),
+    }
+    helper.clear_tracked();
+    Ok(())
+}
+
+pub(crate) async fn a_dropped_helper_ends_its_sessions(t: &Scope, kind: Kind) -> Result<(), BoxError> {
+    let real = Real::start(kind, t).await?;
+    let (helper, mark) = (real.lone_helper(), new_mark());
+    let theirs = real.sleeper("theirs");
+    let directory = tempfile::tempdir()?;
+    let ready = directory.path().join("ready");
+    helper.create_tracked_session(stubborn(&mark, &ready)).await?.keep();
+    helper.create_tracked_session(SessionSpec::new("bash").args(["--norc", "-i", "-s", &mark])).await?.keep();
+    until("the program to begin", || ready.exists().then_some(()));
+    // Whoever forgets sessions is told where they were made.
+    let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(helper))).unwrap_err();
+    let told = told.downcast_ref::<String>().ok_or("a text")?;
+    assert!(told.contains("killing.rs") && told.contains("They were ended now"), "{told}");
+    until_carried(&mark, 0);
+    real.has(&theirs);
+    real.end(&theirs.id);
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Two suites at once on one server, and one is killed in the middle.
+
+use crate::trials::dying::processes::until_none;
+use crate::trials::dying::{CLEAN_WITHIN, Place, Random, race_time};
+use crate::trials::real::{Kind, Real, Stranger, until};
+use crate::trials::victim::{ADDRESS, GO, READY, SESSIONS};
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+use termleash::session::BoxError;
+use termleash::testing::Scope;
+
+/// How many sessions each suite has.
+const COUNT: usize = 4;
+
+pub(crate) async fn two_suites_on_one_server_and_one_is_killed(t: &Scope, kind: Kind) -> Result<(), BoxError> {
+    let real = Real::start(kind, t).await?;
+    let strangers = [real.sleeper("older"), real.sleeper("build-2")];
+    let rounds: Option<usize> = std::env::var("TERMLEASH_RACE_ROUNDS").ok().map(|text| text.parse()).transpose()?;
+    let mut random = Random::new();
+    let (mut times, start) = (Vec::new(), Instant::now());
+    while rounds.map_or_else(|| times.is_empty() || start.elapsed() < race_time(), |rounds| times.len() < rounds) {
+        let younger = real.sleeper("younger");
+        times.push(round(&real, &mut random, &strangers, &younger));
+        real.end(&younger.id);
+    }
+    times.sort_unstable();
+    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+    println!(
+        "{kind}: {} rounds; from the kill until all is clean: p50 {:.0?}  p99 {:.0?}",
+        times.len(),
+        at(50),
+        at(99)
+    );
+    strangers.iter().for_each(|stranger| real.end(&stranger.id));
+    Ok(())
+}
+
+/// The first suite is killed; the second goes on, and ends well when it is let.
+fn round(real: &Real, random: &mut Random, strangers: &[Stranger], younger: &Stranger) -> Duration {
+    let count = COUNT.to_string();
+    let suite = || {
+        let place = Place::new(true);
+        let (ready, go) = (place.path("ready"), place.path("go"));
+        let variables = [(READY, ready.to_string_lossy().into_owned()), (GO, go.to_string_lossy().into_owned())];
+        let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        place.with(&variables).with(&[
+            (ADDRESS, &real.address()),
+            (SESSIONS, &count),
+            ("TERMLEASH_CREATE_TIMEOUT", "2s"),
+        ])
+    };
+    let (first, second) = (suite(), suite());
+    let (mut killed, living) = (first.start_for("suite", &[]), second.start_for("suite", &[]));
+    // At any instant from before its first session to behind its last: of its runner, of its body or of both.
+    let (keeper, body) = killed.keeper_and_body().expect("it runs");
+    if random.below(3) > 0 {
+        std::thread::sleep(Duration::from_micros(random.below(150_000)));
+    } else {
+        until("its sessions", || first.path("ready").exists().then_some(()));
+    }
+    let who = random.below(3);
+    let at = Instant::now();
+    if who != 1 {
+        killed.hold().signal(Signal::KILL);
+    }
+    if who != 0 {
+        body.signal(Signal::KILL);
+    }
+    let left = until_none(&first.mark, at, CLEAN_WITHIN * 2, |_| false);
+    let took = left.unwrap_or_else(|left| panic!("survivors: {left:#?}\n{}", first.all_said()));
+    assert!(keeper.ends_within(CLEAN_WITHIN), "its keeper lives on");
+    first.has_no_ledger(Instant::now());
+    until("the other suite's sessions", || second.path("ready").exists().then_some(()));
+    // Each of its sessions, and what they started, and whoever is nobody's.
+    let others = crate::trials::dying::processes::carriers(&second.mark);
+    let sleeping = others.iter().filter(|carrier| carrier.command.starts_with("sleep")).count();
+    assert!(sleeping >= 4, "the other suite was touched: {others:#?}\n{}", second.all_said());
+    strangers.iter().chain([younger]).for_each(|stranger| real.has(stranger));
+    std::fs::write(second.path("go"), "").expect("it is let go");
+    let ran = second.ended(living, "suite");
+    assert!(ran.status.success(), "the other suite failed:\n{}", ran.text);
+    let left = until_none(&second.mark, Instant::now(), CLEAN_WITHIN, |_| false);
+    left.unwrap_or_else(|left| panic!("survivors: {left:#?}\n{}", second.all_said()));
+    strangers.iter().chain([younger]).for_each(|stranger| real.has(stranger));
+    took
+}
