@@ -43,7 +43,7 @@ pub(crate) async fn however_a_test_ends_its_sessions_do_and_no_others(t: &Scope,
         if let Real::VibeTunnel(it) = &real {
             // Its records, too: whoever cleans up has asked the server.
             let records = it.records();
-            println!("{end}: {} records of {} strangers", records.len(), strangers.len());
+            assert_eq!(records.len(), strangers.len(), "{end}: {records:?}\n{}", place.all_said());
         }
     }
     strangers.iter().for_each(|stranger| real.end(&stranger.id));

@@ -4,6 +4,7 @@
 mod dying;
 mod endings;
 mod hunts;
+mod incident;
 mod killing;
 mod race;
 mod real;
@@ -81,8 +82,10 @@ fn cases() -> Vec<Case> {
     cases.extend(cases![LIMIT, &[Tmux, VibeTunnel], killing: a_servers_death_leaves_no_session_of_ours]);
     cases.extend(cases![LIMIT, all, killing: a_dropped_helper_ends_its_sessions]);
     cases.extend(cases![LIMIT, all, endings: however_a_test_ends_its_sessions_do_and_no_others]);
+    cases.extend(cases![LIMIT, &[VibeTunnel], incident: the_incident_is_replayed]);
     cases.extend(cases![LONG, &[Tmux, VibeTunnel], race: two_suites_on_one_server_and_one_is_killed]);
-    cases.extend(cases![LONG, &[Tmux, VibeTunnel], hunts: rounds_leave_nothing_in_the_server]);
+    cases.extend(cases![LONG, &[Tmux], hunts: rounds_leave_nothing_in_tmux, noisy_neighbours_change_nothing]);
+    cases.extend(cases![LONG, &[VibeTunnel], hunts: rounds_leave_no_count_in_vibetunnel]);
     cases
 }
 
