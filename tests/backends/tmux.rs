@@ -115,6 +115,31 @@ async fn sessions_are_ended_by_id_and_no_name_is_taken_for_one() {
     assert_eq!(backend.list().await.unwrap(), [theirs]);
 }
 
+/// tmux expands formats in both, and runs what stands in `#(…)` in a shell.
+#[tokio::test]
+async fn neither_a_name_nor_a_directory_is_taken_for_a_format() {
+    let tmux = Tmux::start();
+    let helper = SessionTestHelper::new(tmux.backend());
+    let place = tempfile::tempdir().unwrap();
+    let ran = place.path().join("ran");
+    for text in ["#(touch ran)", "#{pid}", "##", "a#[b]##[c]#S", "100%H"] {
+        let directory = place.path().join(text);
+        std::fs::create_dir(&directory).unwrap();
+        let spec = SessionSpec::new("sh").args(["-c", "pwd > ../at.part; mv ../at.part ../at; exec sleep 1000"]);
+        // tmux has no `.` in a name, since it ends one.
+        let name = text.replace("ran", &ran.to_str().unwrap().replace('.', "_"));
+        let session = helper.create_tracked_session(spec.current_dir(&directory).name(&name)).await.unwrap();
+        let at = crate::scene::until("where it is", || std::fs::read_to_string(place.path().join("at")).ok());
+        assert_eq!(at.trim_end(), directory.to_str().unwrap());
+        let named = tmux.says(&["list-sessions", "-F", "#{session_name}"]);
+        assert!(named.lines().any(|line| line == name), "{named}");
+        session.close().await.unwrap();
+        std::fs::remove_file(place.path().join("at")).unwrap();
+    }
+    let left: Vec<_> = std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 5, "{left:?}");
+}
+
 #[tokio::test]
 async fn what_a_session_is_asked_for_reaches_its_program_as_it_is() {
     let tmux = Tmux::start();

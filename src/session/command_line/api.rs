@@ -52,6 +52,7 @@ pub struct CommandApi {
     pub(crate) refused_text: Option<String>,
     pub(crate) removed_variables: Vec<String>,
     pub(crate) escapes_semicolons: bool,
+    pub(crate) escapes_formats: bool,
     pub(crate) session_variable: Option<String>,
 }
 
@@ -97,6 +98,8 @@ impl CommandApi {
             .without_variable("TMUX");
         // tmux takes a word that ends in `;` for the end of a command. A single word it would give to a shell: hence `env`.
         api.escapes_semicolons = true;
+        // What stands in `#(…)` in a name or a directory it would run.
+        api.escapes_formats = true;
         api
     }
 

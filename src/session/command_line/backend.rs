@@ -6,7 +6,7 @@ use crate::ledger::recipe::Recipe;
 use crate::session::backend::{Created, KillRecipe, Running, SessionBackend, SessionState};
 use crate::session::command_line::api::CommandApi;
 use crate::session::command_line::follow::{Reading, Said, accepted};
-use crate::session::command_line::template::{Values, escape_semicolon, has};
+use crate::session::command_line::template::{Values, escape_format, escape_semicolon, has};
 use crate::session::id::SessionId;
 use crate::session::spec::SessionSpec;
 use crate::session::wrapped;
@@ -126,11 +126,14 @@ impl CommandBackend {
         let directory = spec.directory().map_or_else(std::env::current_dir, |it| Ok(PathBuf::from(it)))?;
         let size = spec.window_size();
         let mut values = Values::default();
-        values.texts.push(("directory", std::path::absolute(directory)?.into()));
+        let as_text = |text: OsString| if self.api.escapes_formats { escape_format(text) } else { Ok(text) };
+        values.texts.push(("directory", as_text(std::path::absolute(directory)?.into())?));
         values.texts.push(("cols", size.cols.to_string().into()));
         values.texts.push(("rows", size.rows.to_string().into()));
         values.texts.extend(spec.cookie().map(|cookie| ("cookie", cookie.to_string().into())));
-        values.texts.extend(spec.session_name().map(|name| ("name", name.into())));
+        if let Some(name) = spec.session_name() {
+            values.texts.push(("name", as_text(name.into())?));
+        }
         let named = if spec.session_name().is_some() { values.fill(&self.api.named)? } else { Vec::new() };
         values.splices = vec![("command", command), ("environment", environment), ("named", named)];
         Ok(values)

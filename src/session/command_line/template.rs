@@ -75,6 +75,33 @@ pub(crate) fn escape_semicolon(word: OsString) -> OsString {
     }
 }
 
+/// For a client that takes `#{…}` and `#(…)` in a text for a format of its own, and runs what the latter says in a shell.
+/// Signs directly before a `[` it leaves as they are.
+///
+/// # Errors
+///
+/// If the text has such a sign and is no UTF-8, so that it cannot be taken apart here.
+pub(crate) fn escape_format(text: OsString) -> Result<OsString, Error> {
+    if !text.as_encoded_bytes().contains(&b'#') {
+        return Ok(text);
+    }
+    let Some(mut rest) = text.to_str() else {
+        return Err(Error::invalid(format!("{text:?} has a `#` and is no UTF-8: this client would take it for a format")));
+    };
+    let mut escaped = String::new();
+    while let Some(at) = rest.find('#') {
+        escaped.push_str(&rest[..at]);
+        let signs = &rest[at..][..rest[at..].bytes().take_while(|byte| *byte == b'#').count()];
+        rest = &rest[at + signs.len()..];
+        escaped.push_str(signs);
+        if !rest.starts_with('[') {
+            escaped.push_str(signs);
+        }
+    }
+    escaped.push_str(rest);
+    Ok(escaped.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +148,19 @@ mod tests {
     fn a_last_semicolon_ends_no_command() {
         for (word, escaped) in [(";", "\\;"), ("a;", "a\\;"), ("a;b", "a;b"), ("", "")] {
             assert_eq!(escape_semicolon(word.into()), escaped);
+        }
+    }
+
+    #[test]
+    fn a_sign_of_a_format_is_doubled_but_before_a_bracket() {
+        for (text, escaped) in [
+            ("#(id)", "##(id)"),
+            ("a#{pid}##b#", "a##{pid}####b##"),
+            ("#[x]##[y]", "#[x]##[y]"),
+            ("100%", "100%"),
+            ("", ""),
+        ] {
+            assert_eq!(escape_format(text.into()).unwrap(), escaped);
         }
     }
 }
