@@ -4,6 +4,7 @@ use crate::error::{BoxError, Error};
 use crate::ledger::recipe::Recipe;
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
+use crate::process::identity::ProcessIdentity;
 use crate::session::future::BoxFuture;
 use crate::session::id::SessionId;
 use crate::session::spec::SessionSpec;
@@ -81,7 +82,7 @@ pub trait SessionBackend: Send + Sync + 'static {
 pub struct Created {
     pub(crate) id: SessionId,
     pub(crate) leader: Leader,
-    pub(crate) server: Option<u32>,
+    pub(crate) server: Option<NamedServer>,
     pub(crate) terminal: Option<Terminal>,
 }
 
@@ -100,6 +101,21 @@ pub(crate) enum Leader {
     Owned(ProcessHandle),
 }
 
+/// The server's own process by its word, and who had that id at that moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NamedServer {
+    pub(crate) pid: u32,
+    /// `None` for one that could not be held.
+    pub(crate) identity: Option<ProcessIdentity>,
+}
+
+impl NamedServer {
+    /// Held at once: a moment later the server may be dead, and then nothing would say that another one is not it.
+    pub(crate) fn of(pid: u32) -> Self {
+        Self { pid, identity: ProcessHandle::open(pid).ok().map(|handle| handle.identity()) }
+    }
+}
+
 impl Created {
     /// A session of which nothing is known but its id: its end can be proven by the server's word only.
     pub fn new(id: SessionId) -> Self {
@@ -114,9 +130,14 @@ impl Created {
         self
     }
 
-    /// The server's own process. A server that was started anew is noticed by it, and its ids are not trusted.
-    pub fn with_server(mut self, pid: u32) -> Self {
-        self.server = Some(pid);
+    /// The server's own process, looked up by this call: give it as soon as the server has answered. A server that was started
+    /// anew is noticed by it, and its ids are not trusted.
+    pub fn with_server(self, pid: u32) -> Self {
+        self.with_named_server(NamedServer::of(pid))
+    }
+
+    pub(crate) fn with_named_server(mut self, server: NamedServer) -> Self {
+        self.server = Some(server);
         self
     }
 

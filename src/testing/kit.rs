@@ -126,7 +126,7 @@ impl<B: SessionBackend> Kit<B> {
         let made = Made {
             id: created.id.clone(),
             cookie,
-            server: created.server,
+            server: created.server.map(|server| server.pid),
             proof: self.believe(&created, cookie, since).await,
         };
         self.has_refused |= matches!(made.proof, Proof::Refused(_));
@@ -156,7 +156,7 @@ impl<B: SessionBackend> Kit<B> {
         let mut pauses = Backoff::new();
         loop {
             // A server may answer before the new process has become the program, and so before it has the cookie.
-            match accept_leader(pid, created.server, &Some(cookie).into(), Some(since)) {
+            match accept_leader(pid, created.server.map(|server| server.pid), &Some(cookie).into(), Some(since)) {
                 Ok(leader) => return Proof::Leader(leader),
                 Err(cause) if cause.is_unsupported() => return Proof::Word(cause.to_string()),
                 Err(cause) if !cause.is_refused() || self.has_refused || Instant::now() >= deadline => {

@@ -9,7 +9,7 @@ use crate::process::handle::ProcessHandle;
 use crate::process::identity::{ProcessIdentity, Ticks};
 use crate::process::pump::{Pump, after};
 use crate::process::variable::SessionVariable;
-use crate::session::backend::{Created, DynBackend, Leader, Running, SessionBackend, SessionState};
+use crate::session::backend::{Created, DynBackend, Leader, NamedServer, Running, SessionBackend, SessionState};
 use crate::session::id::SessionId;
 use crate::session::life::LifeEvent;
 use crate::session::live::Session;
@@ -72,7 +72,7 @@ pub(crate) async fn create(
         }
     };
     let leader = believe(&entry, &created, cookie, since).await;
-    let server = created.server.and_then(identity_of);
+    let server = created.server.and_then(|server| server.identity);
     shared.ledger.identify(entry.record, shared.known(&entry, &created.id, leader.as_ref(), server));
     let id = created.id;
     let is_owned = matches!(created.leader, Leader::Owned(_));
@@ -106,10 +106,6 @@ pub(crate) async fn create(
 
 fn has_ended(label: &str) -> Error {
     Error::refused(format!("its helper or its test had ended when `{label}` was to be created"))
-}
-
-fn identity_of(server: u32) -> Option<ProcessIdentity> {
-    Some(ProcessHandle::open(server).ok()?.identity())
 }
 
 /// A creation that nobody waits for any more, when the future is dropped, may still bear a session.
@@ -154,7 +150,7 @@ async fn believe(entry: &Entry, created: &Created, cookie: Cookie, since: Ticks)
         Leader::Owned(handle) => Some(handle.clone()),
         Leader::Claimed(pid) => {
             let marked = marked(entry, Some(cookie), &created.id);
-            claimed(entry, *pid, created.server, &marked, Some(since)).await
+            claimed(entry, *pid, created.server.map(|server| server.pid), &marked, Some(since)).await
         }
     }
 }
@@ -222,7 +218,7 @@ pub(crate) async fn track(
         Some(pid) => claimed(&entry, pid, running.server, &marked(&entry, None, &id), None).await,
         None => None,
     };
-    let server = running.server.and_then(identity_of);
+    let server = running.server.and_then(|pid| NamedServer::of(pid).identity);
     take_over(shared, &entry, &id, leader, server, stack);
     Ok(())
 }

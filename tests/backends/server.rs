@@ -15,6 +15,8 @@ pub(crate) struct Manners {
     pub(crate) is_opaque: bool,
     /// A kill takes so long.
     pub(crate) kill_takes: Duration,
+    /// Its process ends once it has answered to a creation.
+    pub(crate) dies_of_creation: bool,
     /// Requests need `Authorization: Bearer` and this.
     pub(crate) secret: Option<&'static str>,
 }
@@ -91,7 +93,11 @@ fn answer(state: &Mutex<State>, manners: Manners, stream: TcpStream) -> std::io:
     };
     let text = answer.to_string();
     let mut stream = stream;
-    write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{text}", text.len())
+    write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{text}", text.len())?;
+    if manners.dies_of_creation && method == "POST" {
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
+    }
+    Ok(())
 }
 
 fn serve(state: &Mutex<State>, manners: Manners, method: &str, path: &str, body: &Value) -> (u16, Value) {

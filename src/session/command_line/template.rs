@@ -86,7 +86,9 @@ pub(crate) fn escape_format(text: OsString) -> Result<OsString, Error> {
         return Ok(text);
     }
     let Some(mut rest) = text.to_str() else {
-        return Err(Error::invalid(format!("{text:?} has a `#` and is no UTF-8: this client would take it for a format")));
+        return Err(Error::invalid(format!(
+            "{text:?} has a `#` and is no UTF-8: this client would take it for a format"
+        )));
     };
     let mut escaped = String::new();
     while let Some(at) = rest.find('#') {

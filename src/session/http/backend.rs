@@ -4,7 +4,7 @@ use crate::error::{BoxError, Error};
 use crate::http::address::Address;
 use crate::process::exit::ExitStatus;
 use crate::process::variable::is_never_given_again;
-use crate::session::backend::{Created, KillRecipe, Running, SessionBackend, SessionState};
+use crate::session::backend::{Created, KillRecipe, NamedServer, Running, SessionBackend, SessionState};
 use crate::session::http::api::{HttpApi, Route};
 use crate::session::http::auth::Auth;
 use crate::session::http::talk::{Answer, Question, with_id};
@@ -198,8 +198,8 @@ impl SessionBackend for HttpBackend {
     async fn create(&self, spec: &SessionSpec) -> Result<Created, BoxError> {
         let mut question = self.question(self.api.create.as_ref(), "create a session", None)?;
         question.body = Some(self.body(spec)?);
-        // Before: a server that is started anew meanwhile has not made this session.
-        let server = self.server().await?;
+        // Before, and held: a server that is started anew meanwhile has not made this session.
+        let server = self.server().await?.map(NamedServer::of);
         let answer = question.ask().await?;
         let body = question.json(answer)?;
         let field =
@@ -209,7 +209,7 @@ impl SessionBackend for HttpBackend {
         self.known.lock().insert(id.clone());
         let mut created = Created::new(id);
         if let Some(server) = server {
-            created = created.with_server(server);
+            created = created.with_named_server(server);
         }
         // The session is there: what cannot be said of its leader costs it no more than that.
         if self.api.leader_field.is_some()
