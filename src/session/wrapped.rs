@@ -41,6 +41,11 @@ pub(crate) fn with_environment(spec: &SessionSpec) -> Result<Vec<OsString>, BoxE
     for (name, _) in last.iter().filter(|(_, value)| value.is_none()) {
         command.extend(["-u".into(), (*name).to_owned()]);
     }
+    // What begins with a minus would be an option of env's own, `--split-string=` or `--chdir=` by the name of a variable.
+    let is_option = |word: &OsStr| word.as_encoded_bytes().starts_with(b"-");
+    if is_option(spec.program()) || last.iter().any(|(name, value)| value.is_some() && is_option(name)) {
+        command.push("--".into());
+    }
     command.extend(last.iter().filter_map(|(name, value)| Some([*name, (*value)?].join(OsStr::new("=")))));
     command.extend(plain(spec));
     Ok(command)
@@ -61,7 +66,19 @@ mod tests {
         assert_eq!(words, ["env", "-u", "B", "-u", "C", "A=2 3", &cookie.to_string(), "sleep", "1 2"]);
         assert!(removes_any(&spec));
         let cleared = with_environment(&SessionSpec::new("-x").env_clear()).unwrap();
-        assert_eq!(cleared, ["env", "-i", "-x"]);
+        assert_eq!(cleared, ["env", "-i", "--", "-x"]);
+    }
+
+    /// As env(1) itself reads it.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn neither_a_variable_nor_a_program_is_an_option_of_envs_own() {
+        let spec = SessionSpec::new("sh").args(["-c", "pwd; env"]).env("--chdir", "/").env("-S", "false");
+        let words = with_environment(&spec).unwrap();
+        let place = std::env::temp_dir().canonicalize().unwrap();
+        let output = std::process::Command::new(&words[0]).args(&words[1..]).current_dir(&place).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.lines().next() == place.to_str(), "{text}");
     }
 
     #[test]
