@@ -4,7 +4,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 const ENTRIES: usize = 4 << 10;
@@ -33,7 +33,11 @@ pub(crate) fn remove_tree(parent: &Path, name: &str, owner: u32) -> io::Result<(
 
 /// A directory in another, on the same mount.
 fn open_below(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    open_below_for(OFlags::RDONLY, directory, name)
+}
+
+fn open_below_for(access: OFlags, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
     let opened = match rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve) {
         // Linux before 5.6, or a filter of system calls: another mount of the same file system is not told apart then.
@@ -92,8 +96,7 @@ fn remove_entry(directory: BorrowedFd<'_>, (name, kind): &(Vec<u8>, FileType), l
     };
     let below = match open_below(directory, name) {
         Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
-            // Its own mode: one that cannot be opened can be changed by its owner, and a link has no mode of its own.
-            rustix::fs::chmodat(directory, &name[..], Mode::RWXU, AtFlags::empty())?;
+            make_passable(directory, name)?;
             open_below(directory, name)?
         }
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -109,6 +112,13 @@ fn remove_entry(directory: BorrowedFd<'_>, (name, kind): &(Vec<u8>, FileType), l
         removed => removed?,
     }
     Ok(())
+}
+
+/// One that cannot be opened can be changed by its owner: held first, so that it is not somebody's directory that a link leads
+/// to by now, then by way of /proc, since fchmod(2) takes no descriptor that only holds.
+fn make_passable(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    let held = open_below_for(OFlags::PATH, directory, name)?;
+    Ok(rustix::fs::chmod(format!("/proc/self/fd/{}", held.as_raw_fd()), Mode::RWXU)?)
 }
 
 /// One whose owner has taken the right away from itself.
@@ -164,6 +174,23 @@ mod tests {
         fs::set_permissions(top.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(place.path(), "tl-x", uid()).unwrap();
         assert!(!top.exists() && other.join("theirs").exists());
+    }
+
+    /// As when a process replaces the directory by a link between the look at it and the change.
+    #[test]
+    fn a_link_changes_the_mode_of_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let mode = |name| fs::metadata(place.path().join(name)).unwrap().permissions().mode() & 0o777;
+        for name in ["own", "theirs"] {
+            fs::create_dir(place.path().join(name)).unwrap();
+            fs::set_permissions(place.path().join(name), fs::Permissions::from_mode(0o050)).unwrap();
+        }
+        symlink(place.path().join("theirs"), place.path().join("link")).unwrap();
+        let directory = fs::File::open(place.path()).unwrap();
+        let refused = make_passable(directory.as_fd(), b"link").unwrap_err();
+        assert_eq!((refused.kind(), mode("theirs")), (io::ErrorKind::NotADirectory, 0o050));
+        make_passable(directory.as_fd(), b"own").unwrap();
+        assert_eq!(mode("own"), 0o700);
     }
 
     #[test]
