@@ -67,6 +67,8 @@ pub(crate) async fn create(
         Ok(created) => created,
         Err(cause) => {
             asked.answered();
+            // Whatever the answer says, the server may just have started it.
+            entry.state.update(|state| state.unseen_until = Some(after(UNTIL_EXEC)));
             let error = Error::backend(format!("failed to create a session for `{}`", entry.label), cause);
             return Err(undo(&shared, &entry, error).await);
         }
@@ -80,6 +82,7 @@ pub(crate) async fn create(
     let session = Session::new(id.clone(), leader.clone(), created.terminal, backend, settings.wait, last_error);
     let identified = shared.identify(&entry, &id, |state| {
         state.creation = Creation::Answered;
+        state.unseen_until = leader.is_none().then(|| after(UNTIL_EXEC));
         state.is_owned = is_owned;
         state.server = server;
         state.session = Some(session.clone());

@@ -50,6 +50,8 @@ pub(crate) struct EntryState {
     pub(crate) claimed_leader: Option<u32>,
     pub(crate) server: Option<ProcessIdentity>,
     pub(crate) notes: Vec<String>,
+    /// Nobody knows its leader, and until then its cookie may not be seen yet: for an instant of its exec a process shows none.
+    pub(crate) unseen_until: Option<Instant>,
     /// True once its guard was dropped: the test has done its part.
     pub(crate) is_let_go: bool,
     /// One kill at a time.
@@ -76,6 +78,7 @@ impl Entry {
             claimed_leader: None,
             server: None,
             notes: Vec::new(),
+            unseen_until: None,
             is_let_go: false,
             is_busy: false,
             last_outcome: None,
@@ -97,11 +100,13 @@ impl Entry {
         !self.is_pending() && self.life() != Life::Gone
     }
 
-    /// Until when a session may still be born of a creation that nobody waits for any more.
+    /// Until when one look is not enough: a session may still be born of a creation that nobody waits for any more, or be in
+    /// its exec.
     pub(crate) fn lost_until(&self) -> Option<Instant> {
         self.state.peek(|state| match state.creation {
             Creation::Lost { until } => Some(until),
-            Creation::Pending | Creation::Answered => None,
+            Creation::Answered => state.unseen_until,
+            Creation::Pending => None,
         })
     }
 
