@@ -116,7 +116,7 @@ pub enum Refusal {
     TooEarly,
     /// It started after its owner's end and the time that a late creation gets.
     TooLate,
-    /// Only the kernel session ties it to the leader, and it started after the leader's end.
+    /// Only the kernel session or the server's own variable ties it to the leader, and it started after the leader's end.
     AfterLeader,
     /// A cookie alone ties it to the session, and it has children from outside of the session's time: a daemon that
     /// serves others by now.
@@ -143,7 +143,7 @@ impl fmt::Display for Refusal {
             Self::NotMarked => "nothing ties it to the session",
             Self::TooEarly => "it started before the session was asked for",
             Self::TooLate => "it started after the session's time",
-            Self::AfterLeader => "it joined the leader's kernel session after the leader's end, without its cookie",
+            Self::AfterLeader => "it started after the leader's end, and does not carry the session's cookie",
             Self::ServesOthers => "it serves others by now: it has children from outside of the session's time",
             Self::HoldsTerminal => "it holds the session's terminal open, which proves nothing: anybody may open one",
             Self::Unreadable => "it started in the session's time and shows nobody whether it carries the cookie",
@@ -185,7 +185,8 @@ pub(crate) fn may_signal(evidence: &Evidence, mark: &Mark, ourselves: &Ourselves
     // Marked.
     // The server's own variable is inherited as a cookie is, and proves as much.
     let by_variable = mark.variable.is_some() && evidence.has_variable;
-    let by_cookie = by_variable || mark.cookie.is_some_and(|cookie| evidence.cookies.contains(&cookie));
+    let by_own_cookie = mark.cookie.is_some_and(|cookie| evidence.cookies.contains(&cookie));
+    let by_cookie = by_variable || by_own_cookie;
     let by_session = mark.leader.is_some_and(|leader| {
         // A server that does not call setsid leaves its sessions in the developer's own kernel session.
         evidence.session == leader.pid && !ourselves.sessions.contains(&leader.pid)
@@ -205,9 +206,10 @@ pub(crate) fn may_signal(evidence: &Evidence, mark: &Mark, ourselves: &Ourselves
     if !is_in_time(process.started) {
         return Err(Refusal::TooLate);
     }
-    // A session's id is free for others once its last member is gone.
-    let only_by_session = by_session && !by_cookie && !by_cgroup;
-    if only_by_session && mark.leader_ended.is_some_and(|end| process.started > end) {
+    // A session's id is free for others once its last member is gone, and a server may give its own id of it to the next,
+    // whatever it looks like.
+    let only_by_number = !by_own_cookie && !by_cgroup;
+    if only_by_number && mark.leader_ended.is_some_and(|end| process.started > end) {
         return Err(Refusal::AfterLeader);
     }
     // A tmux, ssh-agent or adb that a session started hands its cookie to whatever it starts for anybody later.
