@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 
 /// How long a server may go on saying that a session runs whose processes are gone.
 const SERVER_NOTICES: Duration = Duration::from_secs(5);
+/// From the answer of a server to the death of what it has killed, on a busy machine.
+const DEATH_IS_SEEN: Duration = Duration::from_millis(50);
 /// How long a terminal may take to end once its last known holder is dead.
 const TERMINAL_ENDS: Duration = Duration::from_millis(20);
 
@@ -58,6 +60,8 @@ struct Closing {
     failures: Vec<String>,
     /// False once the server's id turned out to name another session: it is not asked about it any more.
     id_is_ours: bool,
+    /// The server does not know its id, and nobody knows its leader.
+    is_unknown: bool,
 }
 
 /// Ends them, and answers with an outcome for each.
@@ -117,6 +121,7 @@ fn begin(shared: &Shared, entry: &Arc<Entry>) -> Closing {
             notes: state.notes.clone(),
             failures: Vec::new(),
             id_is_ours: is_ours,
+            is_unknown: false,
         }
     })
 }
@@ -144,9 +149,20 @@ async fn ask_server(closing: &mut Closing, limit: Duration, start: Instant) {
         was_delivered,
     });
     match answer {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => note_if_it_lives(closing).await,
         Ok(Err(cause)) => closing.notes.push(format!("the backend failed to kill it: {cause}")),
         Err(cause) => closing.notes.push(format!("the backend was asked to kill it, {cause}")),
+    }
+}
+
+/// A server whose word is not true is what its author wants to know, although the processes are ended all the same.
+async fn note_if_it_lives(closing: &mut Closing) {
+    let Some(leader) = closing.leader.clone() else { return };
+    let Ok(pump) = Pump::get() else { return };
+    if leader.is_alive() && pump.within(DEATH_IS_SEEN, leader.wait_gone()).await.is_none() {
+        closing
+            .notes
+            .push(format!("its server said that it was killed, and its leader, pid {}, lived on", leader.pid()));
     }
 }
 
@@ -161,6 +177,8 @@ async fn check_id(closing: &mut Closing, session: &Session, limit: Duration) -> 
             None => Some(true),
             Some(why) => {
                 closing.id_is_ours = false;
+                // It says the same id, and is carried by the other session now.
+                closing.mark.iter_mut().for_each(|mark| mark.variable = None);
                 let note = format!("its id names another session by now, which was not touched: {why}");
                 closing.notes.push(note);
                 if closing.leader.is_none() && closing.mark.as_ref().is_none_or(|mark| !mark.is_carried()) {
@@ -169,7 +187,18 @@ async fn check_id(closing: &mut Closing, session: &Session, limit: Duration) -> 
                 None
             }
         },
-        Ok(Ok(SessionState::Exited(_) | SessionState::Unknown)) => Some(false),
+        Ok(Ok(state @ (SessionState::Exited(_) | SessionState::Unknown))) => {
+            match closing.leader.as_ref().filter(|leader| leader.is_alive()) {
+                Some(leader) => {
+                    let says =
+                        if state == SessionState::Unknown { "does not know it" } else { "says that it has ended" };
+                    closing.notes.push(format!("its server {says}, and its leader, pid {}, lives", leader.pid()));
+                }
+                // One that was never found: the server may have answered with another id than it has given.
+                None => closing.is_unknown = state == SessionState::Unknown && closing.leader.is_none(),
+            }
+            Some(false)
+        }
         Ok(Err(cause)) => {
             closing.notes.push(format!("the backend could not be asked what it does: {cause}"));
             // With a leader that we hold and that lives, the id cannot have been given to another.
@@ -187,7 +216,7 @@ fn objection(closing: &Closing, running: Running) -> Option<String> {
     let (claimed, server) = closing.entry.state.peek(|state| (state.claimed_leader, state.server));
     if let (Some(now), Some(then)) = (running.leader, claimed)
         && now != then
-        && !carries_mark(closing, now)
+        && !carries_cookie(closing, now)
     {
         return Some(format!("its leader was pid {then} and is pid {now}"));
     }
@@ -198,14 +227,13 @@ fn objection(closing: &Closing, running: Running) -> Option<String> {
     }
 }
 
-/// A server that started a session's program anew: the new leader carries the session's own mark.
-fn carries_mark(closing: &Closing, leader: u32) -> bool {
-    let Some(mark) = closing.mark.as_ref().filter(|mark| mark.is_carried()) else { return false };
-    let Mark { cookie, variable, .. } = mark.clone();
-    let marked = Marked { cookie, variable: variable.clone() };
+/// A server that started a session's program anew: the new leader carries the session's own cookie. The server's own variable
+/// proves nothing here: it is the very id in question.
+fn carries_cookie(closing: &Closing, leader: u32) -> bool {
+    let Some(cookie) = closing.mark.as_ref().and_then(|mark| mark.cookie) else { return false };
+    let marked = Marked { cookie: Some(cookie), variable: None };
     // One look can fall into its exec, in which it has no environment; the other waits for that.
-    let (cookies, variables): (Vec<_>, Vec<_>) = (cookie.into_iter().collect(), variable.into_iter().collect());
-    let carriers = || scan::marked_by_any(&cookies, &variables).unwrap_or_default();
+    let carriers = || scan::marked_by_any(&[cookie], &[]).unwrap_or_default();
     accept_leader(leader, None, &marked, None).is_ok()
         || carriers().iter().any(|process| process.identity.pid == leader)
 }
@@ -350,7 +378,10 @@ async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, Stri
 }
 
 /// Writes it into the books; nothing of one that was cleared while this kill waited for its turn.
-fn finish(shared: &Shared, closing: Closing, start: Instant) -> Option<KillOutcome> {
+fn finish(shared: &Shared, mut closing: Closing, start: Instant) -> Option<KillOutcome> {
+    if closing.is_unknown && !closing.ending.signalled.is_empty() {
+        closing.notes.push("its server does not know its id, and its processes, found by their mark, lived".into());
+    }
     let entry = &closing.entry;
     if let Some(before) = entry.state.peek(|state| state.last_outcome.clone().filter(|_| state.life == Life::Gone)) {
         // Somebody else's kill was first.
