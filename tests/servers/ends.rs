@@ -74,6 +74,8 @@ fn what_a_dead_server_has_started_is_ended_all_the_same() {
 #[test]
 fn an_unmarked_child_gets_no_signal_and_is_an_error_if_it_has_the_servers_port() {
     let server = serving("lose the port to an unmarked child").start_blocking().unwrap();
+    // It has its port, and so is ready, before it says the number.
+    block_on(server.wait_for_log("child ")).unwrap();
     let child = numbers(&server.log().text(), "child ")[0];
     soon("the child's own program", || {
         std::fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep"))
