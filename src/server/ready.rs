@@ -116,7 +116,7 @@ fn accepts(inner: &Inner) -> Result<bool> {
 /// Whether it is the server that listens there, and not somebody who was faster.
 pub(crate) fn is_its_own(inner: &Inner) -> Result<bool> {
     let (mut reader, mut by_descriptors) = (reader()?, reader()?);
-    let cannot = |cause| Error::os("read /proc/net/tcp", "let this user read /proc", cause);
+    let cannot = |cause| Error::os("list the sockets that listen", "let this user read /proc", cause);
     let mut is_among = |pids: &[u32]| -> Result<bool> {
         let found = listening::of(&mut reader, pids).map_err(cannot)?;
         Ok(found.iter().any(|one| Some(one.port) == inner.port))

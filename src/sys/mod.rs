@@ -85,6 +85,16 @@ pub(crate) struct SocketNames {
     pub(crate) state: Option<&'static str>,
 }
 
+/// A TCP socket that listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listening {
+    pub(crate) address: std::net::IpAddr,
+    pub(crate) port: u16,
+    /// The user's id.
+    pub(crate) user: u32,
+    pub(crate) inode: u64,
+}
+
 /// Something that is open, for a check that tries itself.
 pub(crate) struct Specimen {
     /// What a check must call it, or the beginning of that.

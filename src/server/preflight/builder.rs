@@ -178,13 +178,14 @@ impl Preflight {
                 return items;
             }
         };
-        let listeners: Vec<_> = self.ports.iter().map(|port| (*port, port::find(&mut reader, *port))).collect();
+        let listeners = if self.ports.is_empty() { Ok(Vec::new()) } else { port::find(&mut reader) };
         let program = self.program.as_ref().map(|program| (program, Program::find(program)));
         let directory = self.state_directory.as_ref().map(|path| (path, state::look(&mut reader, path)));
         let state = directory.as_ref().and_then(|(_, looked)| looked.as_ref().ok()?.as_ref());
         let mut wanted =
             Wanted { program: program.as_ref().and_then(|(_, found)| found.clone().ok()), ..Wanted::default() };
-        wanted.sockets.extend(listeners.iter().flat_map(|(_, found)| found.iter().flatten()).map(|one| one.inode));
+        let at_ports = listeners.iter().flatten().filter(|one| self.ports.contains(&one.port));
+        wanted.sockets.extend(at_ports.map(|one| one.inode));
         if let Some(state) = state {
             wanted.sockets.extend(state.sockets.iter().map(|(inode, ..)| *inode));
             wanted.below = Some(state.path.as_os_str().as_encoded_bytes().to_vec());
@@ -193,8 +194,10 @@ impl Preflight {
         let failed = passed.as_ref().err().map(|cause| format!("the processes could not be listed: {cause}"));
         let pass: &Pass = passed.as_ref().unwrap_or(&EMPTY);
         let or_blind = |finding: Finding| failed.as_ref().map_or(finding, Finding::could_not_look);
-        for (port, found) in listeners {
-            items.push(or_blind(port::judge(&mut reader, port, found, pass)).of(CheckItem::Port, port.to_string()));
+        for port in &self.ports {
+            items.push(
+                or_blind(port::judge(&mut reader, *port, &listeners, pass)).of(CheckItem::Port, port.to_string()),
+            );
         }
         if let Some((name, found)) = &program {
             items

@@ -6,7 +6,7 @@
 use crate::process::handle::read_stat;
 use crate::process::summary::printable;
 use crate::process::tree;
-use crate::server::preflight::parse::socket_inode;
+use crate::server::listening::socket_inode;
 use crate::server::preflight::programs::Wanted as Program;
 use crate::sys::{self, ProcReader};
 use std::collections::{BTreeMap, HashSet};

@@ -1,33 +1,25 @@
 //! Is a port free, and who has it if not?
 
+use crate::server::listening;
 use crate::server::preflight::checklist::Finding;
-use crate::server::preflight::parse::{Listener, listeners};
 use crate::server::preflight::pass::{Pass, described_all, words};
-use crate::sys::{self, ProcReader};
+use crate::sys::{Listening, ProcReader};
 
-/// Who listens on a port of this machine, or of this container.
-pub(crate) fn find(reader: &mut ProcReader, port: u16) -> Result<Vec<Listener>, String> {
-    let mut found = Vec::new();
-    let mut seen = 0;
-    let mut why = None;
-    for file in ["net/tcp", "net/tcp6"] {
-        match reader.read_list(sys::own_pid(), file) {
-            Ok(table) => {
-                seen += 1;
-                found.extend(listeners(&String::from_utf8_lossy(&table), port));
-            }
-            // A kernel may have one of the two protocols only.
-            Err(cause) => why = Some(format!("/proc/{file} cannot be read: {cause}")),
-        }
-    }
-    if seen == 0 { Err(why.unwrap_or_default()) } else { Ok(found) }
+/// Who listens, on any port of this machine or container.
+pub(crate) fn find(reader: &mut ProcReader) -> Result<Vec<Listening>, String> {
+    listening::all(reader).map_err(|cause| cause.to_string())
 }
 
 const NOBODY: &str = "nobody listens";
 
-pub(crate) fn judge(reader: &mut ProcReader, port: u16, found: Result<Vec<Listener>, String>, pass: &Pass) -> Finding {
-    let found = match found {
-        Ok(found) => found,
+pub(crate) fn judge(
+    reader: &mut ProcReader,
+    port: u16,
+    found: &Result<Vec<Listening>, String>,
+    pass: &Pass,
+) -> Finding {
+    let found: Vec<Listening> = match found {
+        Ok(found) => found.iter().filter(|one| one.port == port).copied().collect(),
         Err(cause) => return Finding::could_not_look(cause),
     };
     let Some(first) = found.first() else { return Finding::passed(NOBODY) };
@@ -37,7 +29,7 @@ pub(crate) fn judge(reader: &mut ProcReader, port: u16, found: Result<Vec<Listen
     pids.dedup();
     if pids.is_empty() {
         // Closed meanwhile: a child that was just forked has it until its exec.
-        if find(reader, port).is_ok_and(|again| !again.iter().any(|listener| is_it(listener.inode))) {
+        if find(reader).is_ok_and(|again| !again.iter().any(|listener| is_it(listener.inode))) {
             return Finding::passed(NOBODY);
         }
         let who = if pass.hidden > 0 {

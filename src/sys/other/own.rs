@@ -1,7 +1,7 @@
 //! What this process has and is.
 
 use super::refusal::unsupported;
-use crate::sys::{FileStat, SocketNames, Specimen};
+use crate::sys::{FileStat, Listening, SocketNames, Specimen};
 use std::io;
 use std::time::Duration;
 
@@ -63,6 +63,10 @@ pub(crate) fn list_descriptors() -> io::Result<Vec<i32>> {
 
 pub(crate) fn describe_socket(_number: i32) -> Option<SocketNames> {
     None
+}
+
+pub(crate) fn listening_sockets() -> io::Result<Vec<Listening>> {
+    unsupported()
 }
 
 pub(crate) fn specimens() -> io::Result<Vec<Specimen>> {
