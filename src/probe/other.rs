@@ -270,6 +270,7 @@ mod tests {
     use super::*;
     use std::io::{BufRead as _, BufReader, Read as _};
     use std::process::{Child as Spawned, Command, Stdio};
+    use std::time::{Duration, Instant};
 
     /// A shell that starts what it is to, prints a line, and waits for the end of its input; what it has started waits, too.
     fn server(command: &mut Command, script: &str) -> (Spawned, String) {
@@ -291,6 +292,15 @@ mod tests {
         Other::open(&ProcessHandle::open(child.id()).unwrap()).unwrap()
     }
 
+    #[track_caller]
+    fn soon(what: &str, mut holds: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < Duration::from_secs(20), "{what} did not come true");
+            std::thread::yield_now();
+        }
+    }
+
     /// Loses its parent, and is nobody's child that we know.
     const LOST: &str = "(cat <&3 &)";
 
@@ -304,32 +314,29 @@ mod tests {
         end(leader);
         end(plain);
         assert_eq!((of_leader, of_plain), (1, 0));
-        // A session without a process is over; whoever adopts what is lost may take its time to wait for it.
-        let start = std::time::Instant::now();
-        while !left.led.lock().is_empty() {
-            assert_eq!(left.left_behind().unwrap().len(), 0);
-            assert!(start.elapsed() < std::time::Duration::from_secs(20), "its session is still known");
-        }
+        // What ends closes its output a moment before it is dead, and whoever adopts it may take its time to wait for it. A session
+        // without a process is over.
+        let is_over = || left.left_behind().unwrap().len() == 0 && left.led.lock().is_empty();
+        soon("the end of what was left", is_over);
     }
 
     #[test]
     fn what_has_lost_its_parent_is_found_by_the_mark() {
         let (cookie, another) = (Cookie::new(), Cookie::new());
         let (child, _) = server(Command::new("sh").env(cookie.name(), cookie.value()), LOST);
-        let found = other(&child).marked(cookie).tree().unwrap().len();
-        let by_another = other(&child).marked(another).tree().unwrap().len();
+        let (by_it, by_another) = (other(&child).marked(cookie), other(&child).marked(another));
+        // In the middle of its exec it carries nothing.
+        soon("the look by the mark", || by_it.tree().unwrap().len() == 1);
+        let by_another = by_another.tree().unwrap().len();
         end(child);
-        assert_eq!((found, by_another), (1, 0));
+        assert_eq!(by_another, 0);
     }
 
     #[test]
     fn the_whole_tree_is_found_and_not_what_has_its_number_in_another_session() {
         let (child, _) = server(&mut Command::new("sh"), "sh -c 'cat <&3 & wait' & setsid cat <&3 &");
         let process = other(&child);
-        let start = std::time::Instant::now();
-        while process.tree().unwrap().len() < 3 && start.elapsed() < std::time::Duration::from_secs(20) {
-            std::thread::yield_now();
-        }
+        soon("its tree", || process.tree().unwrap().len() >= 3);
         let found = process.tree().unwrap().len();
         // A session whose number is another's by now: who leads it has started at another time.
         let own = crate::process::handle::read_stat(&mut ProcReader::new().unwrap(), child.id()).unwrap();
