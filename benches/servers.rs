@@ -5,16 +5,19 @@
 //! | `server/start` | `start` of a server that needs 60 ms to listen | the same spawned by std, its port tried each millisecond |
 //! | `server/start/at-once` | the same of one that listens at once | the same |
 //! | `server/shared` | joining a shared server that runs | one connection to it and back |
+//! | `vibetunnel/kill20` | kill of 20 shells on VibeTunnel, together | the slowest of three that VibeTunnel is asked to end by hand, alone |
 
 mod floor;
 
 use floor::harness::Harness;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use termleash::block_on;
 use termleash::server::{ServerGuard, ServerSpec};
+use termleash::session::HttpBackend;
+use termleash::{SessionSpec, SessionTestHelper, block_on};
 
 /// What makes this program a server that gets ready after so many milliseconds.
 const SERVES_AFTER: &str = "BENCH_SERVES_AFTER";
@@ -29,6 +32,7 @@ fn main() {
     // No server is that fast: all that is seen is our own part, some two milliseconds.
     start(&harness, "server/start/at-once", 0, 3.0);
     shared(&harness, "server/shared");
+    kill_20(&harness, "vibetunnel/kill20");
 }
 
 fn serve(millis: u64) {
@@ -119,4 +123,52 @@ fn shared(harness: &Harness, name: &str) {
     };
     // A look for the answer each millisecond at first, and a handle of the server: as long as a test does not notice.
     harness.report(name, harness.turns(101, ours, floor), 30.0);
+}
+
+/// Where `tests/real_servers/install.sh` has put it, if it has.
+fn vibetunnel() -> Option<PathBuf> {
+    let root = std::env::var_os("TERMLEASH_REAL_SERVERS").map(PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let program = root.unwrap_or_else(|| target.join("real-servers"));
+    let program = program.join("vibetunnel-1.0.0-beta.15.1/node_modules/vibetunnel/dist/vibetunnel-cli");
+    std::path::absolute(program).ok().filter(|program| cfg!(feature = "http") && program.exists())
+}
+
+fn kill_20(harness: &Harness, name: &str) {
+    if !harness.wants(name) {
+        return;
+    }
+    let Some(program) = vibetunnel() else {
+        println!("{name}: not measured, it needs the feature `http` and tests/real_servers/install.sh");
+        return;
+    };
+    let spec = ServerGuard::command("node").arg(program).args(["--bind", "127.0.0.1", "--no-auth", "--no-mdns"]);
+    let server = spec.port_flag("--port").ready_http("/api/health").start_blocking().expect("start VibeTunnel");
+    let helper = SessionTestHelper::new(HttpBackend::vibetunnel(server.url())).blocking();
+    let shell = || SessionSpec::new("bash").args(["--norc", "-i"]);
+    let make = || helper.create_tracked_session(shell()).expect("a shell").keep().id().clone();
+    let ours = || {
+        (0..20).for_each(|_| drop(make()));
+        let begin = Instant::now();
+        helper.kill_tracked_sessions().expect("they are proven to be gone");
+        begin.elapsed()
+    };
+    let floor = || {
+        let one = || {
+            let id = make();
+            let begin = Instant::now();
+            let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("connect");
+            let request = format!("DELETE /api/sessions/{id} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
+            stream.write_all(request.as_bytes()).expect("write");
+            stream.read_to_end(&mut Vec::new()).expect("read");
+            let took = begin.elapsed();
+            helper.kill_tracked_sessions().expect("it is proven to be gone");
+            took
+        };
+        (0..3).map(|_| one()).max().expect("there are some")
+    };
+    // Few: it gets slower with each session that has ended.
+    harness.report(name, harness.turns(3, ours, floor), 1.2);
+    drop(helper);
+    server.close_blocking().expect("end VibeTunnel");
 }

@@ -9,7 +9,7 @@
 //! Without VibeTunnel it says how to install it, and exits with status 2.
 
 #[path = "../tests/real_servers/web.rs"]
-mod web;
+pub(crate) mod web;
 
 use serde_json::{Value, json};
 use std::panic::AssertUnwindSafe;
@@ -208,9 +208,12 @@ impl Shared {
     }
 }
 
+/// What a row says of a side.
+type Told = fn(&Side) -> String;
+
 /// Both sides, for a person.
 pub(crate) fn table(sides: &[Side; 2]) -> String {
-    let rows: [(&str, fn(&Side) -> String); 6] = [
+    let rows: [(&str, Told); 6] = [
         ("the person's terminals after suite A", |side| format!("{} of {TERMINALS} live", side.terminals[0])),
         ("the person's terminals after suite B", |side| format!("{} of {TERMINALS} live", side.terminals[1])),
         ("the server", |side| match &side.died {

@@ -17,6 +17,7 @@ pub(crate) mod policy;
 pub(crate) mod pump;
 pub(crate) mod rule;
 pub(crate) mod scan;
+pub(crate) mod stage;
 pub(crate) mod stat;
 pub(crate) mod summary;
 pub(crate) mod tree;

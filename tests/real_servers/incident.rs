@@ -6,7 +6,7 @@ use termleash::testing::Scope;
 
 #[path = "../../examples/incident.rs"]
 #[allow(dead_code, reason = "its `main` is the example's")]
-mod example;
+pub(crate) mod example;
 
 pub(crate) async fn the_incident_is_replayed(_: &Scope, _: Kind) -> Result<(), BoxError> {
     let program = example::program().ok_or("it is installed")?;

@@ -14,8 +14,8 @@ mod strangers;
 mod tmux;
 mod vibetunnel;
 mod victim;
-mod web;
 
+use incident::example::web;
 use libtest_mimic::{Arguments, Failed, Trial};
 use real::Kind;
 use std::os::unix::process::CommandExt;
@@ -85,7 +85,7 @@ fn cases() -> Vec<Case> {
     cases.extend(cases![LIMIT, &[VibeTunnel], incident: the_incident_is_replayed]);
     cases.extend(cases![LONG, &[Tmux, VibeTunnel], race: two_suites_on_one_server_and_one_is_killed]);
     cases.extend(cases![LONG, &[Tmux], hunts: rounds_leave_nothing_in_tmux, noisy_neighbours_change_nothing]);
-    cases.extend(cases![LONG, &[VibeTunnel], hunts: rounds_leave_no_count_in_vibetunnel]);
+    cases.extend(cases![LONG, &[VibeTunnel], hunts: what_vibetunnel_does_for_ended_sessions_is_found]);
     cases
 }
 
