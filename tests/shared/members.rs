@@ -15,7 +15,7 @@ fn waits_for_ever() {
     let text = format!("echo $$ $PPID 0 $HOME >> '{}'; exec sleep 1000", book.display());
     let spec = ServerGuard::command("sh").args(["-c", &text]).without_port().ready_line("never");
     termleash::test(async |_| {
-        ServerGuard::shared("never", spec.ready_within(Duration::from_secs(100))).await?;
+        let _server = ServerGuard::shared("never", spec.ready_within(Duration::from_secs(100))).await?;
         Ok(())
     });
 }
