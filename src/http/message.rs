@@ -16,6 +16,7 @@ pub(crate) struct Request {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Option<Vec<u8>>,
     /// For all of it, from the first step to the last byte of the answer.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "what is never sent takes no time"))]
     pub(crate) timeout: Duration,
 }
 
