@@ -1,22 +1,7 @@
 //! Names of another process's sockets, by inode, from the tables of its own network namespace: pure functions of their text
 //! (proc_pid_net(5)).
 
-use crate::sys::SocketNames;
-
-/// The states of net/tcp_states.h that a person knows by name, from 1 on; as for our own sockets.
-const TCP_STATES: [&str; 11] = [
-    "connected",
-    "connecting",
-    "being accepted",
-    "closed by us, the other side not yet (FIN_WAIT1)",
-    "closed by us, the other side not yet (FIN_WAIT2)",
-    "closed on both sides (TIME_WAIT)",
-    "closed",
-    "closed by the other side, not by us (CLOSE_WAIT)",
-    "closing (LAST_ACK)",
-    "listening",
-    "closing",
-];
+use crate::sys::{SocketNames, TCP_STATES};
 
 /// The tables that are asked, below `net/` of a process.
 pub(crate) const TABLES: [(&str, &str); 5] =

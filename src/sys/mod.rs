@@ -85,6 +85,21 @@ pub(crate) struct SocketNames {
     pub(crate) state: Option<&'static str>,
 }
 
+/// The states of net/tcp_states.h that a person knows by name, from 1 on.
+pub(crate) const TCP_STATES: [&str; 11] = [
+    "connected",
+    "connecting",
+    "being accepted",
+    "closed by us, the other side not yet (FIN_WAIT1)",
+    "closed by us, the other side not yet (FIN_WAIT2)",
+    "closed on both sides (TIME_WAIT)",
+    "closed",
+    "closed by the other side, not by us (CLOSE_WAIT)",
+    "closing (LAST_ACK)",
+    "listening",
+    "closing",
+];
+
 /// A TCP socket that listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Listening {

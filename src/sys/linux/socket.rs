@@ -2,24 +2,9 @@
 
 #![expect(unsafe_code, reason = "descriptors by number, and TCP_INFO, which rustix lacks")]
 
-use crate::sys::SocketNames;
+use crate::sys::{SocketNames, TCP_STATES};
 use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getpeername, getsockname, sockopt};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-
-/// The states of net/tcp_states.h that a person knows by name, from 1 on.
-const TCP_STATES: [&str; 11] = [
-    "connected",
-    "connecting",
-    "being accepted",
-    "closed by us, the other side not yet (FIN_WAIT1)",
-    "closed by us, the other side not yet (FIN_WAIT2)",
-    "closed on both sides (TIME_WAIT)",
-    "closed",
-    "closed by the other side, not by us (CLOSE_WAIT)",
-    "closing (LAST_ACK)",
-    "listening",
-    "closing",
-];
 
 /// What is known of a socket; `None` if it is no socket, or closed by now.
 pub(crate) fn describe_socket(number: RawFd) -> Option<SocketNames> {
