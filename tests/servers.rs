@@ -12,6 +12,7 @@ mod scopes;
 #[path = "servers/starts.rs"]
 mod starts;
 
+use program::serving;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use termleash::server::{ServerGuard, ServerSpec};
@@ -20,15 +21,6 @@ use termleash::server::{ServerGuard, ServerSpec};
 #[test]
 fn serves() {
     program::run();
-}
-
-/// This program as a server that does this.
-fn serving(what: &str) -> ServerSpec {
-    let program = std::env::current_exe().expect("this program has a path");
-    ServerGuard::command(program)
-        .args(["--exact", "serves", "--nocapture", "--test-threads=1"])
-        .env(program::WHAT, what)
-        .port_variable(program::PORT)
 }
 
 /// A script as a server without a port.

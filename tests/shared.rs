@@ -10,22 +10,15 @@ mod process;
 #[path = "servers/program.rs"]
 mod program;
 
+use program::serving;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use termleash::server::{ServerGuard, ServerSpec, SharedServer};
+use termleash::server::SharedServer;
 
 /// Does nothing but in a process that is started as a server.
 #[test]
 fn serves() {
     program::run();
-}
-
-fn serving(what: &str) -> ServerSpec {
-    let program = std::env::current_exe().expect("this program has a path");
-    ServerGuard::command(program)
-        .args(["--exact", "serves", "--nocapture", "--test-threads=1"])
-        .env(program::WHAT, what)
-        .port_variable(program::PORT)
 }
 
 /// What is of a shared server, apart from the server.

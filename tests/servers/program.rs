@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use termleash::server::{ServerGuard, ServerSpec};
 
 /// What it is to do.
 pub(crate) const WHAT: &str = "TEST_SERVER";
@@ -76,6 +77,15 @@ fn sleep() -> ! {
     loop {
         std::thread::sleep(Duration::from_secs(1000));
     }
+}
+
+/// This program as a server that does this. Its test `serves` must call [`run`].
+pub(crate) fn serving(what: &str) -> ServerSpec {
+    let program = std::env::current_exe().expect("this program has a path");
+    ServerGuard::command(program)
+        .args(["--exact", "serves", "--nocapture", "--test-threads=1"])
+        .env(WHAT, what)
+        .port_variable(PORT)
 }
 
 /// Answers to `GET /x` with 200, and to `/no…` with 404.
