@@ -110,7 +110,8 @@ impl Invocation {
         let entry = |(name, value): (OsString, OsString)| text(&[name, value].join(OsStr::new("=")));
         let environment: Vec<CString> = variables.into_iter().map(entry).collect::<io::Result<_>>()?;
         let ((out, out_end), (err, err_end)) = (io::pipe()?, io::pipe()?);
-        let pid = sys::spawn_with_outputs(&program, &arguments, &environment, [out_end.as_fd(), err_end.as_fd()])?;
+        let pid =
+            sys::spawn_with_outputs(&program, &arguments, &environment, None, [out_end.as_fd(), err_end.as_fd()])?;
         // It is our own child, which nobody has reaped.
         let pidfd = Pidfd::open(pid)?;
         Ok((Outputs { ends: [Some(out), Some(err)] }, Child { pidfd }))

@@ -239,6 +239,6 @@ fn spawn_program(
     let variables = environment.iter().map(|(name, value)| variable(name, value)).collect::<Result<Vec<_>>>()?;
     let directory = command.directory().map(|directory| c_string(directory.as_os_str())).transpose()?;
     let path = c_string(program.as_os_str())?;
-    let start = || sys::spawn_with_output(output.as_fd(), &path, &arguments, &variables, directory.as_deref());
+    let start = || sys::spawn_with_outputs(&path, &arguments, &variables, directory.as_deref(), [output.as_fd(); 2]);
     NewChild::start(start).map_err(|cause: io::Error| program::explain(command, program, cause))
 }

@@ -48,7 +48,7 @@ pub(crate) use pty::{Master, Peer};
 pub(crate) use remove::remove_tree;
 pub(crate) use sock_diag::listening_sockets;
 pub(crate) use socket::describe_socket;
-pub(crate) use spawn::{c_string, spawn_on_terminal, spawn_with_output, spawn_with_outputs};
+pub(crate) use spawn::{c_string, spawn_on_terminal, spawn_with_outputs};
 pub(crate) use specimen::specimens;
 pub(crate) use start::{
     at_start, inherited_descriptors, note_start, remove_variable, start_arguments, start_directory, start_environment,

@@ -45,30 +45,6 @@ pub(crate) fn spawn_on_terminal(
     spawn(&actions, program, arguments, environment)
 }
 
-/// Starts `program` as the leader of a new session without a terminal: it reads /dev/null and prints, on descriptors 1 and 2,
-/// to `output`, which stands above those. Otherwise as [`spawn_on_terminal`].
-///
-/// # Errors
-///
-/// As of that.
-pub(crate) fn spawn_with_output(
-    output: BorrowedFd<'_>,
-    program: &CStr,
-    arguments: &[CString],
-    environment: &[CString],
-    directory: Option<&CStr>,
-) -> io::Result<u32> {
-    let mut actions = Actions::new()?;
-    if let Some(directory) = directory {
-        actions.change_directory(directory)?;
-    }
-    actions.open(0, c"/dev/null", OFlags::RDONLY)?;
-    actions.duplicate(output.as_raw_fd(), 1)?;
-    actions.duplicate(output.as_raw_fd(), 2)?;
-    actions.close_from(3)?;
-    spawn(&actions, program, arguments, environment)
-}
-
 fn spawn(actions: &Actions, program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Result<u32> {
     let attributes = Attributes::for_session_leader()?;
     let argv = pointers(arguments);
@@ -88,17 +64,21 @@ fn spawn(actions: &Actions, program: &CStr, arguments: &[CString], environment: 
 ///
 /// # Errors
 ///
-/// Those of execve(2), and of a descriptor below 3.
+/// Those of execve(2), of chdir(2) for the directory, and of a descriptor below 3.
 pub(crate) fn spawn_with_outputs(
     program: &CStr,
     arguments: &[CString],
     environment: &[CString],
+    directory: Option<&CStr>,
     outputs: [BorrowedFd<'_>; 2],
 ) -> io::Result<u32> {
     if outputs.iter().any(|fd| fd.as_raw_fd() < 3) {
         return Err(io::Error::other("this process has no standard input, output or error"));
     }
     let mut actions = Actions::new()?;
+    if let Some(directory) = directory {
+        actions.change_directory(directory)?;
+    }
     actions.open(0, c"/dev/null", OFlags::RDONLY)?;
     actions.duplicate(outputs[0].as_raw_fd(), 1)?;
     actions.duplicate(outputs[1].as_raw_fd(), 2)?;

@@ -54,6 +54,7 @@ pub(crate) fn spawn_with_outputs(
     _program: &CStr,
     _arguments: &[CString],
     _environment: &[CString],
+    _directory: Option<&CStr>,
     _outputs: [BorrowedFd<'_>; 2],
 ) -> io::Result<u32> {
     unsupported()

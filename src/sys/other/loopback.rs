@@ -2,7 +2,6 @@
 
 use super::descriptor::{BorrowedFd, OwnedFd};
 use super::refusal::unsupported;
-use std::ffi::{CStr, CString};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -36,15 +35,5 @@ pub(crate) fn peer_of(_socket: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
 }
 
 pub(crate) fn remove_tree(_parent: &Path, _name: &str, _owner: u32) -> io::Result<()> {
-    unsupported()
-}
-
-pub(crate) fn spawn_with_output(
-    _output: BorrowedFd<'_>,
-    _program: &CStr,
-    _arguments: &[CString],
-    _environment: &[CString],
-    _directory: Option<&CStr>,
-) -> io::Result<u32> {
     unsupported()
 }

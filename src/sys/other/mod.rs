@@ -26,8 +26,7 @@ pub(crate) use isolation::{
     when_ended, write_to,
 };
 pub(crate) use loopback::{
-    accept_now, answers_tcp, answers_unix, connect_to_name, listen_at_name, peer_of, remove_tree, spawn_with_output,
-    take_name,
+    accept_now, answers_tcp, answers_unix, connect_to_name, listen_at_name, peer_of, remove_tree, take_name,
 };
 pub(crate) use own::{
     boot_id, count_descriptors, count_threads, describe_socket, descriptor_limits, has_children, heap_bytes,
