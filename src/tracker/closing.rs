@@ -13,6 +13,7 @@ use crate::event::{Event, emit};
 use crate::join::join_all;
 use crate::process::claim::{Marked, accept_leader};
 use crate::process::handle::ProcessHandle;
+use crate::process::identity::ProcessIdentity;
 use crate::process::kill::{self, Target, end_all};
 use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
 use crate::process::pump::Pump;
@@ -220,11 +221,23 @@ fn objection(closing: &Closing, running: Running) -> Option<String> {
     {
         return Some(format!("its leader was pid {then} and is pid {now}"));
     }
+    if let (Some(now), Some(leader)) = (running.leader, &closing.leader)
+        && let Ok(holder) = ProcessHandle::open(now)
+        && is_taken_over(holder.identity(), leader.identity())
+        && !carries_cookie(closing, now)
+    {
+        return Some(format!("its leader was {}, whose number another process has", leader.identity()));
+    }
     let (pid, then) = (running.server?, server?);
     match ProcessHandle::open(pid) {
         Ok(now) if now.identity() == then => None,
         _ => Some(format!("its server was {then} and is another process, pid {pid}")),
     }
+}
+
+/// Whether a leader's number has come to another process: a server that counts anew may give that one our session's id, too.
+fn is_taken_over(holder: ProcessIdentity, leader: ProcessIdentity) -> bool {
+    holder.pid() == leader.pid() && holder != leader
 }
 
 /// A server that started a session's program anew: the new leader carries the session's own cookie. The server's own variable

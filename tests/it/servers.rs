@@ -147,6 +147,60 @@ impl SessionBackend for Restarting {
     }
 }
 
+/// A server that says nothing of itself, and has given the same id to a session whose leader has the same number.
+struct Recurring {
+    leader: Mutex<Option<Stranger>>,
+    kills: AtomicUsize,
+}
+
+impl SessionBackend for Recurring {
+    async fn create(&self, _: &SessionSpec) -> Result<Created, BoxError> {
+        let leader = self.leader.lock().insert(Stranger::sleeping()).pid();
+        Ok(Created::new(SessionId::new("1")?).with_leader(leader).with_server(std::process::id()))
+    }
+
+    async fn kill(&self, _: &SessionId) -> Result<(), BoxError> {
+        self.kills.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn state(&self, _: &SessionId) -> Result<SessionState, BoxError> {
+        let leader = self.leader.lock().as_ref().map(Stranger::pid);
+        Ok(leader.map_or(SessionState::Unknown, |pid| Running::new().with_leader(pid).into()))
+    }
+}
+
+/// `None` where the kernel lets this user not choose.
+fn stranger_with_the_number(pid: u32) -> Option<Stranger> {
+    for _ in 0..1000 {
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
+        let stranger = Stranger::sleeping();
+        if stranger.pid() == pid {
+            return Some(stranger);
+        }
+    }
+    None
+}
+
+#[test]
+fn an_id_whose_leaders_number_is_anothers_is_not_killed() {
+    checked(async || {
+        let server = Arc::new(Recurring { leader: Mutex::default(), kills: AtomicUsize::new(0) });
+        let helper = SessionTestHelper::new(Arc::clone(&server));
+        let session = helper.create_tracked_session("bash").await.unwrap().keep();
+        let pid = session.leader_pid().unwrap();
+        drop(server.leader.lock().take());
+        // Start times are known in ticks of 10 ms.
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        *server.leader.lock() = stranger_with_the_number(pid);
+        let is_taken_over = server.leader.lock().is_some();
+        let report = helper.kill_tracked_sessions().await.unwrap();
+        assert_eq!(server.kills.load(Ordering::Relaxed), 0, "somebody's new `1` was killed");
+        let notes = report.outcomes()[0].notes();
+        assert!(!is_taken_over || notes.iter().any(|note| note.contains("another process has")), "{report}");
+    });
+}
+
 #[test]
 fn an_id_of_a_server_that_was_started_anew_is_not_killed() {
     checked(async || {
