@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A server that runs for a test: a cheap handle, to clone into tasks. It does not end the server: its
-/// [`ServerGuard`] or its [scope](crate::Scope::server) does.
+/// [`ServerGuard`] or its [scope](crate::testing::Scope::server) does.
 #[derive(Clone)]
 pub struct Server {
     inner: Arc<Inner>,
