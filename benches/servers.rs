@@ -17,6 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use termleash::server::{ServerGuard, ServerSpec};
 use termleash::session::HttpBackend;
+use termleash::tracker::BlockingHelper;
 use termleash::{SessionSpec, SessionTestHelper, block_on};
 
 /// What makes this program a server that gets ready after so many milliseconds.
@@ -143,32 +144,41 @@ fn kill_20(harness: &Harness, name: &str) {
         return;
     };
     let spec = ServerGuard::command("node").arg(program).args(["--bind", "127.0.0.1", "--no-auth", "--no-mdns"]);
-    let server = spec.port_flag("--port").ready_http("/api/health").start_blocking().expect("start VibeTunnel");
-    let helper = SessionTestHelper::new(HttpBackend::vibetunnel(server.url())).blocking();
-    let shell = || SessionSpec::new("bash").args(["--norc", "-i"]);
-    let make = || helper.create_tracked_session(shell()).expect("a shell").keep().id().clone();
-    let ours = || {
-        (0..20).for_each(|_| drop(make()));
-        let begin = Instant::now();
+    let spec = spec.port_flag("--port").ready_http("/api/health");
+    // A new one for each turn: it gets slower with each session that has ended.
+    let on_server = |measured: &dyn Fn(&ServerGuard, &BlockingHelper) -> Duration| {
+        let server = spec.clone().start_blocking().expect("start VibeTunnel");
+        let helper = SessionTestHelper::new(HttpBackend::vibetunnel(server.url())).blocking();
+        let took = measured(&server, &helper);
         helper.kill_tracked_sessions().expect("they are proven to be gone");
-        begin.elapsed()
+        server.close_blocking().expect("end VibeTunnel");
+        took
+    };
+    let make = |helper: &BlockingHelper| {
+        let shell = SessionSpec::new("bash").args(["--norc", "-i"]);
+        helper.create_tracked_session(shell).expect("a shell").keep().id().clone()
+    };
+    let ours = || {
+        on_server(&|_, helper| {
+            (0..20).for_each(|_| drop(make(helper)));
+            let begin = Instant::now();
+            helper.kill_tracked_sessions().expect("they are proven to be gone");
+            begin.elapsed()
+        })
     };
     let floor = || {
-        let one = || {
-            let id = make();
-            let begin = Instant::now();
-            let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("connect");
-            let request = format!("DELETE /api/sessions/{id} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
-            stream.write_all(request.as_bytes()).expect("write");
-            stream.read_to_end(&mut Vec::new()).expect("read");
-            let took = begin.elapsed();
-            helper.kill_tracked_sessions().expect("it is proven to be gone");
-            took
-        };
-        (0..3).map(|_| one()).max().expect("there are some")
+        on_server(&|server, helper| {
+            let one = || {
+                let id = make(helper);
+                let begin = Instant::now();
+                let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("connect");
+                let request = format!("DELETE /api/sessions/{id} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
+                stream.write_all(request.as_bytes()).expect("write");
+                stream.read_to_end(&mut Vec::new()).expect("read");
+                begin.elapsed()
+            };
+            (0..3).map(|_| one()).max().expect("there are some")
+        })
     };
-    // Few: it gets slower with each session that has ended.
     harness.report(name, harness.turns(3, ours, floor), 1.2);
-    drop(helper);
-    server.close_blocking().expect("end VibeTunnel");
 }

@@ -213,7 +213,7 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "waited for {what} in vain");
+        assert!(start.elapsed() < Duration::from_secs(60), "waited for {what} in vain");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -20,6 +20,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use real::Kind;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use termleash::options;
 use termleash::session::BoxError;
@@ -27,9 +28,11 @@ use termleash::testing::Scope;
 
 /// Longer than anything takes on a busy machine, races and hunts apart.
 const LIMIT: Duration = Duration::from_secs(100);
-/// For a server to create a session.
-const PATIENCE: (&str, &str) = ("TERMLEASH_CREATE_TIMEOUT", "30s");
+/// For a server to create a session, and to answer.
+const PATIENCE: [(&str, &str); 2] = [("TERMLEASH_CREATE_TIMEOUT", "30s"), ("TERMLEASH_WAIT", "60s")];
 const LONG: Duration = Duration::from_secs(1_800);
+
+static TURN: Mutex<()> = Mutex::new(());
 
 /// One test of one server.
 pub(crate) struct Case {
@@ -78,11 +81,11 @@ fn cases() -> Vec<Case> {
     ]);
     cases.extend(cases![LIMIT, &[VibeTunnel], strangers: the_servers_own_variable_is_a_mark]);
     cases.extend(cases![LIMIT, &[Tmux, VibeTunnel], strangers: a_restarted_server_has_none_of_ours]);
-    cases.extend(cases![LIMIT, all, killing: twenty_end_together]);
+    cases.extend(cases![LONG, all, killing: twenty_end_together]);
     cases.extend(cases![LIMIT, &[Tmux, VibeTunnel], killing: a_servers_death_leaves_no_session_of_ours]);
     cases.extend(cases![LIMIT, all, killing: a_dropped_helper_ends_its_sessions]);
-    cases.extend(cases![LIMIT, all, endings: however_a_test_ends_its_sessions_do_and_no_others]);
-    cases.extend(cases![LIMIT, &[VibeTunnel], incident: the_incident_is_replayed]);
+    cases.extend(cases![LONG, all, endings: however_a_test_ends_its_sessions_do_and_no_others]);
+    cases.extend(cases![LONG, &[VibeTunnel], incident: the_incident_is_replayed]);
     cases.extend(cases![LONG, &[Tmux, VibeTunnel], race: two_suites_on_one_server_and_one_is_killed]);
     cases.extend(cases![LONG, &[Tmux], hunts: rounds_leave_nothing_in_tmux, noisy_neighbours_change_nothing]);
     cases.extend(cases![LONG, &[VibeTunnel], hunts: what_vibetunnel_does_for_ended_sessions_is_found]);
@@ -90,12 +93,10 @@ fn cases() -> Vec<Case> {
 }
 
 pub(crate) fn main() -> ExitCode {
-    if std::env::var_os(PATIENCE.0).is_none() {
+    if PATIENCE.iter().any(|(name, _)| std::env::var_os(name).is_none()) {
         // Beside each other on a busy machine the servers take their time, and no test here is about that.
-        let again = Command::new(std::env::current_exe().expect("a path"))
-            .args(std::env::args_os().skip(1))
-            .env(PATIENCE.0, PATIENCE.1)
-            .exec();
+        let program = std::env::current_exe().expect("this program has a path");
+        let again = Command::new(program).args(std::env::args_os().skip(1)).envs(PATIENCE).exec();
         panic!("this program cannot be run again: {again}");
     }
     if let Some((part, mark)) = dying::part() {
@@ -112,7 +113,11 @@ pub(crate) fn main() -> ExitCode {
             let told = missing.clone();
             let trial = Trial::test(name, move || match told {
                 Some(why) => Err(why.into()),
-                None => run(&same, kind, limit),
+                None => {
+                    // Each of these keeps two processors busy, by what it does for its sessions: one at a time.
+                    let _turn = (kind == Kind::VibeTunnel).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
+                    run(&same, kind, limit)
+                }
             });
             let trial = trial.with_ignored_flag(missing.is_some() && !is_ci);
             trials.push(match &missing {

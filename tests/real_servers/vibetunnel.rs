@@ -4,10 +4,12 @@ use crate::trials::real::installed;
 use crate::trials::web::ask;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::time::Duration;
 use termleash::server::{Server, ServerGuard, ServerSpec};
 use termleash::session::{BoxError, HttpBackend};
 use termleash::testing::Scope;
 
+const PATIENCE: Duration = Duration::from_secs(60);
 const VERSION: &str = "1.0.0-beta.15.1";
 
 pub(crate) struct VibeTunnel {
@@ -50,7 +52,8 @@ impl VibeTunnel {
     }
 
     pub(crate) fn backend(&self) -> HttpBackend {
-        HttpBackend::vibetunnel(&self.url)
+        // With twenty shells it does not answer for seconds on a busy machine: it runs `ps` twice a second for each.
+        HttpBackend::vibetunnel(&self.url).timeout(PATIENCE)
     }
 
     pub(crate) fn make(&self, name: &str, command: &[&str]) -> String {

@@ -40,7 +40,7 @@ pub(crate) async fn fill(helper: &SessionTestHelper, mark: &str, directory: &std
 
 pub(crate) fn play(part: &str, mark: &str) {
     let real = Real::at(&std::env::var(ADDRESS).expect("it is said"));
-    let limit = if part == "timeout" { Duration::from_secs(6) } else { LIMIT };
+    let limit = if part == "timeout" { Duration::from_secs(25) } else { LIMIT };
     let options = options().name("victim").timeout(limit).rerun_with([BODY]);
     match part {
         "suite" | "lasting suite" => options.run(async |t| suite(t, &real, mark).await),
