@@ -4,7 +4,7 @@
 use crate::aside::aside;
 use crate::process::exit::ExitStatus;
 use crate::settings::environment_for_clients;
-use crate::sys::{self, AsFd, Pidfd, Signal, c_string};
+use crate::sys::{self, AsFd, OwnedFd, Pidfd, Signal, c_string};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -109,7 +109,7 @@ impl Invocation {
         }
         let entry = |(name, value): (OsString, OsString)| text(&[name, value].join(OsStr::new("=")));
         let environment: Vec<CString> = variables.into_iter().map(entry).collect::<io::Result<_>>()?;
-        let ((out, out_end), (err, err_end)) = (io::pipe()?, io::pipe()?);
+        let ((out, out_end), (err, err_end)) = (sys::pipe()?, sys::pipe()?);
         let pid =
             sys::spawn_with_outputs(&program, &arguments, &environment, None, [out_end.as_fd(), err_end.as_fd()])?;
         // It is our own child, which nobody has reaped.
@@ -120,7 +120,7 @@ impl Invocation {
 
 /// The ends that we read; `None` for one that has ended.
 struct Outputs {
-    ends: [Option<io::PipeReader>; 2],
+    ends: [Option<OwnedFd>; 2],
 }
 
 impl Outputs {
