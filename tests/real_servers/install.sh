@@ -8,6 +8,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 where="${TERMLEASH_REAL_SERVERS:-${CARGO_TARGET_DIR:-target}/real-servers}"
 vibetunnel=1.0.0-beta.15.1
 
+# Node.js trusts the authorities that it came with, and not those that this machine has added.
+system_authorities=/etc/ssl/certs/ca-certificates.crt
+if [[ -z ${NODE_EXTRA_CA_CERTS:-} && -e $system_authorities ]]; then
+  export NODE_EXTRA_CA_CERTS="$system_authorities"
+fi
+
 missing=()
 for entry in tmux:tmux screen:screen node:nodejs npm:npm; do
   command -v "${entry%%:*}" >/dev/null || missing+=("${entry##*:}")
@@ -22,7 +28,7 @@ if [[ ! -e $where/vibetunnel-$vibetunnel ]]; then
   # Beside its place and moved there when it is whole: an install that was interrupted is none.
   half="$(mktemp -d -p "$where" half.XXXXXX)"
   trap 'rm -rf "$half"' EXIT
-  npm install --prefix "$half" --ignore-scripts --no-audit --no-fund --no-package-lock "vibetunnel@$vibetunnel"
+  timeout 5m npm install --fetch-timeout=60000 --prefix "$half" --ignore-scripts --no-audit --no-fund --no-package-lock "vibetunnel@$vibetunnel"
   # Its own install script needs a compiler, and the natives are in the package: for this Node and processor.
   modules="$half/node_modules"
   abi="$(node -p process.versions.modules)"
