@@ -80,7 +80,7 @@ pub(crate) async fn until_dead<F: Future>(inner: &Inner, future: F) -> Option<F:
 async fn comes_true(inner: &Inner, condition: &Condition, deadline: Instant) -> Result<()> {
     match condition {
         Condition::Line(text) => inner.log.wait_for(text).await,
-        Condition::Tcp => until(|| Ok(accepts(inner)? && is_its_own(inner)?)).await?,
+        Condition::Tcp => listens(inner).await?,
         Condition::Socket(path) => {
             let path = inner.places().socket(path);
             let cannot = |cause| {
@@ -103,6 +103,23 @@ async fn until(mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
         pump.sleep(time.min(LONGEST_PAUSE)).await;
     }
     Ok(())
+}
+
+/// Whoever is found there that is not the server is not connected to again and again: it need not take what waits for it, and
+/// the place in its queue is its own clients'.
+async fn listens(inner: &Inner) -> Result<()> {
+    let pump = Pump::get()?;
+    until(|| accepts(inner)).await?;
+    if is_its_own(inner)? {
+        return Ok(());
+    }
+    for time in Backoff::new() {
+        pump.sleep(time).await;
+        if is_its_own(inner)? {
+            break;
+        }
+    }
+    until(|| accepts(inner)).await
 }
 
 fn accepts(inner: &Inner) -> Result<bool> {
@@ -142,7 +159,7 @@ async fn answers_http(inner: &Inner, path: &str, deadline: Instant) -> Result<()
     let pump = Pump::get()?;
     let url = format!("http://127.0.0.1:{}{path}", inner.port.unwrap_or_default());
     // No request is sent to somebody else.
-    until(|| Ok(accepts(inner)? && is_its_own(inner)?)).await?;
+    listens(inner).await?;
     for time in Backoff::new() {
         let limit = deadline.saturating_duration_since(Instant::now()).min(LONGEST_REQUEST);
         match send_aside(Request::new("GET", &url, limit)).await {

@@ -141,8 +141,11 @@ fn a_port_that_a_stranger_took_is_not_the_servers() {
     });
     let spec = ServerGuard::command("sh").args(["-c", text]).current_dir(directory.path()).port_variable("PORT");
     let error = spec.ready_within(4 * SHORT).start_blocking().unwrap_err();
-    drop(stranger.join().unwrap());
+    let stranger = stranger.join().unwrap();
     assert!(error.is_timeout() && error.to_string().contains("where another process does"), "{error}");
+    stranger.set_nonblocking(true).unwrap();
+    let waiting = stranger.incoming().take_while(Result::is_ok).count();
+    assert!(waiting < 10, "{waiting} connections stand in the queue of somebody's clients");
 }
 
 #[test]
