@@ -117,3 +117,115 @@ impl<'a> Ask<'a> {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::process::handle::ProcessHandle;
+    use crate::process::identity::ProcessIdentity;
+    use crate::process::tree::own_identity;
+
+    const UUID: &str = "9b2e6a1c-4f0d-4b7a-8c3e-5d6f7a8b9c0d";
+
+    fn open(id: &str, server: Option<ProcessIdentity>, recipe: Recipe) -> Open {
+        Open {
+            cookie: None,
+            leader: None,
+            since: 0,
+            label: "sleep".into(),
+            made_at: "tests/a.rs:1:1".into(),
+            recipe,
+            home: None,
+            session: Some(id.into()),
+            server,
+            variable: None,
+            is_identified: true,
+        }
+    }
+
+    /// A request that is never sent: its address is on another machine.
+    fn http() -> Recipe {
+        let url = "http://192.0.2.1:1/sessions/{id}".into();
+        Recipe::Http { url, method: "DELETE".into(), auth_header: None, secret_variable: None }
+    }
+
+    /// A client that answers by what its script says.
+    fn command(script: &str) -> Recipe {
+        Recipe::Command {
+            program: "sh".into(),
+            arguments: vec!["-c".into(), script.into(), "sh".into(), "{id}".into()],
+            secret_variable: None,
+            id_prefix: Some("$".into()),
+            gone_texts: vec!["no such session".into()],
+            refused_text: Some("another server".into()),
+        }
+    }
+
+    fn dead() -> ProcessIdentity {
+        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let identity = ProcessHandle::open(child.id()).unwrap().identity();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        identity
+    }
+
+    fn asked(open: &Open) -> Option<Result<(), String>> {
+        follow(&[open]).pop().unwrap()
+    }
+
+    #[track_caller]
+    fn refused(open: &Open, why: &str) {
+        let error = asked(open).expect("it is told").unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn only_the_server_that_made_a_session_is_asked() {
+        let own = own_identity().unwrap();
+        assert_eq!(asked(&open("$1", Some(own), command("true"))), Some(Ok(())));
+        refused(&open("$1", Some(dead()), command("true")), "is gone");
+        // Its number is another's by now.
+        let before = ProcessIdentity { started: own.started - 1, ..own };
+        refused(&open("$1", Some(before), command("true")), "is gone");
+        // One that is never given again means no other session on any server.
+        refused(&open(UUID, Some(before), http()), "is gone");
+    }
+
+    #[test]
+    fn a_session_that_its_leader_is_known_of_needs_no_server_that_is_gone() {
+        let own = own_identity().unwrap();
+        let led = Open { leader: Some(own), ..open("$1", Some(dead()), command("false")) };
+        assert_eq!(asked(&led), None);
+    }
+
+    #[test]
+    fn an_id_that_may_mean_another_session_is_sent_to_no_unknown_server() {
+        refused(&open("$1", None, command("true")), "may mean another session");
+        refused(&open("1", None, http()), "may mean another session");
+        // It would be asked.
+        refused(&open(UUID, None, http()), "on another machine");
+    }
+
+    #[test]
+    fn what_a_file_says_is_checked_again() {
+        let own = Some(own_identity().unwrap());
+        refused(&open("../x", own, http()), "path separator");
+        refused(&open("build", own, command("true")), "is no id such as");
+        refused(&open("1", own, http()), "on another machine");
+    }
+
+    #[test]
+    fn the_answer_of_a_client_is_read_as_a_backend_reads_it() {
+        let own = Some(own_identity().unwrap());
+        assert_eq!(asked(&open("$1", own, command("echo no such session >&2; false"))), Some(Ok(())));
+        refused(&open("$1", own, command("echo another server")), "nothing was done");
+        refused(&open("$1", own, command("echo broken >&2; exit 3")), "broken");
+    }
+
+    #[test]
+    fn what_finds_no_time_is_told() {
+        let open = open("$1", Some(own_identity().unwrap()), command("true"));
+        let error = Ask::prepare(&open).unwrap().unwrap().follow(Duration::ZERO).unwrap_err();
+        assert!(error.contains("were over"), "{error}");
+    }
+}

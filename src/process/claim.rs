@@ -151,4 +151,35 @@ mod tests {
             refused(accept_leader(pid, Some(1), &Marked::default(), None), "this process or one that started it");
         }
     }
+
+    #[test]
+    fn the_servers_own_variable_is_believed_and_another_is_not() {
+        let (name, id) = ("SERVER_ID", "9b2e6a1c-4f0d-4b7a-8c3e-5d6f7a8b9c0d");
+        let mut child = Command::new("cat").env(name, id).stdin(Stdio::piped()).spawn().unwrap();
+        let marked = |id: &str| Marked { cookie: None, variable: SessionVariable::new(name, id) };
+        // In the middle of its exec it carries nothing.
+        let start = std::time::Instant::now();
+        let believed = loop {
+            match accept_leader(child.id(), None, &marked(id), None) {
+                Err(cause) if cause.is_refused() && start.elapsed().as_secs() < 20 => std::thread::yield_now(),
+                told => break told,
+            }
+        };
+        let another = accept_leader(child.id(), None, &marked(&id.replace("9b", "9c")), None);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(believed.is_ok(), "{believed:?}");
+        refused(another, "names no server");
+    }
+
+    /// What started us is anybody's server: it has started much besides.
+    #[test]
+    fn to_descend_from_one_that_this_process_descends_from_proves_nothing() {
+        let session = Session::start(Cookie::new());
+        for server in [1, std::os::unix::process::parent_id()] {
+            for pid in [session.child.id(), session.below] {
+                refused(accept_leader(pid, Some(server), &Marked::default(), None), "neither carries");
+            }
+        }
+    }
 }
