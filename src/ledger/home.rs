@@ -125,7 +125,7 @@ impl Home {
 }
 
 /// The directory for temporary files, unless its path is too long.
-fn place() -> PathBuf {
+pub(crate) fn place() -> PathBuf {
     let usual = std::env::temp_dir();
     let usual = std::path::absolute(&usual).unwrap_or(usual);
     let usual: PathBuf = usual.components().collect();

@@ -1,13 +1,14 @@
 //! What have dead runs left: ledgers, control groups, home directories of servers?
 
 use crate::ledger::directory::Directory;
+use crate::ledger::home;
 use crate::ledger::listing::{Listed, runs};
 use crate::process::cgroup::{groups_of_ours, is_populated, own_directory};
 use crate::process::cookie::Cookie;
 use crate::server::preflight::checklist::Finding;
 use crate::settings::Settings;
 use crate::sys::{self, ProcReader};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,7 +25,9 @@ pub(crate) struct Looked {
 
 pub(crate) fn look() -> Looked {
     let groups = own_directory().ok().and_then(|directory| groups_of_ours(&directory).ok()).unwrap_or_default();
-    let homes = homes_in(&std::env::temp_dir());
+    // Some are made in a shorter place than that for temporary files.
+    let places: BTreeSet<PathBuf> = [std::env::temp_dir(), home::place()].into();
+    let homes = places.iter().flat_map(|place| homes_in(place)).collect();
     let place = Settings::from_env().map(|settings| Directory::place(&settings));
     let runs = place.and_then(|place| runs(&place)).map_err(|cause| cause.to_string());
     Looked { groups, homes, runs }
@@ -131,5 +134,59 @@ mod tests {
         std::os::unix::fs::symlink(folder.path(), folder.path().join("tl-2123456789abcdef")).unwrap();
         let homes = homes_in(folder.path());
         assert_eq!(homes.iter().map(|(digits, _)| digits.as_str()).collect::<Vec<_>>(), ["0123456789abcdef"]);
+    }
+
+    fn judged(homes: Vec<(String, PathBuf)>) -> crate::server::preflight::checklist::Finding {
+        judge(&Looked { groups: Vec::new(), homes, runs: Ok(Vec::new()) })
+    }
+
+    fn make_old(path: &Path) {
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+        std::fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+
+    #[test]
+    fn a_home_is_left_over_if_it_is_old_and_no_living_process_carries_its_cookie() {
+        use std::io::{BufRead as _, BufReader};
+        use std::process::{Command, Stdio};
+        let folder = tempfile::tempdir().unwrap();
+        let cookie = Cookie::new();
+        let digits = cookie.name().rsplit('_').next().unwrap().to_owned();
+        let path = folder.path().join(format!("{HOME}{digits}"));
+        std::fs::create_dir(&path).unwrap();
+        let homes = || vec![(digits.clone(), path.clone())];
+        assert!(judged(homes()).found.contains("1 groups or directories"), "a new one may be anybody's");
+        make_old(&path);
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo; read line"]).env(cookie.name(), cookie.value());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut String::new()).unwrap();
+        let carried = judged(homes());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(carried.found.contains("1 groups or directories"), "{carried:?}");
+        let left = judged(homes());
+        assert!(left.found.contains("of no living run"), "{left:?}");
+    }
+
+    /// With a long path for temporary files homes are made elsewhere.
+    #[test]
+    fn homes_are_looked_for_where_they_are_made() {
+        const FAR: &str = "a-place-whose-path-is-too-long-for-sockets";
+        let name = "server::preflight::leftovers::tests::homes_are_looked_for_where_they_are_made";
+        if !std::env::temp_dir().ends_with(FAR) {
+            let folder = tempfile::tempdir().unwrap();
+            let far = folder.path().join(FAR);
+            std::fs::create_dir(&far).unwrap();
+            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+            let told = again.args(["--exact", name]).env("TMPDIR", far).output().unwrap();
+            assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
+        }
+        let cookie = Cookie::new();
+        let home = home::Home::of(cookie);
+        home.create().unwrap();
+        let found = look().homes.iter().any(|(_, path)| path == home.path());
+        home.remove(Some(cookie)).unwrap();
+        assert!(found);
     }
 }
