@@ -95,6 +95,11 @@ mod tests {
     }
 
     #[test]
+    fn what_rises_to_no_more_than_it_cost_before_is_quiet() {
+        assert_eq!(judged(&[9_000.0; 3], 18, |round| 300.0 * round as f64), ActivityVerdict::Quiet);
+    }
+
+    #[test]
     fn what_works_for_a_while_is_quiet() {
         // A collection of garbage in every other window.
         assert_eq!(

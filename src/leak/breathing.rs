@@ -142,6 +142,31 @@ mod tests {
         assert_eq!(judged(200, |round| 7 + (round / 6).min(10)), IntegerVerdict::Flat);
     }
 
+    /// The least of each window rises, and the last is no more than the first had at times.
+    #[test]
+    fn what_was_there_at_times_before_is_no_leak() {
+        let verdict = judged(18, |round| if round == 3 { 50 } else { 7 + (round - 1) / 3 });
+        assert!(!matches!(verdict, IntegerVerdict::Leak { .. }), "{verdict:?}");
+    }
+
+    #[test]
+    fn what_rises_in_the_end_and_not_all_the_while_is_suspicious() {
+        let verdict = judged(60, |round| 7 + (round - 20).max(0) / 3);
+        assert_eq!(verdict, IntegerVerdict::Suspicious);
+    }
+
+    /// Two rounds are no window.
+    #[test]
+    fn fewer_rounds_than_fill_windows_are_judged_by_each() {
+        for rounds in 7..18 {
+            let count = |round: i64| 7 + round / 2;
+            let counts: Vec<i64> = (1..=rounds).map(count).collect();
+            assert_eq!(judge_breathing(7, &counts), judge_integers(7, &counts), "{rounds}");
+        }
+        let slow: Vec<i64> = (0..17).map(|round| round / 2).collect();
+        assert!(!matches!(judge_breathing(0, &slow), IntegerVerdict::Leak { .. }));
+    }
+
     /// A busy machine has less to do from some round on.
     #[test]
     fn what_breathes_faster_in_the_end_is_none() {

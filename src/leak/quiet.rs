@@ -90,3 +90,29 @@ impl Reading {
         Duration::from_nanos(self.own.saturating_sub(before.own) + of_tree.sum::<u64>())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn child(pid: u32, started: u64) -> Child {
+        Child { pid, started, is_zombie: false }
+    }
+
+    #[test]
+    fn a_window_is_charged_for_the_process_and_for_those_of_its_tree_that_live_at_both_ends() {
+        let tree = vec![(child(2, 1), 100), (child(3, 1), 7)];
+        let before = Reading { own: 1_000, faults_of_reaped: 0, tree };
+        // The second has a new owner of its number, the third began in the window.
+        let tree = vec![(child(2, 1), 150), (child(3, 9), 900), (child(4, 9), 900)];
+        let after = Reading { own: 1_003, faults_of_reaped: 0, tree };
+        assert_eq!(after.processor_since(&before), Duration::from_nanos(53));
+    }
+
+    #[test]
+    fn the_cheapest_of_two_is_that_of_each_kind() {
+        let cost = |nanos, faults_of_reaped| Cost { processor: Duration::from_nanos(nanos), faults_of_reaped };
+        assert_eq!(cost(5, 90).cheapest(cost(9, 0)), cost(5, 0));
+        assert_eq!(cost(9, 0).cheapest(cost(5, 90)), cost(5, 0));
+    }
+}

@@ -49,3 +49,40 @@ pub(crate) fn judge(
     let to_do = format!("end it if it is yours (`kill {}`), or give the tests another port", words(&pids));
     Finding::failed(text, to_do)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::server::preflight::checklist::CheckOutcome;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    fn judged(port: u16, found: Result<Vec<Listener>, String>, pass: &Pass) -> Finding {
+        judge(&mut ProcReader::new().unwrap(), port, found, pass)
+    }
+
+    #[test]
+    fn a_port_of_which_nothing_can_be_read_could_not_be_looked_at() {
+        let found = judged(1, Err("/proc/net/tcp cannot be read".into()), &Pass::default());
+        assert_eq!(found.outcome, CheckOutcome::CouldNotLook);
+    }
+
+    /// Nobody is seen to have it: another user's, or another container's.
+    #[test]
+    fn a_port_whose_owner_is_not_seen_is_in_use_until_it_is_closed() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let found = || find(&mut ProcReader::new().unwrap(), port);
+        for (hidden, who) in [(0, "is not seen from here"), (3, "may not look at")] {
+            let told = judged(port, found(), &Pass { hidden, ..Pass::default() });
+            assert!(told.outcome == CheckOutcome::Failed && told.found.contains(who), "{told:?}");
+        }
+        let before = found();
+        drop(listener);
+        // A child that another test has just forked has a copy until its exec.
+        let start = std::time::Instant::now();
+        while judged(port, before.clone(), &Pass::default()).outcome != CheckOutcome::Passed {
+            assert!(start.elapsed() < std::time::Duration::from_secs(20), "it is closed");
+            std::thread::yield_now();
+        }
+    }
+}
