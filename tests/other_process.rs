@@ -328,6 +328,14 @@ fn hooks_are_asked_before_each_sample_and_told_of_a_leak_once() {
 }
 
 #[test]
+fn nothing_is_told_of_a_hunt_that_found_nothing() {
+    let subject = Subject::start();
+    let hunt = hunt(&subject).counts_only().rounds(7..=7).on_leak(async |_| Ok("a snapshot".into()));
+    let report = block_on(hunt.run(async |_| Ok(()))).unwrap();
+    assert_eq!((leaked(&report), report.on_leak.as_deref()), (vec![], None), "{report}");
+}
+
+#[test]
 fn a_snapshot_says_how_much_there_is() {
     let mut subject = Subject::start();
     let counts = |subject: &Subject| Snapshot::of_process(&subject.handle(), Level::Paranoid).unwrap().counts();

@@ -147,3 +147,21 @@ fn left(inner: &Inner, ending: &Ending, holders: &[Holder]) -> Option<String> {
     text += "\nits home and its port are kept for them; end them, or have the server end what it starts";
     Some(text)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use crate::runtime::block_on;
+    use crate::server::ServerGuard;
+
+    #[test]
+    fn nothing_is_kept_for_one_that_is_closed() {
+        let script = "echo ready; exec sleep 1000";
+        let spec = ServerGuard::command("sh").args(["-c", script]).port_variable("PORT").ready_line("ready");
+        let server = spec.start_blocking().unwrap();
+        let inner = server.inner();
+        assert!(inner.ledger.mark(inner.record).is_some() && inner.lease.lock().is_some());
+        block_on((*server).close()).unwrap();
+        assert!(inner.ledger.mark(inner.record).is_none(), "nobody need end it");
+        assert!(inner.lease.lock().is_none(), "its port is free for others");
+    }
+}

@@ -100,3 +100,71 @@ fn what_is_held(
     let directory = reader.target(pid, "cwd").ok().filter(|target| is_below(target))?;
     Some((format!("its directory `{}`, in which it works", shown(&directory)), false))
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::process::{Child, Command, Stdio};
+
+    /// Has something, and ends when its input does.
+    struct Stranger(Child);
+
+    impl Stranger {
+        fn new(command: &mut Command) -> Self {
+            use std::io::{BufRead as _, BufReader};
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut String::new()).unwrap();
+            Self(child)
+        }
+
+        /// What it is found to have.
+        fn has(&self, had: &Had, home: &Path) -> Option<String> {
+            let holders = look(had, home, None).unwrap();
+            let of_it = holders.into_iter().find(|holder| holder.process.identity.pid == self.0.id());
+            of_it.map(|holder| holder.what)
+        }
+    }
+
+    impl Drop for Stranger {
+        fn drop(&mut self) {
+            drop(self.0.stdin.take());
+            self.0.wait().unwrap();
+        }
+    }
+
+    fn shell() -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo; read line"]);
+        command
+    }
+
+    #[test]
+    fn who_works_in_a_home_is_found_and_who_works_beside_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (home, beside) = (folder.path().join("tl-1"), folder.path().join("tl-12"));
+        for directory in [&home, &beside] {
+            fs::create_dir_all(directory.join("state")).unwrap();
+        }
+        let had = had_by(&[]);
+        let inside = Stranger::new(shell().current_dir(home.join("state")));
+        let outside = Stranger::new(shell().current_dir(beside.join("state")));
+        assert!(inside.has(&had, &home).unwrap().contains("in which it works"));
+        assert_eq!(outside.has(&had, &home), None);
+    }
+
+    /// A number of a terminal is given again when it is closed. What looks like one here is a file, as far as its path goes.
+    #[test]
+    fn a_terminal_is_the_same_only_to_whoever_was_there_before_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("terminal");
+        let file = File::create(&path).unwrap();
+        let stranger = Stranger::new(shell().stderr(file));
+        let terminals = vec![fs::canonicalize(path).unwrap().into_os_string().into_encoded_bytes()];
+        let mut had = Had { terminals, until: sys::now_ticks(), ..Had::default() };
+        let home = folder.path().join("home");
+        assert!(stranger.has(&had, &home).unwrap().contains("its terminal"));
+        had.until = ProcessSummary::of(&mut reader().unwrap(), stranger.0.id()).unwrap().identity.started - 1;
+        assert_eq!(stranger.has(&had, &home), None);
+    }
+}

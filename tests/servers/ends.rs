@@ -93,6 +93,26 @@ fn an_unmarked_child_gets_no_signal_and_is_an_error_if_it_has_the_servers_port()
     assert!(!whole_home(&home).exists());
 }
 
+/// It descends from the server when that is ended, and carries no mark.
+#[test]
+fn an_unmarked_child_with_a_file_of_the_servers_gets_no_signal_and_is_an_error() {
+    let text = "exec 3>\"$HOME/held\"; setsid env -i sleep 1000 & echo child $!; exec 3>&-; echo ready; wait";
+    let server = script(text).ready_line("ready").start_blocking().unwrap();
+    let child = numbers(&server.log().text(), "child ")[0];
+    soon("the child's own program", || {
+        std::fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep"))
+    });
+    let home = server.home().to_owned();
+    let error = block_on((*server).close()).unwrap_err();
+    let said = error.to_string();
+    assert!(error.is_survived() && said.contains("without its mark, so that it got no signal"), "{said}");
+    assert!(said.contains("its file `") && lives(child) && whole_home(&home).exists(), "{said}");
+    kill(child);
+    soon("its end", || !lives(child));
+    let _ = server.close_blocking();
+    assert!(!whole_home(&home).exists());
+}
+
 #[test]
 fn a_stranger_with_a_file_of_the_servers_is_named_and_lives() {
     let server = script("echo ready; exec sleep 1000").ready_line("ready").start_blocking().unwrap();
