@@ -12,6 +12,7 @@ mod keepers;
 #[path = "ledgers/scene.rs"]
 #[allow(dead_code, reason = "shared by binaries that each need another part")]
 mod scene;
+#[cfg(feature = "http")]
 #[path = "backends/server.rs"]
 mod server;
 #[path = "backends/tmux.rs"]

@@ -56,8 +56,8 @@ mod tests {
     use crate::server::preflight::checklist::CheckOutcome;
     use std::net::{Ipv4Addr, TcpListener};
 
-    fn judged(port: u16, found: Result<Vec<Listener>, String>, pass: &Pass) -> Finding {
-        judge(&mut ProcReader::new().unwrap(), port, found, pass)
+    fn judged(port: u16, found: Result<Vec<Listening>, String>, pass: &Pass) -> Finding {
+        judge(&mut ProcReader::new().unwrap(), port, &found, pass)
     }
 
     #[test]
@@ -71,7 +71,7 @@ mod tests {
     fn a_port_whose_owner_is_not_seen_is_in_use_until_it_is_closed() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let found = || find(&mut ProcReader::new().unwrap(), port);
+        let found = || find(&mut ProcReader::new().unwrap());
         for (hidden, who) in [(0, "is not seen from here"), (3, "may not look at")] {
             let told = judged(port, found(), &Pass { hidden, ..Pass::default() });
             assert!(told.outcome == CheckOutcome::Failed && told.found.contains(who), "{told:?}");
