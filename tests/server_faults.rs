@@ -3,6 +3,8 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "server_faults/late.rs"]
+mod late;
 mod on_example;
 #[path = "dying/processes.rs"]
 #[allow(dead_code, reason = "shared by binaries that each need another part")]
