@@ -132,6 +132,14 @@ mod tests {
         assert!(matches!(judge(&unasked), Judgement::Vanished { .. }));
     }
 
+    /// The server may have ended, and its sessions with it.
+    #[test]
+    fn a_dead_leader_on_a_server_of_which_nothing_is_known_accuses_nobody() {
+        let unasked = Evidence { leader: leader(false), said: Err("no route".into()), server: None, ..said(running()) };
+        let Judgement::Unknown(why) = judge(&unasked) else { panic!("it is not known") };
+        assert!(why.contains("perhaps its server with it") && why.contains("no route"), "{why}");
+    }
+
     #[test]
     fn one_that_the_server_does_not_know_is_gone_also_while_its_leader_dies() {
         for state in [SessionState::Unknown, SessionState::Exited(None)] {
