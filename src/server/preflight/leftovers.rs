@@ -8,7 +8,7 @@ use crate::process::cookie::Cookie;
 use crate::server::preflight::checklist::Finding;
 use crate::settings::Settings;
 use crate::sys::{self, ProcReader};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,7 +26,9 @@ pub(crate) struct Looked {
 pub(crate) fn look() -> Looked {
     let groups = own_directory().ok().and_then(|directory| groups_of_ours(&directory).ok()).unwrap_or_default();
     // Some are made in a shorter place than that for temporary files.
-    let places: BTreeSet<PathBuf> = [std::env::temp_dir(), home::place()].into();
+    // This user's own first: what is in a place that all share may be somebody else's, and the first few are named.
+    let mut places = vec![std::env::temp_dir(), home::place()];
+    places.dedup();
     let homes = places.iter().flat_map(|place| homes_in(place)).collect();
     let place = Settings::from_env().map(|settings| Directory::place(&settings));
     let runs = place.and_then(|place| runs(&place)).map_err(|cause| cause.to_string());
