@@ -78,9 +78,23 @@ fn fails(preflight: &Preflight, what: CheckItem, parts: &[&str]) -> Check {
     check.clone()
 }
 
+/// A process's number may be part of another number.
+fn with_words_replaced(text: &str, from: &str, to: &str) -> String {
+    let (mut replaced, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(from) {
+        let (before, behind) = (&rest[..at], &rest[at + from.len()..]);
+        let is_word = !before.ends_with(|char: char| char.is_ascii_digit() || char == '.')
+            && !behind.starts_with(|char: char| char.is_ascii_digit() || char == '.');
+        replaced += before;
+        replaced += if is_word { to } else { from };
+        rest = behind;
+    }
+    replaced + rest
+}
+
 /// The numbers of this run.
 fn masked(text: &str, pairs: &[(&str, &str)]) -> String {
-    let text = pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+    let text = pairs.iter().fold(text.to_owned(), |text, (from, to)| with_words_replaced(&text, from, to));
     let here = format!("`{}`", std::env::current_dir().unwrap().display());
     let text = text.replace(&here, "`HERE`");
     // Its age is less than a minute.
