@@ -25,14 +25,6 @@ fn from_tables(reader: &mut ProcReader) -> io::Result<Vec<Listening>> {
     Ok(found)
 }
 
-/// True if this process is seen to listen at this port; false if not, or if it cannot be looked into: for what is asked again and
-/// again, since it lists nobody else's sockets.
-pub(crate) fn is_seen_at(reader: &mut ProcReader, pid: u32, port: u16) -> bool {
-    let (Ok(process), Ok(numbers)) = (sys::Pidfd::open(pid), reader.descriptors(pid)) else { return false };
-    let mut numbers = numbers.into_iter().filter_map(|number| i32::try_from(number).ok());
-    numbers.any(|number| matches!(process.listens_at(number), Ok(Some(found)) if found == port))
-}
-
 /// What these processes listen with. One whose descriptors cannot be read is passed over.
 pub(crate) fn of(reader: &mut ProcReader, pids: &[u32]) -> io::Result<Vec<Listening>> {
     let all = all(reader)?;
@@ -125,11 +117,11 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut reader = reader().unwrap();
-        let has = |found: Vec<Listening>| found.iter().any(|one| one.port == port);
-        assert!(has(of(&mut reader, &[sys::own_pid()]).unwrap()));
+        let is_at = |found: &[Listening], port: u16| found.iter().any(|one| one.port == port);
+        let has = |found: Vec<Listening>| is_at(&found, port);
+        let ours = of(&mut reader, &[sys::own_pid()]).unwrap();
+        assert!(is_at(&ours, port) && !is_at(&ours, port.wrapping_add(1)));
         assert!(has(from_tables(&mut reader).unwrap()));
-        assert!(is_seen_at(&mut reader, sys::own_pid(), port));
-        assert!(!is_seen_at(&mut reader, sys::own_pid(), port.wrapping_add(1)));
         drop(listener);
         assert!(!has(all(&mut reader).unwrap()) && !has(from_tables(&mut reader).unwrap()));
     }

@@ -132,15 +132,13 @@ fn accepts(inner: &Inner) -> Result<bool> {
 
 /// Whether it is the server that listens there, and not somebody who was faster.
 pub(crate) fn is_its_own(inner: &Inner) -> Result<bool> {
-    let (mut reader, mut by_descriptors) = (reader()?, reader()?);
+    let mut reader = reader()?;
     let cannot = |cause| Error::os("list the sockets that listen", "let this user read /proc", cause);
     let mut is_among = |pids: &[u32]| -> Result<bool> {
         let found = listening::of(&mut reader, pids).map_err(cannot)?;
         Ok(found.iter().any(|one| Some(one.port) == inner.port))
     };
-    let tree = tree_of(inner.handle.pid());
-    let port = inner.port.unwrap_or_default();
-    if tree.iter().any(|pid| listening::is_seen_at(&mut by_descriptors, *pid, port)) || is_among(&tree)? {
+    if is_among(&tree_of(inner.handle.pid()))? {
         return Ok(true);
     }
     // A process that it has started and lost.

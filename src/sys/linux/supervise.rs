@@ -149,18 +149,6 @@ pub(crate) fn set_own_name(name: &str) {
 }
 
 impl Pidfd {
-    /// The port of the TCP socket that this process listens with by this descriptor; `None` for any other. By a copy of the
-    /// descriptor (pidfd_getfd(2), Linux 5.6), which is closed again at once.
-    pub(crate) fn listens_at(&self, descriptor: i32) -> io::Result<Option<u16>> {
-        use rustix::net::{getsockname, sockopt};
-        let copy = rustix::process::pidfd_getfd(self, descriptor, rustix::process::PidfdGetfdFlags::empty())?;
-        if !sockopt::socket_acceptconn(&copy).unwrap_or(false) {
-            return Ok(None);
-        }
-        let address = getsockname(&copy).ok().and_then(|address| std::net::SocketAddr::try_from(address).ok());
-        Ok(address.map(|address| address.port()))
-    }
-
     /// For those that wait for several at once.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.as_fd()

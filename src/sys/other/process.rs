@@ -105,10 +105,6 @@ impl Pidfd {
         match *self {}
     }
 
-    pub(crate) fn listens_at(&self, _descriptor: i32) -> io::Result<Option<u16>> {
-        match *self {}
-    }
-
     pub(crate) fn has_exited(&self) -> io::Result<bool> {
         match *self {}
     }
