@@ -246,7 +246,7 @@ fn carries_cookie(closing: &Closing, leader: u32) -> bool {
     let Some(cookie) = closing.mark.as_ref().and_then(|mark| mark.cookie) else { return false };
     let marked = Marked { cookie: Some(cookie), variable: None };
     // One look can fall into its exec, in which it has no environment; the other waits for that.
-    let carriers = || scan::marked_by_any(&[cookie], &[]).unwrap_or_default();
+    let carriers = || scan::marked_by(&[cookie]).unwrap_or_default();
     accept_leader(leader, None, &marked, None).is_ok()
         || carriers().iter().any(|process| process.identity.pid == leader)
 }
