@@ -134,9 +134,18 @@ pub(crate) fn place() -> PathBuf {
 }
 
 fn name_of(cookie: Cookie) -> String {
-    let name = cookie.name();
-    let digits = name.rsplit('_').next().unwrap_or_default();
-    format!("{PREFIX}{digits}")
+    format!("{PREFIX}{}", digits_of(cookie))
+}
+
+/// What a home is named after: the 16 hexadecimal digits of its server's cookie.
+pub(crate) fn digits_of(cookie: Cookie) -> String {
+    cookie.name().rsplit('_').next().unwrap_or_default().to_owned()
+}
+
+/// The same of a directory that may be somebody's home, by its name.
+pub(crate) fn digits_in(name: &str) -> Option<&str> {
+    let digits = name.strip_prefix(PREFIX)?;
+    (digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(digits)
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -8,12 +8,11 @@ use crate::process::cookie::Cookie;
 use crate::server::preflight::checklist::Finding;
 use crate::settings::Settings;
 use crate::sys::{self, ProcReader};
+use once_cell::sync::Lazy;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What the name of a server's home directory begins with; the 16 digits of its cookie follow.
-const HOME: &str = "tl-";
 const MOST_NAMED: usize = 5;
 
 /// What is there. Groups and directories are listed before the ledgers: what is new among them is in those by then.
@@ -25,8 +24,8 @@ pub(crate) struct Looked {
 
 pub(crate) fn look() -> Looked {
     let groups = own_directory().ok().and_then(|directory| groups_of_ours(&directory).ok()).unwrap_or_default();
-    // Some are made in a shorter place than that for temporary files.
-    // This user's own first: what is in a place that all share may be somebody else's, and the first few are named.
+    // Some are made in a shorter place than that for temporary files. That comes second: all share it, and the first few that are
+    // found are named.
     let mut places = vec![std::env::temp_dir(), home::place()];
     places.dedup();
     let homes = places.iter().flat_map(|place| homes_in(place)).collect();
@@ -38,9 +37,8 @@ pub(crate) fn look() -> Looked {
 fn homes_in(directory: &Path) -> Vec<(String, PathBuf)> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let home = |path: PathBuf| {
-        let digits = path.file_name()?.to_str()?.strip_prefix(HOME)?.to_owned();
-        let is_cookie = digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let facts = sys::facts_of_link(&path).ok().filter(|_| is_cookie)?;
+        let digits = home::digits_in(path.file_name()?.to_str()?)?.to_owned();
+        let facts = sys::facts_of_link(&path).ok()?;
         (facts.is_directory && facts.owner == sys::own_uid()).then_some((digits, path))
     };
     entries.flatten().filter_map(|entry| home(entry.path())).collect()
@@ -53,10 +51,8 @@ pub(crate) fn judge(looked: &Looked) -> Finding {
     };
     let living = || runs.iter().filter(|listed| !listed.is_dead).filter_map(|listed| listed.run.as_ref().ok());
     let run_ids: HashSet<String> = living().map(|run| run.run.simple().to_string()).collect();
-    let cookies: HashSet<String> = living()
-        .flat_map(|run| run.open.values())
-        .filter_map(|open| Some(open.cookie?.name().rsplit('_').next()?.to_owned()))
-        .collect();
+    let cookies: HashSet<String> =
+        living().flat_map(|run| run.open.values()).filter_map(|open| open.cookie.map(home::digits_of)).collect();
     let mut found = Vec::new();
     for listed in runs.iter().filter(|listed| listed.is_dead) {
         let Ok(run) = &listed.run else { continue };
@@ -66,8 +62,10 @@ pub(crate) fn judge(looked: &Looked) -> Finding {
     }
     let still = |path: &Path| sys::facts_of_link(path).is_ok();
     let mut elsewhere = 0;
+    // One pass for all of them, and none where nothing is left.
+    let carried = Lazy::new(carried);
     for (digits, path) in looked.homes.iter().filter(|(digits, path)| !cookies.contains(digits) && still(path)) {
-        if is_new(path) || is_carried(digits) {
+        if is_new(path) || carried.as_ref().is_none_or(|carried| carried.contains(digits)) {
             elsewhere += 1;
         } else {
             found.push(format!("the directory `{}` of no living run", path.display()));
@@ -106,20 +104,15 @@ fn is_new(path: &Path) -> bool {
     modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|ago| ago < NEW))
 }
 
-/// Whether a living process carries the cookie that a home directory is named after. Also true if that cannot be seen.
-fn is_carried(digits: &str) -> bool {
-    let look = || {
-        let mut reader = ProcReader::new()?;
-        let variable = format!("_{digits}");
-        for pid in reader.pids()? {
-            let Ok(environ) = reader.read(pid, "environ") else { continue };
-            if Cookie::find_all(environ).any(|cookie| cookie.name().ends_with(&variable)) {
-                return Ok(true);
-            }
-        }
-        std::io::Result::Ok(false)
-    };
-    look().unwrap_or(true)
+/// After which cookies that living processes carry a home directory could be named; `None` if that cannot be seen.
+fn carried() -> Option<HashSet<String>> {
+    let mut reader = ProcReader::new().ok()?;
+    let mut carried = HashSet::new();
+    for pid in reader.pids().ok()? {
+        let Ok(environ) = reader.read(pid, "environ") else { continue };
+        carried.extend(Cookie::find_all(environ).map(home::digits_of));
+    }
+    Some(carried)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -153,8 +146,8 @@ mod tests {
         use std::process::{Command, Stdio};
         let folder = tempfile::tempdir().unwrap();
         let cookie = Cookie::new();
-        let digits = cookie.name().rsplit('_').next().unwrap().to_owned();
-        let path = folder.path().join(format!("{HOME}{digits}"));
+        let digits = home::digits_of(cookie);
+        let path = folder.path().join(format!("tl-{digits}"));
         std::fs::create_dir(&path).unwrap();
         let homes = || vec![(digits.clone(), path.clone())];
         assert!(judged(homes()).found.contains("1 groups or directories"), "a new one may be anybody's");
