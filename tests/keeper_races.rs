@@ -11,6 +11,7 @@ mod victim;
 
 use dying::bystanders::Bystanders;
 use dying::processes::Pinned;
+use dying::race::percentile;
 use dying::{CLEAN_WITHIN, Place, Random, part, race_time};
 use round::{name_of, round};
 use rustix::process::Signal;
@@ -49,7 +50,7 @@ fn kill_at_any_instant(has_groups: bool) {
     println!("{rounds} rounds, {in_groups} of them in a control group; from the kill until all is clean:");
     for (killed, mut times) in times {
         times.sort_unstable();
-        let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+        let at = |percent| percentile(&times, percent);
         println!("{:>18}: p50 {:>9.1?}  p99 {:>9.1?}  of {}", name_of(killed), at(50), at(99), times.len());
     }
 }

@@ -9,9 +9,9 @@ mod on_example;
 mod suite;
 
 use dying::processes::{Pinned, carriers, until_none};
-use dying::{CLEAN_WITHIN, Place, Random, part, race_time};
+use dying::race::{Rounds, kill_at_any_instant, told};
+use dying::{CLEAN_WITHIN, Place, Random, part};
 use on_example::{backend, server};
-use rustix::process::Signal;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use suite::{GO, READY, URL};
@@ -25,19 +25,15 @@ fn a_suite_that_is_killed_takes_its_own_sessions_with_it_and_no_others() {
         return suite::run(&mark);
     }
     let server = server("").start_blocking().expect("a server");
-    let rounds: Option<usize> =
-        std::env::var("TERMLEASH_RACE_ROUNDS").ok().map(|text| text.parse().expect("a whole number"));
     let elders = [Stranger::new(&server), Stranger::new(&server)];
-    let (mut random, mut times, start) = (Random::new(), Vec::new(), Instant::now());
-    while rounds.map_or_else(|| times.is_empty() || start.elapsed() < race_time(), |rounds| times.len() < rounds) {
+    let (mut random, mut times, rounds) = (Random::new(), Vec::new(), Rounds::begin());
+    while rounds.go_on(times.len()) {
         let younger = Stranger::new(&server);
         let strangers: Vec<&Stranger> = elders.iter().chain([&younger]).collect();
         times.push(round(&server, &mut random, &strangers));
         younger.end(&server);
     }
-    times.sort_unstable();
-    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
-    println!("{} rounds; from the kill until all is clean: p50 {:.0?}  p99 {:.0?}", times.len(), at(50), at(99));
+    println!("{}", told(times));
     elders.into_iter().for_each(|stranger| stranger.end(&server));
     let records = termleash::block_on(backend(server.url()).list()).expect("a list");
     assert!(records.iter().all(|id| !is_running(&server, id)), "sessions run on: {records:?}");
@@ -55,22 +51,8 @@ fn round(server: &ServerGuard, random: &mut Random, strangers: &[&Stranger]) -> 
     };
     let (first, second) = (suite(), suite());
     let (mut killed, living) = (first.start("suite"), second.start("suite"));
-    let (keeper, body) = killed.keeper_and_body().expect("it runs");
-    // From before its first session to behind its last.
-    if random.below(3) > 0 {
-        std::thread::sleep(Duration::from_micros(random.below(150_000)));
-    } else {
-        soon("its sessions", &first, || first.path("ready").exists());
-    }
-    // Its runner, its body, or both.
-    let who = random.below(3);
-    let at = Instant::now();
-    if who != 1 {
-        killed.hold().signal(Signal::KILL);
-    }
-    if who != 0 {
-        body.signal(Signal::KILL);
-    }
+    let has_sessions = || soon("its sessions", &first, || first.path("ready").exists());
+    let (keeper, at) = kill_at_any_instant(&mut killed, random, has_sessions);
     let took = first.empties(at, |_| false);
     assert!(keeper.ends_within(CLEAN_WITHIN), "its keeper lives on");
     first.has_no_ledger(Instant::now());

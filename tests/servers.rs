@@ -9,12 +9,13 @@ mod ends;
 mod program;
 #[path = "servers/scopes.rs"]
 mod scopes;
+#[path = "servers/seen.rs"]
+mod seen;
 #[path = "servers/starts.rs"]
 mod starts;
 
 use program::serving;
 use std::path::Path;
-use std::time::{Duration, Instant};
 use termleash::server::{ServerGuard, ServerSpec};
 
 /// Does nothing but in a process that is started as a server.
@@ -31,19 +32,4 @@ fn script(text: &str) -> ServerSpec {
 /// The directory that was made for a server.
 fn whole_home(home: &Path) -> &Path {
     home.parent().expect("it is in a directory of its own")
-}
-
-#[track_caller]
-fn soon(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what} did not come true");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Whether there is a process of this id that is no zombie.
-fn lives(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }

@@ -9,10 +9,12 @@ mod members;
 mod process;
 #[path = "servers/program.rs"]
 mod program;
+#[path = "servers/seen.rs"]
+mod seen;
 
 use program::serving;
+use seen::{lives, soon, stat};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 use termleash::server::SharedServer;
 
 /// Does nothing but in a process that is started as a server.
@@ -43,32 +45,8 @@ impl Around {
     }
 }
 
-#[track_caller]
-fn soon(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what} did not come true");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn stat(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(stat.rsplit_once(") ")?.1.to_owned())
-}
-
-/// Whether there is a process of this id that is no zombie.
-fn lives(pid: u32) -> bool {
-    stat(pid).is_some_and(|stat| !stat.starts_with(['Z', 'X']))
-}
-
 fn parent(pid: u32) -> Option<u32> {
     stat(pid)?.split(' ').nth(1)?.parse().ok()
-}
-
-fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process");
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is ours");
 }
 
 /// What members of a run have written down, a line each.

@@ -7,6 +7,7 @@ pub(crate) mod bystanders;
 #[path = "../children/mod.rs"]
 mod children;
 pub(crate) mod processes;
+pub(crate) mod race;
 
 pub(crate) use children::Ran;
 use processes::{Carrier, Pinned, body_of, end_carriers, keeper_of, until_none};

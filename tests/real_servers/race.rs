@@ -1,10 +1,10 @@
 //! Two suites at once on one server, and one is killed in the middle.
 
 use crate::trials::dying::processes::{carriers, until_none};
-use crate::trials::dying::{CLEAN_WITHIN, Place, Random, race_time};
+use crate::trials::dying::race::{Rounds, kill_at_any_instant, told};
+use crate::trials::dying::{CLEAN_WITHIN, Place, Random};
 use crate::trials::real::{Kind, Real, Stranger, until, until_sleeping};
 use crate::trials::victim::{ADDRESS, GO, READY, SESSIONS};
-use rustix::process::Signal;
 use std::time::{Duration, Instant};
 use termleash::session::BoxError;
 use termleash::testing::Scope;
@@ -13,16 +13,14 @@ use termleash::testing::Scope;
 const COUNT: usize = 4;
 
 pub(crate) async fn two_suites_on_one_server_and_one_is_killed(t: &Scope, kind: Kind) -> Result<(), BoxError> {
-    let rounds: Option<usize> = std::env::var("TERMLEASH_RACE_ROUNDS").ok().map(|text| text.parse()).transpose()?;
     let mut random = Random::new();
-    let (mut times, start) = (Vec::new(), Instant::now());
-    let is_on = |done: usize| rounds.map_or_else(|| done == 0 || start.elapsed() < race_time(), |rounds| done < rounds);
-    while is_on(times.len()) {
+    let (mut times, rounds) = (Vec::new(), Rounds::begin());
+    while rounds.go_on(times.len()) {
         let real = Real::start(kind, t).await?;
         let strangers = [real.sleeper("older"), real.sleeper("build-2")];
         // VibeTunnel gets slower with each session that has ended: see `docs/servers.md`.
         let most = if kind == Kind::VibeTunnel { times.len() + 4 } else { usize::MAX };
-        while is_on(times.len()) && times.len() < most {
+        while rounds.go_on(times.len()) && times.len() < most {
             let younger = real.sleeper("younger");
             times.push(round(&real, &mut random, &strangers, &younger));
             real.end(&younger.id);
@@ -32,14 +30,7 @@ pub(crate) async fn two_suites_on_one_server_and_one_is_killed(t: &Scope, kind: 
             server.close().await?;
         }
     }
-    times.sort_unstable();
-    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
-    println!(
-        "{kind}: {} rounds; from the kill until all is clean: p50 {:.0?}  p99 {:.0?}",
-        times.len(),
-        at(50),
-        at(99)
-    );
+    println!("{kind}: {}", told(times));
     Ok(())
 }
 
@@ -59,21 +50,8 @@ fn round(real: &Real, random: &mut Random, strangers: &[Stranger], younger: &Str
     };
     let (first, second) = (suite(), suite());
     let (mut killed, living) = (first.start_for("suite", &[]), second.start_for("suite", &[]));
-    // At any instant from before its first session to behind its last: of its runner, of its body or of both.
-    let (keeper, body) = killed.keeper_and_body().expect("it runs");
-    if random.below(3) > 0 {
-        std::thread::sleep(Duration::from_micros(random.below(150_000)));
-    } else {
-        until("its sessions", || first.path("ready").exists().then_some(()));
-    }
-    let who = random.below(3);
-    let at = Instant::now();
-    if who != 1 {
-        killed.hold().signal(Signal::KILL);
-    }
-    if who != 0 {
-        body.signal(Signal::KILL);
-    }
+    let has_sessions = || until("its sessions", || first.path("ready").exists().then_some(()));
+    let (keeper, at) = kill_at_any_instant(&mut killed, random, has_sessions);
     let left = until_none(&first.mark, at, CLEAN_WITHIN * 2, |_| false);
     let took = left.unwrap_or_else(|left| panic!("survivors: {left:#?}\n{}", first.all_said()));
     assert!(keeper.ends_within(CLEAN_WITHIN), "its keeper lives on");

@@ -1,10 +1,12 @@
 //! How a server ends: with everything that it has started, and nothing that it has not.
 
-use crate::{lives, script, serving, soon, whole_home};
+use crate::seen::{kill, lives, soon};
+use crate::{script, serving, whole_home};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use termleash::block_on;
 use termleash::process::KillAction;
+use termleash::server::ServerGuard;
 
 const SHORT: Duration = Duration::from_millis(400);
 
@@ -77,18 +79,29 @@ fn an_unmarked_child_gets_no_signal_and_is_an_error_if_it_has_the_servers_port()
     // It has its port, and so is ready, before it says the number.
     block_on(server.wait_for_log("child ")).unwrap();
     let child = numbers(&server.log().text(), "child ")[0];
+    let home = server.home().to_owned();
+    let said = refused_for(&server, child);
+    assert!(said.contains(&format!("pid {child} `sleep 1000`")), "{said}");
+    assert!(said.contains("a socket that it listened with") && lives(child), "{said}");
+    assert!(whole_home(&home).exists(), "it is kept for who lives");
+    ends_without(child, server);
+}
+
+/// What the server's end says that an unmarked child prevents, once that runs its own program.
+fn refused_for(server: &ServerGuard, child: u32) -> String {
     soon("the child's own program", || {
         std::fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep"))
     });
-    let home = server.home().to_owned();
-    let error = block_on((*server).close()).unwrap_err();
-    let said = error.to_string();
-    assert!(error.is_survived() && said.contains(&format!("pid {child} `sleep 1000`")), "{said}");
-    assert!(said.contains("a socket that it listened with") && lives(child), "{said}");
-    assert!(whole_home(&home).exists(), "it is kept for who lives");
+    let error = block_on((**server).close()).unwrap_err();
+    assert!(error.is_survived(), "{error}");
+    error.to_string()
+}
+
+/// Once more, now that the child is gone: the server has died by our first try.
+fn ends_without(child: u32, server: ServerGuard) {
     kill(child);
     soon("its end", || !lives(child));
-    // Once more, now that it is gone: it has died by our first try.
+    let home = server.home().to_owned();
     let _ = server.close_blocking();
     assert!(!whole_home(&home).exists());
 }
@@ -99,18 +112,11 @@ fn an_unmarked_child_with_a_file_of_the_servers_gets_no_signal_and_is_an_error()
     let text = "exec 3>\"$HOME/held\"; setsid env -i sleep 1000 & echo child $!; exec 3>&-; echo ready; wait";
     let server = script(text).ready_line("ready").start_blocking().unwrap();
     let child = numbers(&server.log().text(), "child ")[0];
-    soon("the child's own program", || {
-        std::fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep"))
-    });
     let home = server.home().to_owned();
-    let error = block_on((*server).close()).unwrap_err();
-    let said = error.to_string();
-    assert!(error.is_survived() && said.contains("without its mark, so that it got no signal"), "{said}");
+    let said = refused_for(&server, child);
+    assert!(said.contains("without its mark, so that it got no signal"), "{said}");
     assert!(said.contains("its file `") && lives(child) && whole_home(&home).exists(), "{said}");
-    kill(child);
-    soon("its end", || !lives(child));
-    let _ = server.close_blocking();
-    assert!(!whole_home(&home).exists());
+    ends_without(child, server);
 }
 
 #[test]
@@ -192,9 +198,4 @@ fn the_log_of_ten_servers_that_end_at_once_is_complete() {
 
 fn numbers(text: &str, before: &str) -> Vec<u32> {
     text.split(before).skip(1).filter_map(|rest| rest.split_whitespace().next()?.parse().ok()).collect()
-}
-
-fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }

@@ -1,6 +1,7 @@
 //! What a server gets, when it is ready, and what is told of one that is not.
 
-use crate::{children, lives, script, serving, soon, whole_home};
+use crate::seen::{lives, soon};
+use crate::{children, script, serving, whole_home};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! Runs of many tests, each in a process of its own: below one test process, and as cargo-nextest runs them.
 
 use crate::children;
-use crate::{kill, lines, lives, parent, serving, soon};
+use crate::seen::{kill, lives, soon};
+use crate::{lines, parent, serving};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -1,6 +1,7 @@
 //! In one test process, which is the run.
 
-use crate::{Around, kill, lives, serving, soon};
+use crate::seen::{kill, lives, soon};
+use crate::{Around, serving};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use termleash::block_on;
