@@ -35,6 +35,11 @@ impl fmt::Display for Kind {
 }
 
 impl Kind {
+    /// False if this build cannot talk to it.
+    pub(crate) fn is_built(self) -> bool {
+        self != Self::VibeTunnel || cfg!(feature = "http")
+    }
+
     /// Why it cannot be tested here.
     pub(crate) fn is_missing(self) -> Option<String> {
         let runs = |program: &str, argument: &str| {
@@ -45,7 +50,7 @@ impl Kind {
         match self {
             Self::Tmux if !runs("tmux", "-V") => missing("tmux"),
             Self::Screen if !runs("screen", "--version") => missing("GNU screen"),
-            Self::VibeTunnel if !cfg!(feature = "http") => {
+            Self::VibeTunnel if !self.is_built() => {
                 Some("it needs the feature `http`: cargo test --features http".into())
             }
             Self::VibeTunnel if !runs("node", "--version") => missing("Node.js"),
