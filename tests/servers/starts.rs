@@ -2,8 +2,10 @@
 
 use crate::seen::{lives, soon};
 use crate::{children, script, serving, whole_home};
+use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::task::Poll;
 use std::time::Duration;
 use termleash::block_on;
 use termleash::server::ServerGuard;
@@ -189,19 +191,19 @@ fn what_cannot_be_started_leaves_nothing() {
 fn a_start_that_is_given_up_ends_its_server() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pid");
-    block_on(async {
-        let starting =
-            script("echo $$ > pid; exec sleep 1000").current_dir(directory.path()).ready_line("never").start();
-        let runs = async {
-            while !std::fs::read_to_string(&path).is_ok_and(|text| text.ends_with('\n')) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::select! {
-            started = starting => panic!("it is not ready: {started:?}"),
-            () = runs => {}
+    let starting = script("echo $$ > pid; exec sleep 1000").current_dir(directory.path()).ready_line("never").start();
+    let mut starting = Box::pin(starting);
+    // Without the feature `tokio` there is no timer but ours.
+    block_on(poll_fn(|context| {
+        assert!(starting.as_mut().poll(context).is_pending(), "it is not ready");
+        if std::fs::read_to_string(&path).is_ok_and(|text| text.ends_with('\n')) {
+            return Poll::Ready(());
         }
-    });
+        context.waker().wake_by_ref();
+        std::thread::yield_now();
+        Poll::Pending
+    }));
+    drop(starting);
     let pid = std::fs::read_to_string(&path).unwrap().trim().parse().unwrap();
     soon("its end", || !lives(pid));
 }
