@@ -224,6 +224,22 @@ fn a_hunt_names_what_still_costs_something_when_nothing_runs() {
     }
 }
 
+/// It falls between the short windows, in some of the last rounds at least.
+#[test]
+fn what_works_now_and_then_is_found_by_a_long_window_and_not_without() {
+    let mut subject = Subject::start();
+    let hunt = hunt(&subject).rounds(18..=18);
+    let report = run(hunt, &mut subject, &["beat"]);
+    assert_eq!((report.verdict, leaked(&report)), (Verdict::Leaked, vec![Gauge::Forks]), "{report}");
+    let forks = report.series.iter().find(|series| series.gauge == Gauge::Forks).unwrap();
+    let window = Duration::from_millis(200);
+    assert!(
+        matches!(forks.confidence, Some(Confidence::MoreInLong { window: long, .. }) if long == window),
+        "{report}"
+    );
+    assert!(report.to_string().contains("in every window of 200ms after the last round"), "{report}");
+}
+
 /// Processes that come and go, and terminals of strangers, for as long as it is held.
 struct Neighbours {
     is_over: Arc<AtomicBool>,

@@ -16,7 +16,7 @@
 use crate::leak::series::{ByteVerdict, judge_bytes};
 
 /// Fewer rounds say nothing.
-const FEWEST_ROUNDS: usize = 7;
+pub(crate) const FEWEST_ROUNDS: usize = 7;
 /// How many times the dearest window before the first session the cheapest of the last third must cost.
 const TIMES: f64 = 4.0;
 
@@ -59,10 +59,15 @@ pub(crate) fn judge_activity(before: &[f64], costs: &[f64], floors: Floors, p: f
     {
         return ActivityVerdict::Trend { per_round: slope.median, p };
     }
-    if cheapest > dearest * TIMES + floors.step {
-        return ActivityVerdict::Step { more: cheapest - dearest };
+    match step(dearest, cheapest, floors) {
+        Some(more) => ActivityVerdict::Step { more },
+        None => ActivityVerdict::Quiet,
     }
-    ActivityVerdict::Quiet
+}
+
+/// How much more a window costs than before the first session, if that is far more.
+pub(crate) fn step(dearest_before: f64, cheapest: f64, floors: Floors) -> Option<f64> {
+    (cheapest > dearest_before * TIMES + floors.step).then_some(cheapest - dearest_before)
 }
 
 #[cfg(test)]

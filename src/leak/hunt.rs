@@ -3,8 +3,9 @@
 use crate::error::{BoxError, Error, Result};
 use crate::leak::check::LeakCheck;
 use crate::leak::hooks::{Hooks, boxed, boxed_told};
-use crate::leak::hunt_report::{HuntReport, Series};
-use crate::leak::judging::{Judging, asked, outlives};
+use crate::leak::hunt_report::{HuntReport, QuietWindows, Series};
+use crate::leak::judging::{Judging, asked, outlives, works};
+use crate::leak::long_look::LongLook;
 use crate::leak::quiet::cheapest_window;
 use crate::leak::rounds::{Gauge, Rounds, Sample};
 use crate::leak::verdict::Verdict;
@@ -148,7 +149,8 @@ impl LeakHunt {
     }
 
     /// Of another process: how long it is watched after each round while nothing runs; default 100 ms, and up to three times that where
-    /// it costs anything. Zero does not watch.
+    /// it costs anything. Before the first round and after the last it is watched ten times as long, one second at most: what works more seldom
+    /// than that is seen with a longer window only. Zero does not watch.
     pub fn quiet_window(mut self, window: Duration) -> Self {
         self.quiet_window = window;
         self
@@ -262,6 +264,7 @@ impl LeakHunt {
             for _ in 0..if self.quiet_window.is_zero() { 0 } else { WINDOWS_BEFORE } {
                 judging.before.push(cheapest_window(other, self.quiet_window).await?);
             }
+            judging.long = LongLook::begin(other, self.quiet_window).await?;
         }
         for number in 0..self.warmup {
             run(number).await?;
@@ -286,11 +289,18 @@ impl LeakHunt {
                 break;
             }
         }
+        let last = number_of_last(self.warmup, &samples);
+        if let (Target::Other(other), Some(long)) = (&target, judging.long)
+            && judging.wants_long_look(&samples)
+        {
+            let look = long.end(other, works).await;
+            judging.long = Some(look.map_err(|cause| blamed(&target, last, cause))?);
+        }
         let mut series = judging.series(&samples);
         if !target.is_own() {
-            wait_for_leaked(&target, self.warmup + samples.len() - 2, &mut series, settle).await?;
+            wait_for_leaked(&target, last, &mut series, settle).await?;
         }
-        let report = self.report(samples.len() - 1, series, &check).await?;
+        let report = self.report(samples.len() - 1, series, judging.quiet_windows(), &check).await?;
         // Of one that has ended since its last sample the report would say that nothing is left.
         match target.ended() {
             Some(_) => Err(ended(&target, report.rounds - 1, None)),
@@ -314,6 +324,7 @@ impl LeakHunt {
             judges_memory: self.judges_memory,
             window: self.quiet_window,
             before: Vec::new(),
+            long: None,
             is_own: self.process.is_none(),
         }
     }
@@ -343,7 +354,13 @@ impl LeakHunt {
         }
     }
 
-    async fn report(self, rounds: usize, mut series: Vec<Series>, check: &LeakCheck) -> Result<HuntReport> {
+    async fn report(
+        self,
+        rounds: usize,
+        mut series: Vec<Series>,
+        quiet_windows: Option<QuietWindows>,
+        check: &LeakCheck,
+    ) -> Result<HuntReport> {
         let mut found = check.find().await?;
         if !found.attribution.is_exact() {
             for one in series.iter_mut().filter(|series| series.verdict == Verdict::Leaked) {
@@ -359,6 +376,7 @@ impl LeakHunt {
             level: found.level,
             attribution: found.attribution,
             rounds,
+            quiet_windows,
             sessions_per_round: self.sessions_per_round,
             series,
             containment: found.containment.take(),
@@ -371,6 +389,10 @@ impl LeakHunt {
         }
         Ok(report)
     }
+}
+
+fn number_of_last(warmup: usize, samples: &Rounds) -> usize {
+    warmup + samples.len() - 2
 }
 
 /// What a server has left is waited for, if it would be a leak: a connection that is kept for a second is none.
@@ -426,7 +448,7 @@ mod tests {
         let check = LeakCheck::new().exclusive().only([]);
         let hunt = LeakHunt::new().rounds(18..=18);
         let series = hunt.judging().series(&flat);
-        let report = crate::runtime::park_on(hunt.report(18, series, &check)).unwrap();
+        let report = crate::runtime::park_on(hunt.report(18, series, None, &check)).unwrap();
         let resident = report.series.iter().find(|series| series.gauge == Gauge::Resident).unwrap();
         assert_eq!((resident.verdict, report.verdict), (Verdict::Suspicious, Verdict::Suspicious), "{report}");
     }

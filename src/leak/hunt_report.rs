@@ -8,6 +8,7 @@ use crate::probe::attribution::Attribution;
 use crate::process::summary::ProcessSummary;
 use crate::settings::Level;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What came of a hunt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct HuntReport {
     pub attribution: Attribution,
     /// How many rounds were measured.
     pub rounds: usize,
+    /// The quiet windows of a server in which its activity was looked at; `None` if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_windows: Option<QuietWindows>,
     /// How many sessions a round has made, if that was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions_per_round: Option<usize>,
@@ -39,6 +43,16 @@ pub struct HuntReport {
     /// What [`on_leak`](crate::leak::LeakHunt::on_leak) has answered, or why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_leak: Option<String>,
+}
+
+/// How long a server was watched while nothing ran. What works more seldom than once in the longer of them is not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct QuietWindows {
+    /// After each round.
+    pub each: Duration,
+    /// Before the first round and after the last, if that was longer and was needed.
+    pub last: Option<Duration>,
 }
 
 /// One count or gauge over the rounds.
@@ -73,6 +87,13 @@ pub enum Confidence {
     ByChance(f64),
     /// Activity: what each window costs more than before the first session.
     More(f64),
+    /// Activity: what each longer window after the last round costs more than before the first session.
+    MoreInLong {
+        /// Microseconds, or page faults.
+        more: f64,
+        /// How long such a window is.
+        window: Duration,
+    },
 }
 
 impl HuntReport {

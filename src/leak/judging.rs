@@ -1,7 +1,8 @@
 //! What the samples of a hunt are judged by, and when they say enough: pure functions of them.
 
-use crate::leak::activity::{ActivityVerdict, Floors};
-use crate::leak::hunt_report::{Confidence, Series};
+use crate::leak::activity::{ActivityVerdict, FEWEST_ROUNDS, Floors, step};
+use crate::leak::hunt_report::{Confidence, QuietWindows, Series};
+use crate::leak::long_look::LongLook;
 use crate::leak::quiet::Cost;
 use crate::leak::rounds::{Gauge, Rounds, Sample};
 use crate::leak::series::{LOOKS, P_PER_LOOK, P_SINGLE};
@@ -19,6 +20,8 @@ pub(crate) struct Judging {
     pub(crate) window: Duration,
     /// What the quiet windows before the first round have cost.
     pub(crate) before: Vec<Cost>,
+    /// What longer ones have cost before the first round and after the last.
+    pub(crate) long: Option<LongLook>,
     pub(crate) is_own: bool,
 }
 
@@ -114,24 +117,55 @@ impl Judging {
     }
 
     fn activity(&self, samples: &Rounds, gauge: Gauge) -> ActivityVerdict {
-        let window = self.window.as_micros() as f64;
-        let floors = match gauge {
-            Gauge::Processor => Floors { step: window * STEP_OF_WINDOW, per_round: window * ROUND_OF_WINDOW },
-            _ => Floors { step: 0.0, per_round: FAULTS_OF_ROUND },
-        };
+        let floors = floors(gauge, self.window);
         let before = self.activities().find(|(known, _)| *known == gauge).map(|(_, before)| before);
         samples.judge_activity(gauge, &before.unwrap_or_default(), floors, self.p())
     }
 
+    /// Which windows have said what the series say.
+    pub(crate) fn quiet_windows(&self) -> Option<QuietWindows> {
+        let last = self.long.filter(|long| long.after.is_some()).map(|long| long.window);
+        (!self.before.is_empty()).then_some(QuietWindows { each: self.window, last })
+    }
+
+    /// True if a long look is worth its time: the short windows have not found everything, and there were enough rounds to say anything.
+    pub(crate) fn wants_long_look(&self, samples: &Rounds) -> bool {
+        let is_quiet = |gauge| self.activity(samples, gauge) == ActivityVerdict::Quiet;
+        samples.len() > FEWEST_ROUNDS && self.activities().any(|(gauge, _)| is_quiet(gauge))
+    }
+
     fn active(&self, samples: &Rounds, gauge: Gauge) -> Series {
         let (verdict, per_round, confidence) = match self.activity(samples, gauge) {
-            ActivityVerdict::Quiet => (Verdict::Clean, 0.0, None),
+            ActivityVerdict::Quiet => match self.long.and_then(|long| more_in_long(&long, gauge)) {
+                Some(confidence) => (Verdict::Leaked, 0.0, Some(confidence)),
+                None => (Verdict::Clean, 0.0, None),
+            },
             ActivityVerdict::Step { more } => (Verdict::Leaked, 0.0, Some(Confidence::More(more))),
             ActivityVerdict::Trend { per_round, p } => (Verdict::Leaked, per_round, Some(Confidence::ByChance(p))),
         };
         let values = samples.values(gauge);
         Series { gauge, values, verdict, per_round, confidence, resolution: None, rounds_needed: None }
     }
+}
+
+fn floors(gauge: Gauge, window: Duration) -> Floors {
+    let window = window.as_micros() as f64;
+    match gauge {
+        Gauge::Processor => Floors { step: window * STEP_OF_WINDOW, per_round: window * ROUND_OF_WINDOW },
+        _ => Floors { step: 0.0, per_round: FAULTS_OF_ROUND },
+    }
+}
+
+/// What a long window costs more in the end than before the first round, if that is far more.
+fn more_in_long(look: &LongLook, gauge: Gauge) -> Option<Confidence> {
+    let cost = |of: &Cost| asked(of).into_iter().find(|(known, _)| *known == gauge).map(|(_, value)| value as f64);
+    let more = step(cost(&look.before)?, cost(look.after.as_ref()?)?, floors(gauge, look.window))?;
+    Some(Confidence::MoreInLong { more, window: look.window })
+}
+
+/// True if a long look has found anything so far.
+pub(crate) fn works(look: &LongLook) -> bool {
+    [Gauge::Processor, Gauge::Forks].into_iter().any(|gauge| more_in_long(look, gauge).is_some())
 }
 
 fn count(samples: &Rounds, gauge: Gauge) -> Series {
@@ -170,7 +204,7 @@ mod tests {
 
     fn judging(rounds: RangeInclusive<usize>) -> Judging {
         let window = Duration::from_millis(100);
-        Judging { rounds, gate: 1024, judges_memory: true, window, before: Vec::new(), is_own: true }
+        Judging { rounds, gate: 1024, judges_memory: true, window, before: Vec::new(), long: None, is_own: true }
     }
 
     fn samples(count: u64, sample: impl Fn(u64) -> Sample) -> Rounds {
@@ -219,6 +253,28 @@ mod tests {
             assert_eq!(processor.verdict, verdict);
             assert!(server.is_decided(&busy, 18), "{before}");
         }
+    }
+
+    /// A timer that beats twice in a second, whose beats the short windows mostly miss.
+    #[test]
+    fn what_only_long_windows_show_is_a_leak_that_says_so() {
+        let cost = |faults_of_reaped| Cost { processor: Duration::ZERO, faults_of_reaped };
+        let quiet = samples(18, |_| Sample::of_memory(None, 0).with(&asked(&cost(0)))).of_other();
+        let window = Duration::from_secs(1);
+        let look = |before, after| LongLook { window, before: cost(before), after: Some(cost(after)) };
+        for (long, verdict) in [(look(0, 90), Verdict::Leaked), (look(90, 90), Verdict::Clean)] {
+            let server = Judging { is_own: false, before: vec![cost(0); 3], long: Some(long), ..judging(7..=60) };
+            assert!(server.wants_long_look(&quiet));
+            assert_eq!(works(&long), verdict == Verdict::Leaked);
+            let series = server.series(&quiet);
+            let forks = series.iter().find(|series| series.gauge == Gauge::Forks).unwrap();
+            assert_eq!(forks.verdict, verdict);
+            let more = (verdict == Verdict::Leaked).then_some(Confidence::MoreInLong { more: 90.0, window });
+            assert_eq!(forks.confidence, more);
+        }
+        let few = samples(6, |_| Sample::of_memory(None, 0).with(&asked(&cost(0)))).of_other();
+        let server = Judging { is_own: false, before: vec![cost(0); 3], ..judging(1..=6) };
+        assert!(!server.wants_long_look(&few), "six rounds are no proof");
     }
 
     #[test]

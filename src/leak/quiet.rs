@@ -27,10 +27,17 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    fn cheapest(self, other: Self) -> Self {
+    pub(crate) fn cheapest(self, other: Self) -> Self {
         Self {
             processor: self.processor.min(other.processor),
             faults_of_reaped: self.faults_of_reaped.min(other.faults_of_reaped),
+        }
+    }
+
+    pub(crate) fn dearest(self, other: Self) -> Self {
+        Self {
+            processor: self.processor.max(other.processor),
+            faults_of_reaped: self.faults_of_reaped.max(other.faults_of_reaped),
         }
     }
 }
@@ -53,7 +60,12 @@ pub(crate) async fn cheapest_window(other: &Other, window: Duration) -> Result<C
     cheapest.ok_or_else(|| Error::invalid("no window was looked at"))
 }
 
-async fn one_window(other: &Other, window: Duration) -> Result<Cost> {
+/// What one window of this length costs.
+///
+/// # Errors
+///
+/// If the process cannot be read, or nothing can wait.
+pub(crate) async fn one_window(other: &Other, window: Duration) -> Result<Cost> {
     let failed = |cause| Error::os("read the times of a process", "it needs Linux with /proc", cause);
     let before = Reading::take(other).map_err(failed)?;
     let start = Instant::now();
@@ -114,5 +126,6 @@ mod tests {
         let cost = |nanos, faults_of_reaped| Cost { processor: Duration::from_nanos(nanos), faults_of_reaped };
         assert_eq!(cost(5, 90).cheapest(cost(9, 0)), cost(5, 0));
         assert_eq!(cost(9, 0).cheapest(cost(5, 90)), cost(5, 0));
+        assert_eq!(cost(9, 0).dearest(cost(5, 90)), cost(9, 90));
     }
 }

@@ -1,6 +1,6 @@
 //! What a person reads of a hunt: each series as a line with a sparkline.
 
-use crate::leak::{Confidence, Gauge, HuntReport, Series, Verdict, sparkline};
+use crate::leak::{Confidence, Gauge, HuntReport, QuietWindows, Series, Verdict, sparkline};
 use crate::report::console::Color;
 use crate::report::text::{bytes, duration, painted, whose};
 use std::fmt::{self, Write};
@@ -27,6 +27,9 @@ impl HuntReport {
         for series in &self.series {
             write_series(text, series, self, color)?;
         }
+        if let Some(quiet) = self.quiet_windows {
+            write_quiet_windows(text, quiet)?;
+        }
         writeln!(text, "  {}", whose(self.attribution, self.process.is_some()))?;
         if let Some(containment) = &self.containment {
             writeln!(text, "  containment: {containment}")?;
@@ -50,12 +53,26 @@ impl fmt::Display for HuntReport {
     }
 }
 
+/// What could not be seen, too: a window that is too short says nothing.
+fn write_quiet_windows(text: &mut String, quiet: QuietWindows) -> fmt::Result {
+    write!(text, "  activity: in quiet windows of {} after each round", duration(quiet.each))?;
+    if let Some(last) = quiet.last {
+        write!(text, " and {} after the last", duration(last))?;
+    }
+    let longest = quiet.last.map_or(quiet.each, |last| last.max(quiet.each));
+    writeln!(text, "; what works more seldom than every {} takes a longer `quiet_window`", duration(longest))
+}
+
 fn write_series(text: &mut String, series: &Series, report: &HuntReport, color: Color) -> fmt::Result {
     let values: Vec<f64> = series.values.iter().map(|value| *value as f64).collect();
     let (first, last) = (series.values.first().copied(), series.values.last().copied());
     write!(text, "  {:<12}{} ", series.gauge.to_string(), sparkline(&values))?;
     if let (Some(first), Some(last)) = (first, last) {
-        write!(text, "{} to {}", amount(series.gauge, first as f64), amount(series.gauge, last as f64))?;
+        let first = match series.gauge {
+            Gauge::Forks => first.to_string(),
+            gauge => amount(gauge, first as f64),
+        };
+        write!(text, "{first} to {}", amount(series.gauge, last as f64))?;
     }
     match series.verdict {
         Verdict::Clean => {
@@ -92,6 +109,14 @@ fn write_growth(text: &mut String, series: &Series, sessions_per_round: Option<u
                 text,
                 "while nothing runs {} more in every window than before the first round",
                 amount(series.gauge, more)
+            );
+        }
+        (Some(Confidence::MoreInLong { more, window }), _) => {
+            return write!(
+                text,
+                "while nothing runs {} more in every window of {} after the last round than before the first",
+                amount(series.gauge, more),
+                duration(window)
             );
         }
         (_, Some(sessions)) => write!(text, "{} a session", growth(series.per_round / sessions.max(1) as f64))?,

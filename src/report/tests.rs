@@ -2,7 +2,7 @@
 
 use crate::leak::{
     Attribution, Confidence, Finding, Gauge, HuntReport, Ignored, Item, Kind, LeakReport, Level, Memory, NotLookedAt,
-    Reason, Resource, Series, Settled, Verdict,
+    QuietWindows, Reason, Resource, Series, Settled, Verdict,
 };
 use crate::process::ProcessSummary;
 use crate::report::console::Color;
@@ -191,6 +191,15 @@ fn json_has_a_version_and_comes_back_as_it_was() {
     assert!(LeakReport::from_json("{}").unwrap_err().is_invalid_input());
 }
 
+/// The usual way to read a number is off by one in the last of these digits.
+#[test]
+fn a_number_comes_back_from_json_to_the_last_digit() {
+    let resolution = Some(227.555_555_555_555_54);
+    let series = Series { resolution, ..series(Gauge::Resident, Verdict::Clean, vec![5 << 20; 19], 0.0) };
+    let json = serde_json::to_string(&series).unwrap();
+    assert_eq!(serde_json::from_str::<Series>(&json).unwrap(), series);
+}
+
 #[test]
 fn the_json_of_a_finding_is_what_it_was() {
     let mut report = report(Verdict::Leaked, vec![one(Verdict::Leaked, item(Kind::Session))]);
@@ -218,6 +227,7 @@ fn a_hunt_shows_each_series_as_a_line() {
         level: Level::Fail,
         attribution: Attribution::Exact(Reason::Nextest),
         rounds: 18,
+        quiet_windows: None,
         series: vec![
             series(Gauge::Descriptors, Verdict::Leaked, (7..26).collect(), 1.0),
             series(Gauge::Threads, Verdict::OneTimeInit, vec![3, 4, 4, 4], 0.33),
@@ -266,6 +276,7 @@ fn a_hunt_on_a_server_says_what_is_left_of_each_session_and_how_sure_that_is() {
         level: Level::Fail,
         attribution: Attribution::Exact(Reason::Said),
         rounds: 18,
+        quiet_windows: Some(QuietWindows { each: Duration::from_millis(100), last: Some(Duration::from_secs(1)) }),
         sessions_per_round: Some(2),
         series: vec![
             sure(series(Gauge::PtyMasters, Verdict::Leaked, (7..26).collect(), 1.0), Confidence::Grew(1.0)),
@@ -275,7 +286,10 @@ fn a_hunt_on_a_server_says_what_is_left_of_each_session_and_how_sure_that_is() {
                 Confidence::ByChance(0.00031),
             ),
             sure(series(Gauge::Processor, Verdict::Leaked, vec![99_000; 19], 0.0), Confidence::More(98_700.0)),
-            series(Gauge::Forks, Verdict::Clean, vec![0; 19], 0.0),
+            sure(
+                series(Gauge::Forks, Verdict::Leaked, vec![0; 19], 0.0),
+                Confidence::MoreInLong { more: 90.0, window: Duration::from_secs(1) },
+            ),
         ],
         left: None,
         containment: None,
@@ -298,6 +312,7 @@ fn a_hunt_that_does_not_tell_says_how_many_rounds_would() {
         level: Level::Fail,
         attribution: Attribution::Shared,
         rounds: 18,
+        quiet_windows: None,
         series: vec![inconclusive, too_few],
         left: None,
         containment: None,

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use termleash::process::ProcessHandle;
@@ -98,6 +98,7 @@ struct Leaks {
     memory: Vec<Vec<u8>>,
     spins: Arc<AtomicBool>,
     forks: Arc<AtomicBool>,
+    forks_every: Arc<AtomicU64>,
     wake: [mpsc::Sender<()>; 2],
     pool: Pool,
 }
@@ -112,12 +113,14 @@ impl Leaks {
                 std::hint::spin_loop();
             }
         });
-        let forker = worker(Arc::clone(&forks), || {
+        let forks_every = Arc::new(AtomicU64::new(20));
+        let pace = Arc::clone(&forks_every);
+        let forker = worker(Arc::clone(&forks), move || {
             command("true").spawn().expect("start true").wait().expect("it is our child");
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(pace.load(Ordering::Relaxed)));
         });
         let (files, children, memory) = (Vec::with_capacity(512), Vec::with_capacity(512), Vec::with_capacity(512));
-        Self { files, children, memory, spins, forks, wake: [spinner, forker], pool: Pool::default() }
+        Self { files, children, memory, spins, forks, forks_every, wake: [spinner, forker], pool: Pool::default() }
     }
 
     fn carry_out(&mut self, command_line: &str) {
@@ -145,6 +148,11 @@ impl Leaks {
             "heap" => self.memory.push(vec![1; 64 << 10]),
             "spin" => self.start(0),
             "fork" => self.start(1),
+            // A tenth of a second and more between two.
+            "beat" => {
+                self.forks_every.store(110, Ordering::Relaxed);
+                self.start(1);
+            }
             "exec" => {
                 let mut again = Command::new(std::env::current_exe().expect("a path"));
                 again.args(std::env::args_os().skip(1)).env(AGAIN, "1");
@@ -175,7 +183,7 @@ fn command(program: &str) -> Command {
 }
 
 /// A thread that does this again and again once it is woken, for as long as it is told to.
-fn worker(is_on: Arc<AtomicBool>, act: fn()) -> mpsc::Sender<()> {
+fn worker(is_on: Arc<AtomicBool>, act: impl Fn() + Send + 'static) -> mpsc::Sender<()> {
     let (wake, woken) = mpsc::channel();
     std::thread::spawn(move || {
         while woken.recv().is_ok() {
