@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, emit};
 use crate::join::join_all;
 use crate::process::claim::{Marked, accept_leader};
+use crate::process::dead::is_proven_dead;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::ProcessIdentity;
 use crate::process::kill::{self, Target, end_all};
@@ -20,6 +21,7 @@ use crate::process::pump::Pump;
 use crate::process::rule::{Mark, Refusal};
 use crate::process::scan;
 use crate::process::summary::ProcessSummary;
+use crate::process::tree::own_identity;
 use crate::session::backend::{Running, SessionState};
 use crate::session::life::{Life, LifeEvent};
 use crate::session::live::Session;
@@ -63,6 +65,15 @@ struct Closing {
     id_is_ours: bool,
     /// The server does not know its id, and nobody knows its leader.
     is_unknown: bool,
+}
+
+impl Closing {
+    /// Says it once, though it is asked before and after the kill.
+    fn note(&mut self, text: String) {
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
+    }
 }
 
 /// Ends them, and answers with an outcome for each.
@@ -201,12 +212,12 @@ async fn check_id(closing: &mut Closing, session: &Session, limit: Duration) -> 
             Some(false)
         }
         Ok(Err(cause)) => {
-            closing.notes.push(format!("the backend could not be asked what it does: {cause}"));
+            closing.note(format!("the backend could not be asked what it does: {cause}"));
             // With a leader that we hold and that lives, the id cannot have been given to another.
             closing.leader.as_ref().is_some_and(ProcessHandle::is_alive).then_some(true)
         }
         Err(cause) => {
-            closing.notes.push(format!("the backend was asked what it does, {cause}"));
+            closing.note(format!("the backend was asked what it does, {cause}"));
             None
         }
     }
@@ -355,6 +366,10 @@ async fn hear_server(closing: &mut Closing, limit: Duration) {
             }
             // The id is another's by now: ours is what its processes say.
             None if !closing.id_is_ours => break,
+            None if has_died_with_its_server(closing) => {
+                closing.notes.push("its server is dead, and with that what it knew of the session".into());
+                break;
+            }
             None => {
                 closing.failures.push("its backend could not say whether it is dead".into());
                 break;
@@ -373,6 +388,15 @@ async fn hear_server(closing: &mut Closing, limit: Duration) {
     if let Some(terminal) = session.terminal() {
         terminal.input().close();
     }
+}
+
+/// The very process that made the session is dead, and so is the session's leader: whoever may be asked at that address by
+/// now never had it.
+fn has_died_with_its_server(closing: &Closing) -> bool {
+    let is_dead = |leader: &ProcessHandle| !leader.is_alive();
+    let server = closing.entry.state.peek(|state| state.server);
+    closing.leader.as_ref().is_some_and(is_dead)
+        && server.zip(own_identity().ok()).is_some_and(|(server, here)| is_proven_dead(server, here))
 }
 
 async fn discard(closing: &mut Closing, session: &Session, limit: Duration) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// What came of ending one session.
 ///
 /// It is *proven* if its leader is reaped or gone, no process is left that is ours by the rule of marks, its backend
-/// says that it is dead, and our end of its terminal is closed.
+/// says that it is dead, or is proven dead itself, and our end of its terminal is closed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillOutcome {
     pub(crate) id: Option<SessionId>,

@@ -8,6 +8,7 @@ mod support;
 mod bad_input;
 mod bystanders;
 mod commands;
+mod dead_server;
 mod drops;
 mod hostile;
 mod model;
