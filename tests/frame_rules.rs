@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use termleash::leak::Level;
 use termleash::session::BoxError;
-use termleash::session::{Created, SessionId, SessionState};
-use termleash::{SessionBackend, SessionSpec, options};
+use termleash::session::{Created, FakeBackend, Fault, Method, SessionId, SessionState};
+use termleash::{SessionBackend, SessionSpec, SessionTestHelper, block_on, options};
 
 /// A server that holds something, and whose sessions nobody can end.
 struct Stubborn(#[expect(dead_code, reason = "held")] File);
@@ -47,6 +47,31 @@ fn a_session_that_cannot_be_ended_fails_its_test_and_says_why() {
         });
     };
     ran.failed().says(&["passed, and did not end cleanly", "it does not want to", "leak check of"]);
+}
+
+#[test]
+fn what_is_not_proven_is_told_once() {
+    let Some(ran) = alone(&[]) else {
+        return termleash::test(async |t| {
+            let fake = FakeBackend::new().fault(Fault::Fails(Method::State));
+            let helper = t.helper_on(fake);
+            helper.create_tracked_session("bash").await?.keep();
+            Ok(())
+        });
+    };
+    ran.failed().says_once("could not say whether it is dead").says_once("the fake backend was told to fail");
+}
+
+#[test]
+fn a_helpers_end_does_not_repeat_what_is_not_proven_as_its_last_error() {
+    let Some(ran) = alone(&[]) else {
+        return block_on(async {
+            let helper = SessionTestHelper::new(FakeBackend::new().fault(Fault::Fails(Method::State)));
+            helper.create_tracked_session("bash").await.unwrap().keep();
+            assert!(helper.kill_tracked_sessions().await.is_err());
+        });
+    };
+    ran.failed().says_once("could not say whether it is dead").says(&["not proven to be gone at the end"]);
 }
 
 #[test]

@@ -190,7 +190,10 @@ impl Frame {
             // A backend is the user's code.
             match caught(|| helper.kill_tracked_sessions()).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(cause)) => failures.push(cause.to_string()),
+                Ok(Err(cause)) => {
+                    helper.was_told(&cause.to_string());
+                    failures.push(cause.to_string());
+                }
                 Err(payload) => {
                     failures.push(format!("a backend panicked when its sessions were ended: {}", message(payload)))
                 }
@@ -202,7 +205,12 @@ impl Frame {
 
     fn end(self, watchdog: Watchdog, body: BodyEnd, mut left: Left) -> Ending {
         let name = self.scope.name().to_owned();
-        left.failures.extend(self.late_clean_up(&watchdog));
+        for failure in self.late_clean_up(&watchdog) {
+            // What could not be done before can mostly not be done now.
+            if !left.failures.contains(&failure) {
+                left.failures.push(failure);
+            }
+        }
         let alive = self.scope.references().alive();
         let is_alive =
             |item: &Item| alive.iter().any(|still| (&still.name, &still.made_at) == (&item.name, &item.made_at));

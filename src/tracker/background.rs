@@ -97,7 +97,10 @@ pub(crate) fn end_helper(shared: &Arc<Shared>) {
         let from = born_late.map_or_else(Instant::now, |until| until.max(Instant::now()));
         crate::runtime::park_on(pump.until(from + LAST_WAIT, is_done.wait(|done| done.then_some(()))));
     }
-    let still_there: Vec<Arc<Entry>> = left.into_iter().filter(|entry| shared.holds(entry)).collect();
+    let told = shared.told.lock().clone();
+    let is_told = |entry: &Arc<Entry>| last_outcome(entry).is_some_and(|outcome| told.contains(&outcome));
+    let still_there: Vec<Arc<Entry>> =
+        left.into_iter().filter(|entry| shared.holds(entry) && !is_told(entry)).collect();
     complain(shared, &neglected, &still_there);
 }
 
@@ -133,7 +136,7 @@ fn complain(shared: &Shared, neglected: &[Arc<Entry>], still_there: &[Arc<Entry>
         }
         text += "not proven to be gone at the end of a SessionTestHelper:\n";
         for entry in still_there {
-            let outcome = entry.state.peek(|state| state.last_outcome.as_ref().map(ToString::to_string));
+            let outcome = last_outcome(entry);
             let waited = || {
                 "    its backend did not answer within the 5 s that a drop waits: does it live in the runtime that the drop \
                  blocks? Then await `kill_tracked_sessions` before\n"
@@ -144,7 +147,10 @@ fn complain(shared: &Shared, neglected: &[Arc<Entry>], still_there: &[Arc<Entry>
     if text.is_empty() {
         return;
     }
-    if let Some(error) = &*shared.last_error.lock() {
+    let repeats = |error: &str| {
+        still_there.iter().any(|entry| last_outcome(entry).is_some_and(|outcome| error.contains(&outcome)))
+    };
+    if let Some(error) = shared.last_error.lock().as_deref().filter(|error| !repeats(error)) {
         text = format!("the last error that the helper or its sessions gave: {error}\n{text}");
     }
     if thread::panicking() {
@@ -154,6 +160,10 @@ fn complain(shared: &Shared, neglected: &[Arc<Entry>], still_there: &[Arc<Entry>
         emit_to_listener(&Event::Warning { text: text.clone() });
         panic!("{text}");
     }
+}
+
+fn last_outcome(entry: &Entry) -> Option<String> {
+    entry.state.peek(|state| state.last_outcome.as_ref().map(ToString::to_string))
 }
 
 fn describe(entry: &Entry) -> String {

@@ -114,6 +114,11 @@ impl SessionTestHelper {
         self.shared().end();
     }
 
+    /// Somebody has told this of its sessions.
+    pub(crate) fn was_told(&self, text: &str) {
+        text.clone_into(&mut self.shared().told.lock());
+    }
+
     /// One line for each session that is tracked.
     pub(crate) fn tracked_lines(&self) -> Vec<String> {
         let entries = self.shared().entries();
