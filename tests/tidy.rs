@@ -12,6 +12,7 @@ mod source;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use source::File;
 
@@ -19,7 +20,9 @@ use source::File;
 const MAX_CRATES: [(&[&str], usize); 3] = [(&[], 46), (&["--no-default-features"], 32), (&["--all-features"], 80)];
 
 /// The text files of the repository, by path.
-fn repository() -> Vec<File> {
+static REPOSITORY: LazyLock<Vec<File>> = LazyLock::new(read_repository);
+
+fn read_repository() -> Vec<File> {
     fn walk(top: &Path, folder: &Path, files: &mut Vec<File>) {
         let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display()));
         for entry in entries.map(|entry| entry.expect("a folder that can be listed to its end")) {
@@ -44,12 +47,12 @@ fn repository() -> Vec<File> {
     files
 }
 
-fn below(files: Vec<File>, places: &[&str]) -> Vec<File> {
-    files.into_iter().filter(|file| file.path.ends_with(".rs") && file.is_in(places)).collect()
+fn below(places: &[&str]) -> Vec<File> {
+    REPOSITORY.iter().filter(|file| file.path.ends_with(".rs") && file.is_in(places)).cloned().collect()
 }
 
-fn one(path: &str) -> File {
-    repository().into_iter().find(|file| file.path == path).unwrap_or_else(|| panic!("{path} is missing"))
+fn one(path: &str) -> &'static File {
+    REPOSITORY.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("{path} is missing"))
 }
 
 #[track_caller]
@@ -70,7 +73,7 @@ fn catches(complaints: Vec<String>, expected: &[&str]) {
 
 #[test]
 fn a_module_names_only_its_own_floor_and_those_below() {
-    let files = below(repository(), &["src/"]);
+    let files = below(&["src/"]);
     assert!(files.iter().any(|file| file.path == "src/lib.rs"), "src/lib.rs is missing");
     holds(rules::floors(&files));
 }
@@ -117,7 +120,7 @@ fn naming_a_higher_floor_is_caught() {
 
 #[test]
 fn no_two_modules_name_each_other() {
-    holds(rules::cycles(&below(repository(), &["src/"])));
+    holds(rules::cycles(&below(&["src/"])));
 }
 
 #[test]
@@ -141,7 +144,7 @@ fn a_cycle_is_caught_also_when_it_is_long() {
 
 #[test]
 fn a_folder_is_a_facade_or_a_trait_folder() {
-    holds(rules::folders(&below(repository(), &["src/"])));
+    holds(rules::folders(&below(&["src/"])));
 }
 
 #[test]
@@ -166,7 +169,7 @@ fn a_folder_that_is_both_is_caught() {
 
 #[test]
 fn every_file_is_short_finished_and_says_what_it_is_for() {
-    let files = below(repository(), &["src/", "tests/", "examples/", "benches/"]);
+    let files = below(&["src/", "tests/", "examples/", "benches/"]);
     holds(files.iter().flat_map(rules::form).collect());
 }
 
@@ -191,7 +194,7 @@ fn long_unfinished_and_nameless_files_are_caught() {
 
 #[test]
 fn only_the_named_places_touch_the_system_the_clock_the_environment_and_the_terminal() {
-    holds(below(repository(), &["src/"]).iter().flat_map(rules::places).collect());
+    holds(below(&["src/"]).iter().flat_map(rules::places).collect());
 }
 
 #[test]
@@ -239,7 +242,7 @@ fn a_changelog_without_this_version_is_caught() {
 
 #[test]
 fn the_crate_root_is_small() {
-    holds(rules::root(&below(repository(), &["src/"])));
+    holds(rules::root(&below(&["src/"])));
 }
 
 #[test]
@@ -258,7 +261,7 @@ fn a_crowded_root_is_caught() {
 
 #[test]
 fn nothing_in_the_repository_is_true_on_one_machine_only() {
-    holds(repository().iter().flat_map(rules::addresses).collect());
+    holds(REPOSITORY.iter().flat_map(rules::addresses).collect());
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(crate) fn floors(files: &[File]) -> Vec<String> {
             complaints.push(file.complaint(0, "floors", &format!("`{own}` has no floor; add it to {TABLE}")));
             continue;
         };
-        for mention in &file.mentions {
+        for mention in file.mentions() {
             let Some(path) = file.resolve(mention, &modules) else { continue };
             let name = path.first().map_or("crate", String::as_str);
             let what = match floor_of(name) {
@@ -55,7 +55,7 @@ pub(crate) fn cycles(files: &[File]) -> Vec<String> {
     let modules = modules(files);
     let mut named: BTreeMap<Vec<String>, BTreeMap<Vec<String>, String>> = BTreeMap::new();
     for file in files.iter().filter(|file| file.module().is_some_and(|module| !module.contains(&"tests"))) {
-        for mention in &file.mentions {
+        for mention in file.mentions() {
             let (Some(own), Some(other)) = (file.module(), file.resolve(mention, &modules)) else { continue };
             let shared = own.iter().zip(&other).take_while(|(a, b)| a == b).count();
             if shared < own.len() && shared < other.len() && !file.inline_modules(mention.at).contains(&"tests") {
@@ -106,7 +106,7 @@ pub(crate) fn folders(files: &[File]) -> Vec<String> {
         };
         let names_child =
             |mention: &&Mention| !mention.is_reexport && below(front, mention).is_some_and(|(_, is_child)| is_child);
-        let down = front.mentions.iter().find(names_child);
+        let down = front.mentions().iter().find(names_child);
         let kinds = ["struct", "enum", "trait", "fn", "type", "const", "static", "union"];
         let items: BTreeSet<&str> = kinds
             .iter()
@@ -114,7 +114,8 @@ pub(crate) fn folders(files: &[File]) -> Vec<String> {
             .collect();
         let children =
             files.iter().filter(|file| file.module().is_some_and(|m| m.len() > folder.len() && starts(&m, &folder)));
-        for (child, mention) in children.flat_map(|child| child.mentions.iter().map(move |mention| (child, mention))) {
+        for (child, mention) in children.flat_map(|child| child.mentions().iter().map(move |mention| (child, mention)))
+        {
             let Some((name, false)) = below(child, mention) else { continue };
             let what = match (items.contains(name.as_str()), down) {
                 (true, None) => continue,
@@ -200,7 +201,7 @@ pub(crate) fn places(file: &File) -> Vec<String> {
             only(&printers, at, &format!("`{mark}`"), "send an event");
         }
     }
-    for mention in &file.mentions {
+    for mention in file.mentions() {
         let Some([parent, name]) = mention.segments.last_chunk::<2>() else { continue };
         let rest = &file.text[mention.end..];
         match (parent.as_str(), name.as_str()) {
@@ -246,7 +247,7 @@ pub(crate) fn root_names(files: &[File]) -> BTreeSet<String> {
                 }
             }
         }
-        let public = file.mentions.iter().filter(|m| m.is_public && file.inline_modules(m.at).is_empty());
+        let public = file.mentions().iter().filter(|m| m.is_public && file.inline_modules(m.at).is_empty());
         names.extend(public.map(|mention| mention.name.clone()));
     }
     names

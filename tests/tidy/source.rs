@@ -1,6 +1,7 @@
 //! Rust source as the rules see it: code apart from comments and literals, and the paths that the code names.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 /// A path that the code names, such as `crate::sys::{self as os}`: its segments and the name that it brings into scope.
 #[derive(Clone)]
@@ -15,19 +16,25 @@ pub(crate) struct Mention {
     pub(crate) is_public: bool,
 }
 
+#[derive(Clone)]
 pub(crate) struct File {
     pub(crate) path: String,
     pub(crate) text: String,
     pub(crate) code: String,
     pub(crate) comments: String,
-    pub(crate) mentions: Vec<Mention>,
+    /// Found once for all copies.
+    mentions: Arc<OnceLock<Vec<Mention>>>,
 }
 
 impl File {
     pub(crate) fn new(path: &str, text: &str) -> File {
         let (code, comments) = if path.ends_with(".rs") { split(text) } else { Default::default() };
-        let mentions = mentions(&code);
-        File { path: path.into(), text: text.into(), code, comments, mentions }
+        File { path: path.into(), text: text.into(), code, comments, mentions: Arc::default() }
+    }
+
+    /// Looked for when they are asked for: most rules need none.
+    pub(crate) fn mentions(&self) -> &[Mention] {
+        self.mentions.get_or_init(|| mentions(&self.code))
     }
 
     pub(crate) fn is_in(&self, places: &[&str]) -> bool {
