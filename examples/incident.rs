@@ -25,6 +25,7 @@ const INSTALL: &str = "VibeTunnel is missing: install it by tests/real_servers/i
 const PROGRAM: &str = "vibetunnel-1.0.0-beta.15.1/node_modules/vibetunnel/dist/vibetunnel-cli";
 /// What the server may have for its data. Each session costs it a thread with its stack, about 10 MiB.
 const LIMIT_KIB: u64 = 360_000;
+const PATIENCE: Duration = Duration::from_secs(60);
 /// With a session each: more than it has memory for.
 const TESTS: usize = 40;
 const TERMINALS: usize = 2;
@@ -154,8 +155,13 @@ impl Shared {
         }
     }
 
+    /// A server that has leaked for a while answers late, on a busy machine by many seconds.
+    fn backend(&self) -> HttpBackend {
+        HttpBackend::vibetunnel(&self.url).timeout(PATIENCE)
+    }
+
     async fn suite_a_with_helper(&self) -> Result<(), BoxError> {
-        let helper = SessionTestHelper::new(HttpBackend::vibetunnel(&self.url));
+        let helper = SessionTestHelper::new(self.backend());
         for _ in 0..3 {
             helper.create_tracked_session(SessionSpec::new("sleep").arg("1000")).await?.keep();
         }
@@ -165,7 +171,7 @@ impl Shared {
 
     /// A test of suite B: it makes a session, and one of them forgets it. What is said of that one.
     async fn test_with_helper(&self, number: usize) -> Result<Option<String>, BoxError> {
-        let helper = SessionTestHelper::new(HttpBackend::vibetunnel(&self.url));
+        let helper = SessionTestHelper::new(self.backend());
         let session = helper.create_tracked_session(SessionSpec::new("sleep").arg("1000")).await?;
         if number != TESTS / 2 {
             // VibeTunnel takes half a second for that.

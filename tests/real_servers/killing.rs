@@ -29,12 +29,8 @@ pub(crate) async fn twenty_end_together(t: &Scope, kind: Kind) -> Result<(), Box
     let all = start.elapsed();
     assert!(report.is_proven() && report.outcomes().len() == MANY, "{report}");
     none_carries(&mark);
+    // How long it takes is the server's own matter, and the machine's: the bench `vibetunnel/kill20` measures that side by side.
     println!("{kind}: one ends in {one:.0?}, {MANY} together in {all:.0?}");
-    // One after the other they would take twenty times as long. Where one takes no time, clients of two processors do; and
-    // VibeTunnel itself is slow with so many on a busy machine.
-    if kind == Kind::VibeTunnel {
-        assert!(all < one * 10, "one took {one:?}, {MANY} took {all:?}");
-    }
     Ok(())
 }
 
