@@ -1,7 +1,8 @@
 //! The client: ureq, which does what it is told and no more. No proxy, no redirect, no connection that is kept.
 
 use crate::http::address::Address;
-use crate::http::message::{LONGEST_BODY, Request, Response};
+use crate::http::checked;
+use crate::http::message::{Check, LONGEST_BODY, Request, Response};
 use std::io;
 use std::time::{Duration, Instant};
 use ureq::http::header::{CONNECTION, HOST};
@@ -72,6 +73,14 @@ impl Client {
         let mut answer = answer.map_err(cause_of)?;
         let body = answer.body_mut().with_config().limit(LONGEST_BODY).read_to_vec().map_err(cause_of)?;
         Ok(Response { status: answer.status().as_u16(), body })
+    }
+
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and if `check` refuses.
+    pub(crate) fn send_checked(&self, request: &Request, check: Check<'_>) -> io::Result<Response> {
+        let address = Address::parse(&request.url).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+        checked::send(&address, request, check)
     }
 
     /// Ends whatever is under way, and whatever would begin.

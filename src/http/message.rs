@@ -1,6 +1,7 @@
 //! What is asked of a server, and what it answers.
 
 use std::fmt;
+use std::net::TcpStream;
 use std::time::Duration;
 
 /// A longer answer is an error: nothing that a terminal server says about a session is longer.
@@ -48,6 +49,9 @@ impl fmt::Debug for Request {
             .finish()
     }
 }
+
+/// Looks at a connection before anything is sent by it; what it refuses is told in its words.
+pub(crate) type Check<'a> = &'a dyn Fn(&TcpStream) -> Result<(), String>;
 
 /// An answer, whatever its status says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use crate::aside::aside;
 use crate::http::client::Client;
-use crate::http::message::{Request, Response};
+use crate::http::message::{Check, Request, Response};
 use std::io;
 
 /// Sends it and waits on this thread: never on a runtime's, since the server may live in that runtime.
@@ -13,6 +13,15 @@ use std::io;
 /// [`Unsupported`](io::ErrorKind::Unsupported).
 pub(crate) fn send(request: &Request) -> io::Result<Response> {
     Client::new().send(request)
+}
+
+/// The same of a request without a body, by a connection that `check` has looked at.
+///
+/// # Errors
+///
+/// As [`send`], and [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the connection is refused: then nothing was sent.
+pub(crate) fn send_checked(request: &Request, check: Check<'_>) -> io::Result<Response> {
+    Client::new().send_checked(request, check)
 }
 
 /// The same on a thread of its own that ends with the answer, or when the future is dropped.

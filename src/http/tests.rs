@@ -157,3 +157,38 @@ fn aside_it_blocks_nobody_and_a_request_that_is_given_up_ends() {
     }
     server.join().unwrap();
 }
+
+#[test]
+fn by_a_connection_that_is_refused_nothing_is_sent() {
+    let (url, server) = serve("127.0.0.1", 1, |text, _| assert_eq!(text, ""));
+    let request = Request::new("DELETE", url, LONG);
+    let refused = send_checked(&request, &|_| Err("it is a stranger".into())).unwrap_err();
+    assert_eq!((refused.kind(), refused.to_string()), (ErrorKind::PermissionDenied, "it is a stranger".into()));
+    server.join().unwrap();
+}
+
+/// What goes before the answer is passed over, what a header must not hold is not sent, and silence meets the deadline.
+#[test]
+fn a_request_by_a_connection_that_was_looked_at_is_answered_as_any_other() {
+    let request = |url: &str, timeout| Request::new("PURGE", url, timeout).header("X-Key", "v");
+    let (url, server) = serve("127.0.0.1", 1, |text, stream| {
+        assert!(text.starts_with("PURGE /x HTTP/1.1\r\nhost: 127.0.0.1:"), "{text}");
+        assert!(text.contains("\r\nx-key: v\r\n") && text.contains("\r\nconnection: close\r\n"), "{text}");
+        let answer = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 X\r\nContent-Length: 2\r\n\r\nhi and what follows";
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    let response = send_checked(&request(&url, LONG), &|_| Ok(())).unwrap();
+    assert!(response.status == 500 && response.body.starts_with(b"hi"), "{response:?}");
+    server.join().unwrap();
+    let broken = Request::new("GET", &url, LONG).header("X-Key", "hush\r\nX: y");
+    let error = send_checked(&broken, &|_| Ok(())).unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidInput && !error.to_string().contains("hush"), "{error}");
+    let (url, server) = serve("127.0.0.1", 1, |_, stream| drop(stream.read(&mut [0])));
+    let error = send_checked(&request(&url, Duration::from_millis(50)), &|_| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    server.join().unwrap();
+    let (url, server) = serve("127.0.0.1", 1, |_, _| {});
+    let error = send_checked(&request(&url, LONG), &|_| Ok(())).unwrap_err();
+    assert!(error.to_string().contains("without an answer"), "{error}");
+    server.join().unwrap();
+}

@@ -2,13 +2,16 @@
 //!
 //! A ledger is a file: its ids are checked again as when a server gave them, its URLs must stay on this machine, and the
 //! secret is not in it. And an id means a session only to the server that made it: a server that was started anew counts
-//! from the beginning, so it must be proven to be the same process, or the id to be one that is never given again.
+//! from the beginning, so it must be proven to be the same process, or the id to be one that is never given again. By HTTP it
+//! must be that process, too, that answers.
 
 use crate::http::address::Address;
 use crate::invocation::Invocation;
+use crate::keeper::asked;
 use crate::ledger::recipe::Recipe;
 use crate::ledger::replay::Open;
 use crate::process::dead::{Held, held};
+use crate::process::identity::ProcessIdentity;
 use crate::process::variable::is_never_given_again;
 use crate::session::command_line::follow::{Reading, accepted};
 use crate::session::command_line::template::Values;
@@ -16,6 +19,7 @@ use crate::session::http::auth::Auth;
 use crate::session::http::talk::{Question, with_id};
 use crate::session::id::SessionId;
 use std::ffi::OsString;
+use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -64,7 +68,7 @@ pub(crate) fn follow(opens: &[&Open]) -> Vec<Option<Result<(), String>>> {
 struct Ask<'a> {
     recipe: &'a Recipe,
     id: SessionId,
-    server: Option<u32>,
+    server: Option<ProcessIdentity>,
 }
 
 impl<'a> Ask<'a> {
@@ -79,7 +83,7 @@ impl<'a> Ask<'a> {
         let (true, Some(id)) = (open.is_identified, &open.session) else { return Ok(None) };
         let id = SessionId::new(id.as_str()).map_err(|cause| cause.to_string())?;
         match open.server.map(|server| (server, held(server))) {
-            Some((server, Held::It(_))) => Ok(Some(Self { recipe: &open.recipe, id, server: Some(server.pid()) })),
+            Some((server, Held::It(_))) => Ok(Some(Self { recipe: &open.recipe, id, server: Some(server) })),
             // Its sessions have no server any more, and those that the marks lead to have ended.
             Some(_) if open.leader.is_some() => Ok(None),
             Some((server, _)) => Err(format!("the server that made it, pid {}, is gone", server.pid())),
@@ -101,12 +105,17 @@ impl<'a> Ask<'a> {
                 let auth = Auth { header: auth_header.clone(), variable: secret_variable.clone() };
                 let (method, url) = (method.clone(), with_id(url, &self.id));
                 let question = Question { method, url, body: None, auth, timeout };
-                question.ask_now().map(drop).map_err(|cause| cause.to_string())
+                let check = |stream: &TcpStream| match self.server {
+                    Some(server) => asked::is_the_server(stream, server),
+                    None if auth_header.is_some() => asked::may_have_a_secret(stream),
+                    None => Ok(()),
+                };
+                question.ask_now(&check).map(drop).map_err(|cause| cause.to_string())
             }
             Recipe::Command { program, arguments, id_prefix, gone_texts, refused_text, .. } => {
                 let id = accepted(&self.id, id_prefix.as_deref()).map_err(|cause| cause.to_string())?;
                 let mut texts: Vec<(&'static str, OsString)> = vec![("id", id.as_str().into())];
-                texts.extend(self.server.map(|pid| ("server", pid.to_string().into())));
+                texts.extend(self.server.map(|server| ("server", server.pid().to_string().into())));
                 let values = Values { texts, splices: Vec::new() };
                 let arguments = values.fill(arguments).map_err(|cause| cause.to_string())?;
                 let invocation = Invocation { program: program.into(), arguments, variables: Vec::new(), timeout };
@@ -122,7 +131,6 @@ impl<'a> Ask<'a> {
 mod tests {
     use super::*;
     use crate::process::handle::ProcessHandle;
-    use crate::process::identity::ProcessIdentity;
     use crate::process::tree::own_identity;
 
     const UUID: &str = "9b2e6a1c-4f0d-4b7a-8c3e-5d6f7a8b9c0d";
@@ -212,6 +220,47 @@ mod tests {
         refused(&open("../x", own, http()), "path separator");
         refused(&open("build", own, command("true")), "is no id such as");
         refused(&open("1", own, http()), "on another machine");
+    }
+
+    /// The recorded server lives, and has its port no more.
+    #[cfg(feature = "http")]
+    #[test]
+    fn a_secret_goes_to_the_server_that_made_the_session_and_to_nobody_else_at_its_port() {
+        use std::io::{Read as _, Write as _};
+        let mut lives = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let recorded = ProcessHandle::open(lives.id()).unwrap().identity();
+        for (server, is_asked) in [(recorded, false), (own_identity().unwrap(), true)] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}/sessions/{{id}}", listener.local_addr().unwrap());
+            let got = std::thread::spawn(move || {
+                let mut stream = listener.accept().unwrap().0;
+                let mut text = Vec::new();
+                while !text.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if stream.read(&mut byte).unwrap_or(0) == 0 {
+                        break;
+                    }
+                    text.push(byte[0]);
+                }
+                let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+                String::from_utf8(text).unwrap()
+            });
+            let (header, variable) = (Some("X-Key: {secret}".into()), Some("PATH".into()));
+            let recipe = Recipe::Http { url, method: "DELETE".into(), auth_header: header, secret_variable: variable };
+            let told = asked(&open("$1", Some(server), recipe));
+            let got = got.join().unwrap();
+            if is_asked {
+                assert_eq!(told, Some(Ok(())));
+                assert!(got.starts_with("DELETE /sessions/%241 HTTP/1.1\r\n"), "{got}");
+                assert!(got.contains(&format!("\r\nx-key: {}\r\n", std::env::var("PATH").unwrap())), "{got}");
+            } else {
+                let why = told.unwrap().unwrap_err();
+                assert!(why.contains("nothing was sent") && why.contains("is not seen to be the server"), "{why}");
+                assert_eq!(got, "");
+            }
+        }
+        drop(lives.stdin.take());
+        lives.wait().unwrap();
     }
 
     #[test]

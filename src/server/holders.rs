@@ -26,7 +26,7 @@ pub(crate) fn had_by(pids: &[u32]) -> Had {
     let mut had = Had { until: sys::now_ticks(), ..Had::default() };
     let Ok(mut reader) = reader() else { return had };
     let listening = listening::of(&mut reader, pids).unwrap_or_default();
-    had.listening = listening.into_iter().map(|one| one.inode).collect();
+    had.listening = listening.into_iter().map(|one| one.owner.inode).collect();
     for pid in pids {
         let targets = reader.descriptor_targets(*pid).unwrap_or_default();
         had.terminals.extend(targets.into_iter().filter(|target| target.starts_with(b"/dev/pts/")));
@@ -46,7 +46,7 @@ pub(crate) fn look(had: &Had, home: &Path, port: Option<u16>) -> Result<Vec<Hold
         None => Vec::new(),
         Some(port) => {
             let all = listening::all(&mut reader).map_err(os)?;
-            all.into_iter().filter(|one| one.port == port).map(|one| one.inode).collect()
+            all.into_iter().filter(|one| one.port == port).map(|one| one.owner.inode).collect()
         }
     };
     let mut holders = Vec::new();

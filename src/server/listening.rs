@@ -1,10 +1,11 @@
-//! Who listens at which port: by the kernel's own list, or where that is refused by /proc/net/tcp (proc_pid_net(5)).
+//! Who listens at which port, and whose a connection is: by the kernel's own list, or where that is refused by /proc/net/tcp
+//! (proc_pid_net(5)).
 
 use crate::process::handle::reader;
 use crate::process::tree;
-use crate::sys::{self, Listening, ProcReader};
+use crate::sys::{self, Listening, ProcReader, SocketOwner};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// All of this network namespace.
 pub(crate) fn all(reader: &mut ProcReader) -> io::Result<Vec<Listening>> {
@@ -12,6 +13,30 @@ pub(crate) fn all(reader: &mut ProcReader) -> io::Result<Vec<Listening>> {
 }
 
 fn from_tables(reader: &mut ProcReader) -> io::Result<Vec<Listening>> {
+    let rows = rows(reader)?.into_iter().filter(|row| row.is_listening);
+    Ok(rows.map(|row| Listening { address: row.local.ip(), port: row.local.port(), owner: row.owner }).collect())
+}
+
+/// The socket that is connected from `local` to `remote`; `None` if there is none in this network namespace.
+pub(crate) fn connected(
+    reader: &mut ProcReader,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> io::Result<Option<SocketOwner>> {
+    sys::connected_socket(local, remote).or_else(|_| connected_by_tables(reader, local, remote))
+}
+
+fn connected_by_tables(
+    reader: &mut ProcReader,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> io::Result<Option<SocketOwner>> {
+    let plain = |it: SocketAddr| (it.ip().to_canonical(), it.port());
+    let is_it = |row: &Row| (plain(row.local), plain(row.remote)) == (plain(local), plain(remote));
+    Ok(rows(reader)?.into_iter().find(is_it).map(|row| row.owner))
+}
+
+fn rows(reader: &mut ProcReader) -> io::Result<Vec<Row>> {
     let mut found = Vec::new();
     let mut missing = None;
     for file in ["net/tcp", "net/tcp6"] {
@@ -29,10 +54,11 @@ fn from_tables(reader: &mut ProcReader) -> io::Result<Vec<Listening>> {
 pub(crate) fn of(reader: &mut ProcReader, pids: &[u32]) -> io::Result<Vec<Listening>> {
     let all = all(reader)?;
     let inodes: Vec<u64> = pids.iter().flat_map(|pid| sockets(reader, *pid)).collect();
-    Ok(all.into_iter().filter(|one| inodes.contains(&one.inode)).collect())
+    Ok(all.into_iter().filter(|one| inodes.contains(&one.owner.inode)).collect())
 }
 
-fn sockets(reader: &mut ProcReader, pid: u32) -> Vec<u64> {
+/// The sockets that a process has open; none of one whose descriptors cannot be read.
+pub(crate) fn sockets(reader: &mut ProcReader, pid: u32) -> Vec<u64> {
     let targets = reader.descriptor_targets(pid).unwrap_or_default();
     targets.iter().filter_map(|target| socket_inode(target)).collect()
 }
@@ -51,17 +77,27 @@ pub(crate) fn tree_of(leader: u32) -> Vec<u32> {
     pids
 }
 
-/// The sockets of a table that listen. Connections that are open, or wait for their end, are none.
-fn parse(table: &str) -> Vec<Listening> {
+/// One line of a table.
+#[derive(Debug, PartialEq)]
+struct Row {
+    is_listening: bool,
+    local: SocketAddr,
+    remote: SocketAddr,
+    owner: SocketOwner,
+}
+
+fn parse(table: &str) -> Vec<Row> {
     const LISTENS: &str = "0A";
+    let end = |text: &str| {
+        let (address, port) = text.split_once(':')?;
+        Some(SocketAddr::new(address_of(address)?, u16::from_str_radix(port, 16).ok()?))
+    };
     let parse = |line: &str| {
         let mut fields = line.split_ascii_whitespace();
-        let (address, port) = fields.nth(1)?.split_once(':')?;
-        let port = u16::from_str_radix(port, 16).ok()?;
-        let address = address_of(address).filter(|_| fields.nth(1) == Some(LISTENS))?;
-        let user = fields.nth(3)?.parse().ok()?;
-        let inode = fields.nth(1)?.parse().ok()?;
-        Some(Listening { address, port, user, inode })
+        let (local, remote) = (end(fields.nth(1)?)?, end(fields.next()?)?);
+        let is_listening = fields.next()? == LISTENS;
+        let owner = SocketOwner { user: fields.nth(3)?.parse().ok()?, inode: fields.nth(1)?.parse().ok()? };
+        Some(Row { is_listening, local, remote, owner })
     };
     table.lines().skip(1).filter_map(parse).collect()
 }
@@ -98,10 +134,15 @@ mod tests {
     #[cfg(target_endian = "little")]
     #[test]
     fn a_listener_is_found_and_a_connection_that_waits_for_its_end_is_none() {
-        let first = Listening { address: [127, 0, 0, 1].into(), port: 4020, user: 1000, inode: 83217 };
-        let second = Listening { address: [0, 0, 0, 0].into(), port: 8080, user: 0, inode: 4711 };
-        assert_eq!(parse(TCP), [first, second]);
-        assert_eq!(parse(TCP6), [Listening { address: Ipv6Addr::LOCALHOST.into(), port: 4020, user: 0, inode: 83218 }]);
+        let row = |is_listening: bool, local: &str, remote: &str, user: u32, inode: u64| {
+            let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+            Row { is_listening, local, remote, owner: SocketOwner { user, inode } }
+        };
+        let first = row(true, "127.0.0.1:4020", "0.0.0.0:0", 1000, 83217);
+        let second = row(false, "127.0.0.1:4020", "127.0.0.1:50000", 0, 0);
+        let third = row(true, "0.0.0.0:8080", "0.0.0.0:0", 0, 4711);
+        assert_eq!(parse(TCP), [first, second, third]);
+        assert_eq!(parse(TCP6), [row(true, "[::1]:4020", "[::]:0", 0, 83218)]);
         assert!(parse("").is_empty() && parse("x\n:\n1: 2 3\n").is_empty());
     }
 
@@ -136,8 +177,14 @@ mod tests {
                 found.into_iter().find(|one| (one.address, one.port) == (address.ip(), address.port())).unwrap()
             };
             let read = at(from_tables(&mut reader).unwrap());
+            let client = std::net::TcpStream::connect(address).unwrap();
+            let server = listener.accept().unwrap().0;
+            let ends = (server.local_addr().unwrap(), client.local_addr().unwrap());
+            let connected = connected_by_tables(&mut reader, ends.0, ends.1).unwrap();
+            assert!(connected.is_some_and(|owner| owner.inode != 0));
             let Ok(asked) = sys::listening_sockets() else { return };
             assert_eq!(at(asked), read);
+            assert_eq!(sys::connected_socket(ends.0, ends.1).unwrap(), connected);
         }
     }
 

@@ -245,7 +245,11 @@ impl SessionState {
 /// A recipe is written into a file, so that no secret may stand in it. It is followed after the session's processes were ended
 /// by their marks, for sessions whose creation was answered, and only if the server is proven to be the one that made the
 /// session (see [`Created::with_server`]) or the id is a UUID that is never given again. All recipes of a run together get
-/// some seconds. One by HTTP needs the feature `http` in the keeper, which is the test's own program.
+/// some seconds. One by HTTP needs the feature `http` in the keeper, which is the test's own program; nothing is sent unless the
+/// kernel says that the other end of the connection is open in the server's process, or in one that it has started in its own
+/// kernel session. So a server behind a proxy, one whose descriptors this user may not see, and a worker named as the server of
+/// connections that its parent accepts, are not asked, and that is reported. If no server is known, a secret is sent to a process
+/// of this user or of root only. What a program of [`command`](Self::command) asks is that program's matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KillRecipe {
     pub(crate) recipe: Recipe,

@@ -105,8 +105,16 @@ pub(crate) const TCP_STATES: [&str; 11] = [
 pub(crate) struct Listening {
     pub(crate) address: std::net::IpAddr,
     pub(crate) port: u16,
+    pub(crate) owner: SocketOwner,
+}
+
+/// Whose a socket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SocketOwner {
     /// The user's id.
     pub(crate) user: u32,
+    /// By which a process's descriptor is known to be this socket; 0 for a connection that waits to be accepted: then it is in
+    /// the queue of a socket that listens, and the user means nothing.
     pub(crate) inode: u64,
 }
 

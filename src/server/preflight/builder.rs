@@ -185,7 +185,7 @@ impl Preflight {
         let mut wanted =
             Wanted { program: program.as_ref().and_then(|(_, found)| found.clone().ok()), ..Wanted::default() };
         let at_ports = listeners.iter().flatten().filter(|one| self.ports.contains(&one.port));
-        wanted.sockets.extend(at_ports.map(|one| one.inode));
+        wanted.sockets.extend(at_ports.map(|one| one.owner.inode));
         if let Some(state) = state {
             wanted.sockets.extend(state.sockets.iter().map(|(inode, ..)| *inode));
             wanted.below = Some(state.path.as_os_str().as_encoded_bytes().to_vec());

@@ -23,19 +23,19 @@ pub(crate) fn judge(
         Err(cause) => return Finding::could_not_look(cause),
     };
     let Some(first) = found.first() else { return Finding::passed(NOBODY) };
-    let is_it = |inode: u64| found.iter().any(|listener| listener.inode == inode);
+    let is_it = |inode: u64| found.iter().any(|listener| listener.owner.inode == inode);
     let mut pids: Vec<u32> = pass.sockets.iter().filter(|(inode, _)| is_it(*inode)).map(|(_, pid)| *pid).collect();
     pids.sort_unstable();
     pids.dedup();
     if pids.is_empty() {
         // Closed meanwhile: a child that was just forked has it until its exec.
-        if find(reader).is_ok_and(|again| !again.iter().any(|listener| is_it(listener.inode))) {
+        if find(reader).is_ok_and(|again| !again.iter().any(|listener| is_it(listener.owner.inode))) {
             return Finding::passed(NOBODY);
         }
         let who = if pass.hidden > 0 {
-            format!("a process of user {} that this user may not look at", first.user)
+            format!("a process of user {} that this user may not look at", first.owner.user)
         } else {
-            format!("a process of user {} that is not seen from here, as in another container", first.user)
+            format!("a process of user {} that is not seen from here, as in another container", first.owner.user)
         };
         let to_do =
             format!("ask that user (`ss -ltnp 'sport = :{port}'` as root names it), or give the tests another port");

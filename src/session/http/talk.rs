@@ -1,7 +1,7 @@
 //! One request to a server, and its answer as JSON; or an error that says which request, without a secret.
 
 use crate::error::BoxError;
-use crate::http::{Request, Response, send, send_aside};
+use crate::http::{Check, Request, Response, send_aside, send_checked};
 use crate::session::http::auth::Auth;
 use crate::session::id::SessionId;
 use serde_json::Value;
@@ -42,14 +42,14 @@ impl Question {
         self.read(response)
     }
 
-    /// Asks and waits on this thread, for a keeper.
+    /// Asks and waits on this thread, for a keeper, by a connection that `check` has looked at: until then nothing is sent.
     ///
     /// # Errors
     ///
     /// As [`ask`](Self::ask).
-    pub(crate) fn ask_now(&self) -> Result<Answer, BoxError> {
+    pub(crate) fn ask_now(&self, check: Check<'_>) -> Result<Answer, BoxError> {
         let request = self.request()?;
-        self.read(send(&request))
+        self.read(send_checked(&request, check))
     }
 
     fn request(&self) -> Result<Request, BoxError> {

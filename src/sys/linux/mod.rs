@@ -46,7 +46,7 @@ pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, reap_child, ses
 pub(crate) use procfs::{ProcReader, boot_id, pid_in_proc};
 pub(crate) use pty::{Master, Peer};
 pub(crate) use remove::remove_tree;
-pub(crate) use sock_diag::listening_sockets;
+pub(crate) use sock_diag::{connected_socket, listening_sockets};
 pub(crate) use socket::describe_socket;
 pub(crate) use spawn::{c_string, spawn_on_terminal, spawn_with_outputs};
 pub(crate) use specimen::specimens;

@@ -29,9 +29,9 @@ pub(crate) use loopback::{
     accept_now, answers_tcp, answers_unix, connect_to_name, listen_at_name, peer_of, remove_tree, take_name,
 };
 pub(crate) use own::{
-    boot_id, count_descriptors, count_threads, describe_socket, descriptor_limits, has_children, heap_bytes,
-    is_main_thread, list_descriptors, listening_sockets, now_ticks, own_pid, own_thread, own_uid, peak_bytes,
-    pid_in_proc, raise_descriptor_limit, resident_bytes, restore_descriptor_limit, session_of, specimens,
+    boot_id, connected_socket, count_descriptors, count_threads, describe_socket, descriptor_limits, has_children,
+    heap_bytes, is_main_thread, list_descriptors, listening_sockets, now_ticks, own_pid, own_thread, own_uid,
+    peak_bytes, pid_in_proc, raise_descriptor_limit, resident_bytes, restore_descriptor_limit, session_of, specimens,
     stat_descriptor, ticks_in, trim_heap,
 };
 pub(crate) use poller::{Pollable, Poller};

@@ -1,8 +1,9 @@
 //! What this process has and is.
 
 use super::refusal::unsupported;
-use crate::sys::{FileStat, Listening, SocketNames, Specimen};
+use crate::sys::{FileStat, Listening, SocketNames, SocketOwner, Specimen};
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) fn now_ticks() -> u64 {
@@ -66,6 +67,10 @@ pub(crate) fn describe_socket(_number: i32) -> Option<SocketNames> {
 }
 
 pub(crate) fn listening_sockets() -> io::Result<Vec<Listening>> {
+    unsupported()
+}
+
+pub(crate) fn connected_socket(_local: SocketAddr, _remote: SocketAddr) -> io::Result<Option<SocketOwner>> {
     unsupported()
 }
 
