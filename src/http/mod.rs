@@ -1,7 +1,7 @@
 //! One request to a server under test, and its answer: plain HTTP on this machine, with a deadline, leaving nothing.
 //!
 //! ```text
-//!  message: what is asked and answered ─► send: now, on this thread ─► client: ureq, or `disabled`: "needs the feature `http`"
+//!  message: what is asked and answered ─► send: from this thread ─► client: ureq, or `disabled`: "needs the feature `http`"
 //!  address: whom a URL means            ├► send_aside: on a thread of its own, awaited, cut off when given up
 //!                                       └► send_checked ─► checked: by a connection that was looked at first, without ureq
 //! ```
@@ -19,7 +19,7 @@ pub(crate) mod send;
 
 pub(crate) use message::Check;
 pub(crate) use message::{Request, Response};
-pub(crate) use send::{send, send_aside, send_checked};
+pub(crate) use send::{send_aside, send_checked};
 
 #[cfg(all(test, feature = "http"))]
 mod tests;

@@ -32,6 +32,11 @@ fn serve(host: &str, times: usize, answer: impl Fn(&str, &mut TcpStream) + Send 
     (url, thread)
 }
 
+/// On this thread.
+fn send(request: &Request) -> std::io::Result<Response> {
+    client::Client::new().send(request)
+}
+
 /// Sends one request to a server that answers it with this text, as it is.
 fn asked(answer: &'static str, timeout: Duration) -> std::io::Result<Response> {
     let (url, server) = serve("127.0.0.1", 1, |_, stream| drop(stream.write_all(answer.as_bytes())));

@@ -43,14 +43,15 @@ impl Server {
         }
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or `http://[::1]:PORT` if it was seen to listen there and not at the other, when it was ready.
     ///
     /// # Panics
     ///
     /// As [`port`](Self::port).
     #[track_caller]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port())
+        let port = self.port();
+        self.inner.url().unwrap_or_else(|| format!("http://127.0.0.1:{port}"))
     }
 
     /// What `HOME` is for it.

@@ -11,7 +11,9 @@ use crate::server::port::Lease;
 use crate::server::spec::ServerSpec;
 use crate::watched::Watched;
 use parking_lot::Mutex;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub(crate) struct Inner {
@@ -25,6 +27,8 @@ pub(crate) struct Inner {
     pub(crate) home: Home,
     pub(crate) cookie: Cookie,
     pub(crate) port: Option<u16>,
+    /// Where it was seen to listen at its port, on the loopback.
+    pub(crate) address: OnceLock<IpAddr>,
     /// Given back when everything else has ended.
     pub(crate) lease: Mutex<Option<Lease>>,
     pub(crate) ledger: Ledger,
@@ -71,6 +75,12 @@ impl Inner {
 
     pub(crate) fn part(&self, part: Part) -> PathBuf {
         self.home.part(part)
+    }
+
+    /// Where it is asked by HTTP; `None` for one without a port.
+    pub(crate) fn url(&self) -> Option<String> {
+        let address = self.address.get().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        self.port.map(|port| format!("http://{}", SocketAddr::new(address, port)))
     }
 
     /// What it is called in messages.

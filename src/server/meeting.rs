@@ -48,6 +48,7 @@ pub(crate) enum FromSteward {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Reached {
     pub(crate) port: Option<u16>,
+    pub(crate) url: Option<String>,
     pub(crate) server: ProcessIdentity,
     #[serde(with = "crate::ledger::path")]
     pub(crate) home: PathBuf,

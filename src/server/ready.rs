@@ -9,9 +9,9 @@ use crate::process::scan::marked_by;
 use crate::server::inner::Inner;
 use crate::server::listening::{self, tree_of};
 use crate::server::spec::Condition;
-use crate::sys;
+use crate::sys::{self, Listening};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -50,6 +50,10 @@ pub(crate) async fn wait(inner: &Inner, limit: Duration) -> Result<(), NotReady>
         }
     }
     if inner.handle.is_alive() {
+        // By another condition it may be ready without a look at its port.
+        if let (Some(_), None) = (inner.port, inner.address.get()) {
+            its_place(inner)?;
+        }
         return Ok(());
     }
     // Until it is reaped nobody is told how.
@@ -109,40 +113,52 @@ async fn until(mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
 /// the place in its queue is its own clients'.
 async fn listens(inner: &Inner) -> Result<()> {
     let pump = Pump::get()?;
-    until(|| accepts(inner)).await?;
-    if is_its_own(inner)? {
-        return Ok(());
-    }
+    until(|| Ok(answers(inner, PLACES[0])? || answers(inner, PLACES[1])?)).await?;
     for time in Backoff::new() {
-        pump.sleep(time).await;
-        if is_its_own(inner)? {
+        if let Some(place) = its_place(inner)?
+            && answers(inner, place)?
+        {
             break;
         }
+        pump.sleep(time).await;
     }
-    until(|| accepts(inner)).await
+    Ok(())
 }
 
-fn accepts(inner: &Inner) -> Result<bool> {
+/// Where a server is looked for: the second only if it is not at the first.
+const PLACES: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+fn answers(inner: &Inner, place: IpAddr) -> Result<bool> {
     let port = inner.port.unwrap_or_default();
     let cannot = |cause| Error::os(format!("try the server's port {port}"), "raise `ulimit -n`", cause);
-    let places: [SocketAddr; 2] = [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
-    // The second only if the first does not.
-    places.into_iter().try_fold(false, |accepts, place| Ok(accepts || sys::answers_tcp(place).map_err(cannot)?))
+    sys::answers_tcp(SocketAddr::new(place, port)).map_err(cannot)
 }
 
-/// Whether it is the server that listens there, and not somebody who was faster.
-pub(crate) fn is_its_own(inner: &Inner) -> Result<bool> {
+/// The address of the loopback at which it is the server that listens, and nobody who was faster. From then on it is what the
+/// server's URL names.
+fn its_place(inner: &Inner) -> Result<Option<IpAddr>> {
     let mut reader = reader()?;
     let cannot = |cause| Error::os("list the sockets that listen", "let this user read /proc", cause);
-    let mut is_among = |pids: &[u32]| -> Result<bool> {
-        let found = listening::of(&mut reader, pids).map_err(cannot)?;
-        Ok(found.iter().any(|one| Some(one.port) == inner.port))
+    let all = listening::all(&mut reader).map_err(cannot)?;
+    let at_port: Vec<Listening> = all.into_iter().filter(|one| Some(one.port) == inner.port).collect();
+    let mut place_of = |pids: &[u32]| {
+        let own: Vec<u64> = pids.iter().flat_map(|pid| listening::sockets(&mut reader, *pid)).collect();
+        PLACES.into_iter().find(|place| {
+            let mut there = at_port.iter().filter(|one| is_at(one.address, *place)).peekable();
+            there.peek().is_some() && there.all(|one| own.contains(&one.owner.inode))
+        })
     };
-    if is_among(&tree_of(inner.handle.pid()))? {
-        return Ok(true);
+    // Or a process that it has started and lost.
+    let place = place_of(&tree_of(inner.handle.pid())).or_else(|| place_of(&marked(inner)));
+    if let Some(place) = place {
+        let _ = inner.address.set(place);
     }
-    // A process that it has started and lost.
-    is_among(&marked(inner))
+    Ok(place)
+}
+
+/// Whether who listens at an address may get what is sent to a place: a socket of version 6 may take version 4, too.
+fn is_at(address: IpAddr, place: IpAddr) -> bool {
+    address.to_canonical() == place || (address.is_unspecified() && (address.is_ipv6() || place.is_ipv4()))
 }
 
 /// Those that carry its cookie; none on a machine whose processes come and go faster than they can be looked at: the next look
@@ -155,9 +171,9 @@ fn marked(inner: &Inner) -> Vec<u32> {
 /// A status from 200 to 399, of the server's own.
 async fn answers_http(inner: &Inner, path: &str, deadline: Instant) -> Result<()> {
     let pump = Pump::get()?;
-    let url = format!("http://127.0.0.1:{}{path}", inner.port.unwrap_or_default());
     // No request is sent to somebody else.
     listens(inner).await?;
+    let url = format!("{}{path}", inner.url().unwrap_or_default());
     for time in Backoff::new() {
         let limit = deadline.saturating_duration_since(Instant::now()).min(LONGEST_REQUEST);
         match send_aside(Request::new("GET", &url, limit)).await {
@@ -175,12 +191,13 @@ async fn answers_http(inner: &Inner, path: &str, deadline: Instant) -> Result<()
 fn in_words(inner: &Inner, condition: &Condition) -> String {
     let port = inner.port.unwrap_or_default();
     match condition {
-        Condition::Tcp => match accepts(inner) {
-            Ok(true) => format!("that it listens at its port {port}, where another process does"),
-            _ => format!("that it accepts connections at its port {port}"),
+        Condition::Tcp => match PLACES.into_iter().any(|place| answers(inner, place).unwrap_or(false)) {
+            true => format!("that it listens at its port {port}, where another process does"),
+            false => format!("that it accepts connections at its port {port}, on 127.0.0.1 or [::1]"),
         },
         Condition::Http(path) => {
-            format!("that `GET http://127.0.0.1:{port}{path}` answers with a status from 200 to 399")
+            let url = inner.url().unwrap_or_default();
+            format!("that `GET {url}{path}` answers with a status from 200 to 399")
         }
         Condition::Line(text) => format!("that it prints {text:?}"),
         Condition::Socket(path) => {

@@ -219,14 +219,15 @@ impl SharedServer {
         }
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// As [`Server::url`](crate::server::Server::url).
     ///
     /// # Panics
     ///
     /// As [`port`](Self::port).
     #[track_caller]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port())
+        let port = self.port();
+        self.reached.url.clone().unwrap_or_else(|| format!("http://127.0.0.1:{port}"))
     }
 
     /// What `HOME` is for it.

@@ -132,8 +132,8 @@ impl ServerSpec {
         self
     }
 
-    /// It is ready when it, or what it has started, accepts connections at its port, on 127.0.0.1 or `[::1]`. The default for a
-    /// server with a port; without one it is ready once it is started. The connection that tries this is closed at once.
+    /// It is ready when it, or what it has started, accepts connections at its port, on 127.0.0.1 or, if not there, on `[::1]`;
+    /// its URL names that one. The default for a server with a port; without one it is ready once it is started. The connection that tries this is closed at once.
     ///
     /// Where several conditions are said, all of them must have come true, one after the other.
     pub fn ready_tcp(mut self) -> Self {

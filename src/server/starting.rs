@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::panic::Location;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How many ports are tried that somebody takes between the lease and the server.
@@ -209,6 +209,7 @@ impl Prepared<'_> {
             home,
             cookie,
             port: lease.as_ref().map(Lease::port),
+            address: OnceLock::new(),
             lease: Mutex::new(lease),
             ledger,
             record,

@@ -88,6 +88,7 @@ impl Steward<'_> {
     fn serve(mut self, server: ServerGuard) {
         let reached = Reached {
             port: server.inner().port,
+            url: server.inner().url(),
             server: server.process().identity(),
             home: server.home().to_owned(),
             runtime: server.runtime_dir().to_owned(),

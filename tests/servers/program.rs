@@ -12,6 +12,12 @@ pub(crate) const PORT: &str = "TEST_PORT";
 
 pub(crate) fn run() {
     let Ok(what) = std::env::var(WHAT) else { return };
+    if let (Ok(tells), Ok(waits)) = (std::env::var("TEST_TELLS"), std::env::var("TEST_WAITS")) {
+        std::fs::write(tells, format!("{}\n", port())).expect("a file");
+        while !std::path::Path::new(&waits).exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
     match what.as_str() {
         "serve" => serve(listen()),
         "serve on six" => serve(TcpListener::bind(("::1", port())).expect("a port")),

@@ -23,7 +23,11 @@ fn a_server_is_reached_at_its_own_port_and_gone_afterwards() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert_eq!(server.url(), format!("http://127.0.0.1:{port}"));
+        let host = if place == "::1" { "[::1]" } else { place };
+        assert_eq!(server.url(), format!("http://{host}:{port}"));
+        if cfg!(feature = "http") {
+            serving(what).ready_http("/x").start_blocking().unwrap().close_blocking().unwrap();
+        }
         let end = server.close_blocking().unwrap();
         assert_eq!(end.status().unwrap().signal(), Some(15), "{what}");
         assert!(end.suspects().is_empty() && end.holders().is_empty(), "{end:?}");
@@ -149,6 +153,36 @@ fn a_port_that_a_stranger_took_is_not_the_servers() {
     stranger.set_nonblocking(true).unwrap();
     let waiting = stranger.incoming().take_while(Result::is_ok).count();
     assert!(waiting < 10, "{waiting} connections stand in the queue of somebody's clients");
+}
+
+/// And its URL names the one of the two addresses at which it is not the stranger.
+#[test]
+fn a_server_beside_a_stranger_at_the_other_address_is_reached_by_its_url() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    for (what, other, own) in [("serve on six", "127.0.0.1", "[::1]"), ("serve", "[::1]", "127.0.0.1")] {
+        let directory = tempfile::tempdir().unwrap();
+        let (port, taken) = (directory.path().join("port"), directory.path().join("taken"));
+        let stranger = std::thread::spawn({
+            let (path, taken) = (port.clone(), taken.clone());
+            move || {
+                let mut port = String::new();
+                soon("its port", || {
+                    port = std::fs::read_to_string(&path).unwrap_or_default();
+                    port.ends_with('\n')
+                });
+                let listener = TcpListener::bind(format!("{other}:{}", port.trim())).unwrap();
+                std::fs::write(taken, "").unwrap();
+                listener
+            }
+        });
+        let spec = serving(what).env("TEST_TELLS", &port).env("TEST_WAITS", &taken);
+        let server = spec.start_blocking().unwrap();
+        assert_eq!(server.url(), format!("http://{own}:{}", server.port()));
+        stranger.join().unwrap();
+        server.close_blocking().unwrap();
+    }
 }
 
 #[test]
