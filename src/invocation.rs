@@ -2,6 +2,7 @@
 //! capped. It gets no input, no descriptor of ours and none of our settings.
 
 use crate::aside::aside;
+use crate::backoff::{Backoff, pause};
 use crate::process::exit::ExitStatus;
 use crate::settings::environment_for_clients;
 use crate::sys::{self, AsFd, OwnedFd, Pidfd, Signal, c_string};
@@ -112,9 +113,16 @@ impl Invocation {
         let ((out, out_end), (err, err_end)) = (sys::pipe()?, sys::pipe()?);
         let pid =
             sys::spawn_with_outputs(&program, &arguments, &environment, None, [out_end.as_fd(), err_end.as_fd()])?;
+        // Two numbers for the one that is needed now.
+        drop((out_end, err_end));
         // It is our own child, which nobody has reaped.
-        let pidfd = Pidfd::open(pid)?;
-        Ok((Outputs { ends: [Some(out), Some(err)] }, Child { pidfd }))
+        match Child::hold(pid) {
+            Ok(child) => Ok((Outputs { ends: [Some(out), Some(err)] }, child)),
+            Err(cause) => {
+                drop((out, err));
+                Err(end_unheld(pid, cause, Instant::now() + self.timeout, Child::hold))
+            }
+        }
     }
 }
 
@@ -148,12 +156,34 @@ impl Outputs {
     }
 }
 
+/// Sees to the end of a child that cannot be held, for want of a descriptor: it gets no signal by its bare number, but its end
+/// is waited for, and it is killed as soon as it can be held.
+fn end_unheld(pid: u32, cause: io::Error, deadline: Instant, hold: impl Fn(u32) -> io::Result<Child>) -> io::Error {
+    let said =
+        |what: &str| io::Error::new(cause.kind(), format!("the new child {pid} could not be held: {cause}{what}"));
+    for time in Backoff::new() {
+        // Held it is ended and reaped at once; one that is no child of ours any more was reaped by somebody else.
+        if hold(pid).is_ok() || !matches!(sys::reap_child(pid), Ok(None)) {
+            return said("; raise `ulimit -n`");
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+        pause(time);
+    }
+    said(", and it has not ended: it was left as it is; raise `ulimit -n`")
+}
+
 /// Ended and reaped on every way out.
 struct Child {
     pidfd: Pidfd,
 }
 
 impl Child {
+    fn hold(pid: u32) -> io::Result<Self> {
+        Ok(Self { pidfd: Pidfd::open(pid)? })
+    }
+
     fn end(self, why: io::Error) -> io::Error {
         drop(self);
         why
@@ -244,6 +274,34 @@ mod tests {
         drop((waiting, tell));
         // The end of file is its death.
         assert_eq!(io::Read::read(&mut told, &mut [0]).unwrap(), 0);
+    }
+
+    fn is_gone(pid: u32) -> bool {
+        sys::reap_child(pid).is_err_and(|cause| cause.raw_os_error() == Some(rustix::io::Errno::CHILD.raw_os_error()))
+    }
+
+    /// As if no descriptor was left, for a while or for ever.
+    #[test]
+    fn a_child_that_cannot_be_held_is_ended_as_soon_as_it_can_and_reaped_however_it_ends() {
+        let none = || io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        let child = |script: &str| std::process::Command::new("sh").args(["-c", script]).spawn().unwrap().id();
+        let pid = child("exec sleep 1000");
+        let tries = std::cell::Cell::new(0);
+        let hold = |pid| {
+            tries.set(tries.get() + 1);
+            if tries.get() < 3 { Err(none()) } else { Child::hold(pid) }
+        };
+        let error = end_unheld(pid, none(), Instant::now() + LONG, hold);
+        assert!(error.to_string().contains("could not be held") && is_gone(pid), "{error}");
+
+        let pid = child("exit 0");
+        let error = end_unheld(pid, none(), Instant::now() + LONG, |_| Err(none()));
+        assert!(!error.to_string().contains("has not ended") && is_gone(pid), "{error}");
+
+        let pid = child("exec sleep 1000");
+        let error = end_unheld(pid, none(), Instant::now(), |_| Err(none()));
+        assert!(error.to_string().contains("has not ended") && !is_gone(pid), "{error}");
+        drop(Child::hold(pid).unwrap());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 #![cfg(all(target_os = "linux", feature = "tokio"))]
 
+mod children;
 #[path = "backends/closures.rs"]
 mod closures;
 #[cfg(feature = "http")]
@@ -9,6 +10,8 @@ mod closures;
 mod http;
 #[path = "backends/keepers.rs"]
 mod keepers;
+#[path = "backends/scarce.rs"]
+mod scarce;
 #[path = "ledgers/scene.rs"]
 #[allow(dead_code, reason = "shared by binaries that each need another part")]
 mod scene;
