@@ -5,12 +5,29 @@ use crate::session::spec::SessionSpec;
 use std::ffi::{OsStr, OsString};
 
 /// The program with its arguments, as they are.
+pub(crate) fn plain(spec: &SessionSpec) -> Vec<OsString> {
+    std::iter::once(spec.program().to_owned()).chain(spec.arguments().iter().cloned()).collect()
+}
+
+/// The same for a place behind env(1), which takes every word with a `=` for a variable until one has none: such a program is
+/// started by a shell that becomes it.
 ///
 /// # Errors
 ///
-/// None; it has the form of [`with_environment`].
-pub(crate) fn plain(spec: &SessionSpec) -> Vec<OsString> {
-    std::iter::once(spec.program().to_owned()).chain(spec.arguments().iter().cloned()).collect()
+/// If its name begins with `-`, too, so that the shell would take it for an option.
+pub(crate) fn behind_env(spec: &SessionSpec) -> Result<Vec<OsString>, BoxError> {
+    let program = spec.program().as_encoded_bytes();
+    let mut command: Vec<OsString> = Vec::new();
+    if program.contains(&b'=') {
+        if program.starts_with(b"-") {
+            let text = "the program's name begins with `-` and contains `=`, so that env(1) and sh(1) would take it for \
+                        something else: give its path";
+            return Err(Error::invalid(text).into());
+        }
+        command.extend(["/bin/sh", "-c", "exec \"$0\" \"$@\""].map(OsString::from));
+    }
+    command.extend(plain(spec));
+    Ok(command)
 }
 
 /// True if the specification asks for what a list of variables to set cannot say.
@@ -22,12 +39,9 @@ pub(crate) fn removes_any(spec: &SessionSpec) -> bool {
 ///
 /// # Errors
 ///
-/// If the program's name contains `=`, which env(1) would take for a variable.
+/// As [`behind_env`].
 pub(crate) fn with_environment(spec: &SessionSpec) -> Result<Vec<OsString>, BoxError> {
-    if spec.program().as_encoded_bytes().contains(&b'=') {
-        let text = "the program's name contains `=`, so that it cannot be started with variables of its own: give another path";
-        return Err(Error::invalid(text).into());
-    }
+    let program = behind_env(spec)?;
     let mut command: Vec<OsString> = vec!["env".into()];
     if spec.env_is_cleared() {
         command.push("-i".into());
@@ -47,7 +61,7 @@ pub(crate) fn with_environment(spec: &SessionSpec) -> Result<Vec<OsString>, BoxE
         command.push("--".into());
     }
     command.extend(last.iter().filter_map(|(name, value)| Some([*name, (*value)?].join(OsStr::new("=")))));
-    command.extend(plain(spec));
+    command.extend(program);
     Ok(command)
 }
 
@@ -84,7 +98,20 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_would_be_a_variable_is_refused() {
-        assert!(with_environment(&SessionSpec::new("a=b")).unwrap_err().to_string().contains("contains `=`"));
+    fn a_program_that_would_be_a_variable_is_started_all_the_same() {
+        let refused = with_environment(&SessionSpec::new("-a=b")).unwrap_err();
+        assert!(refused.to_string().contains("contains `=`"), "{refused}");
+        if !crate::sys::IS_COMPLETE {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a=b c");
+        std::fs::create_dir(&path).unwrap();
+        let up = "/..".repeat(path.components().count());
+        let program = format!("{}{up}/bin/echo", path.display());
+        let spec = SessionSpec::new(&program).args(["$0 'x'", "y;"]).env("A", "1");
+        let words = with_environment(&spec).unwrap();
+        let output = std::process::Command::new(&words[0]).args(&words[1..]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "$0 'x' y;\n");
     }
 }

@@ -156,6 +156,27 @@ async fn what_a_session_is_asked_for_reaches_its_program_as_it_is() {
     session.close().await.unwrap();
 }
 
+/// Behind env(1), where tmux is given the program, it would be a variable, and its first argument the program.
+#[tokio::test]
+async fn a_program_with_an_equals_sign_in_its_path_is_no_variable() {
+    let tmux = Tmux::start();
+    let helper = SessionTestHelper::new(tmux.backend());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a=b");
+    std::fs::create_dir(&path).unwrap();
+    let program = format!("{}{}/bin/sh", path.display(), "/..".repeat(path.components().count()));
+    let done = directory.path().join("done");
+    for spec in [SessionSpec::new(&program), SessionSpec::new(&program).env_remove("HOME")] {
+        let script = "echo \"$A $1\" > part; mv part done; exec sleep 1000";
+        let spec = spec.args(["-c", script, "sh", "x=y"]).env("A", "v").current_dir(directory.path());
+        let session = helper.create_tracked_session(spec).await.unwrap();
+        let text = crate::scene::until("the output", || std::fs::read_to_string(&done).ok());
+        assert_eq!(text, "v x=y\n");
+        assert!(session.close().await.unwrap().is_proven());
+        std::fs::remove_file(&done).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn what_heeds_no_hang_up_and_what_has_left_its_session_is_ended_too() {
     let tmux = Tmux::start();

@@ -13,7 +13,8 @@ use std::path::Path;
 /// [`environment_flag`](Self::environment_flag) and `NAME=value`; one that is `{named}` becomes the arguments of
 /// [`when_named`](Self::when_named), if the session has a name.
 ///
-/// If a creation has neither `{cookie}` nor `{environment}`, or variables are to be removed, the command is wrapped by `env`.
+/// A program with a `=` in its path, which `env` in a template would take for a variable, is started by `/bin/sh`, which becomes
+/// it. If a creation has neither `{cookie}` nor `{environment}`, or variables are to be removed, the command is wrapped by `env`.
 ///
 /// Answers are lines of fields with white space between them; fields are counted from 0.
 ///

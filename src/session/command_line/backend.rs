@@ -114,7 +114,7 @@ impl CommandBackend {
         let template = &self.api.create;
         let is_said = has(template, "environment") || (has(template, "cookie") && spec.environment().count() <= 1);
         let is_wrapped = !is_said || wrapped::removes_any(spec);
-        let command = if is_wrapped { wrapped::with_environment(spec)? } else { wrapped::plain(spec) };
+        let command = if is_wrapped { wrapped::with_environment(spec)? } else { wrapped::behind_env(spec)? };
         let flag = self.api.environment_flag.as_ref().map(OsString::from);
         let mut environment = Vec::new();
         for (name, value) in spec.environment() {
