@@ -4,6 +4,7 @@ use crate::ledger::home::{Home, Part};
 use crate::ledger::{Ledger, RecordId};
 use crate::process::cookie::Cookie;
 use crate::process::handle::ProcessHandle;
+use crate::process::scan::marked_by;
 use crate::server::log::Log;
 use crate::server::outcome::ServerEnd;
 use crate::server::places::Places;
@@ -81,6 +82,13 @@ impl Inner {
     pub(crate) fn url(&self) -> Option<String> {
         let address = self.address.get().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         self.port.map(|port| format!("http://{}", SocketAddr::new(address, port)))
+    }
+
+    /// Those that carry its cookie; none on a machine whose processes come and go faster than they can be looked at: the next look
+    /// may see more.
+    pub(crate) fn marked(&self) -> Vec<u32> {
+        let marked = marked_by(&[self.cookie]).unwrap_or_default();
+        marked.into_iter().map(|process| process.identity.pid()).collect()
     }
 
     /// What it is called in messages.

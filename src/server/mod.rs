@@ -70,6 +70,7 @@ pub(crate) mod port;
 pub(crate) mod preflight;
 pub(crate) mod ready;
 pub(crate) mod shared;
+pub(crate) mod socket;
 pub(crate) mod spec;
 pub(crate) mod starting;
 pub(crate) mod steward;

@@ -5,9 +5,9 @@ use crate::error::{Error, Result};
 use crate::http::{Request, send_aside};
 use crate::process::handle::reader;
 use crate::process::pump::Pump;
-use crate::process::scan::marked_by;
 use crate::server::inner::Inner;
 use crate::server::listening::{self, tree_of};
+use crate::server::socket::Socket;
 use crate::server::spec::Condition;
 use crate::sys::{self, Listening};
 use std::io;
@@ -86,12 +86,15 @@ async fn comes_true(inner: &Inner, condition: &Condition, deadline: Instant) -> 
         Condition::Line(text) => inner.log.wait_for(text).await,
         Condition::Tcp => listens(inner).await?,
         Condition::Socket(path) => {
-            let path = inner.places().socket(path);
-            let cannot = |cause| {
-                let what = format!("try the server's socket `{}`", path.display());
-                Error::os(what, "its path must have less than 108 bytes", cause)
-            };
-            until(|| sys::answers_unix(&path).map_err(cannot)).await?;
+            let mut socket = Socket::new(inner, path);
+            for time in Backoff::new() {
+                if socket.is_ready()? {
+                    break;
+                }
+                // Whose a socket is takes longer to find out than whether there is one.
+                let time = if socket.stranger().is_some() { time } else { time.min(LONGEST_PAUSE) };
+                Pump::get()?.sleep(time).await;
+            }
         }
         Condition::Http(path) => answers_http(inner, path, deadline).await?,
     }
@@ -149,7 +152,7 @@ fn its_place(inner: &Inner) -> Result<Option<IpAddr>> {
         })
     };
     // Or a process that it has started and lost.
-    let place = place_of(&tree_of(inner.handle.pid())).or_else(|| place_of(&marked(inner)));
+    let place = place_of(&tree_of(inner.handle.pid())).or_else(|| place_of(&inner.marked()));
     if let Some(place) = place {
         let _ = inner.address.set(place);
     }
@@ -159,13 +162,6 @@ fn its_place(inner: &Inner) -> Result<Option<IpAddr>> {
 /// Whether who listens at an address may get what is sent to a place: a socket of version 6 may take version 4, too.
 fn is_at(address: IpAddr, place: IpAddr) -> bool {
     address.to_canonical() == place || (address.is_unspecified() && (address.is_ipv6() || place.is_ipv4()))
-}
-
-/// Those that carry its cookie; none on a machine whose processes come and go faster than they can be looked at: the next look
-/// may see more.
-fn marked(inner: &Inner) -> Vec<u32> {
-    let marked = marked_by(&[inner.cookie]).unwrap_or_default();
-    marked.into_iter().map(|process| process.identity.pid()).collect()
 }
 
 /// A status from 200 to 399, of the server's own.
@@ -201,7 +197,12 @@ fn in_words(inner: &Inner, condition: &Condition) -> String {
         }
         Condition::Line(text) => format!("that it prints {text:?}"),
         Condition::Socket(path) => {
-            format!("that it accepts connections at its socket `{}`", inner.places().socket(path).display())
+            let mut socket = Socket::new(inner, path);
+            let stranger = match (socket.is_ready(), socket.stranger()) {
+                (Ok(false), Some(pid)) => format!(", where another process does, pid {pid}"),
+                _ => String::new(),
+            };
+            format!("that it accepts connections at its socket `{}`{stranger}", socket.path().display())
         }
     }
 }
@@ -210,7 +211,7 @@ fn in_words(inner: &Inner, condition: &Condition) -> String {
 pub(crate) fn instead(inner: &Inner) -> String {
     let Ok(mut reader) = reader() else { return String::new() };
     let mut pids = tree_of(inner.handle.pid());
-    pids.extend(marked(inner));
+    pids.extend(inner.marked());
     let found = listening::of(&mut reader, &pids).unwrap_or_default();
     let mut ports: Vec<u16> = found.iter().map(|one| one.port).collect();
     ports.sort_unstable();

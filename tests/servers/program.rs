@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use termleash::server::{ServerGuard, ServerSpec};
@@ -47,6 +48,27 @@ pub(crate) fn run() {
             child.stdin(rustix::io::dup(&listener).expect("a copy")).status().expect("a child");
             serve(listener);
         }
+        "serve on a socket" => {
+            // Who looks before sees the stranger's.
+            std::thread::sleep(Duration::from_millis(100));
+            let listener = listen_at_socket();
+            for stream in listener.incoming() {
+                drop(stream);
+            }
+        }
+        // Who has begun to listen ends.
+        "leave a socket to a child" => {
+            let program = std::env::current_exe().expect("a path");
+            let mut child = Command::new(program);
+            child.args(std::env::args().skip(1)).env(WHAT, "listen and end").stdin(Stdio::null());
+            child.status().expect("a child");
+            sleep();
+        }
+        "listen and end" => {
+            let mut child = Command::new("sleep");
+            child.arg("1000").stdin(std::os::fd::OwnedFd::from(listen_at_socket())).spawn().expect("a child");
+            std::process::exit(0);
+        }
         "find its port taken" => {
             let path = std::env::var("TEST_COUNT").expect("a file");
             let count = std::fs::read_to_string(&path).unwrap_or_default().len();
@@ -77,6 +99,12 @@ fn port() -> u16 {
 
 fn listen() -> TcpListener {
     TcpListener::bind(("127.0.0.1", port())).expect("a port")
+}
+
+fn listen_at_socket() -> UnixListener {
+    let path = std::env::var("TEST_SOCKET").expect("a path");
+    let _ = std::fs::remove_file(&path);
+    UnixListener::bind(path).expect("a socket")
 }
 
 fn sleep() -> ! {

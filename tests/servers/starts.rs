@@ -5,6 +5,7 @@ use crate::{children, script, serving, whole_home};
 use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::task::Poll;
 use std::time::Duration;
 use termleash::block_on;
@@ -72,6 +73,28 @@ fn a_server_is_ready_by_its_log_or_its_socket() {
     let server = tmux.without_port().ready_socket("s").start_blocking().unwrap();
     assert!(server.runtime_dir().join("s").exists() && server.is_alive());
     server.close_blocking().unwrap();
+}
+
+/// Somebody listened there before; then the server takes the place, or leaves it as it is.
+#[test]
+fn a_socket_outside_of_its_home_is_the_servers_only_if_the_server_listens_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let stranger = UnixListener::bind(&path).unwrap();
+    let spec = || script("exec sleep 1000").ready_socket(path.to_str().unwrap()).ready_within(SHORT);
+    let error = spec().start_blocking().unwrap_err();
+    let told = format!("at its socket `{}`, where another process does, pid {}", path.display(), std::process::id());
+    assert!(error.is_timeout() && error.to_string().contains(&told), "{error}");
+    stranger.set_nonblocking(true).unwrap();
+    let waiting = stranger.incoming().take_while(Result::is_ok).count();
+    assert!(waiting < 10, "{waiting} connections stand in the queue of somebody's clients");
+
+    let serve = |what: &str| serving(what).ready_socket(path.to_str().unwrap()).env("TEST_SOCKET", &path);
+    for what in ["serve on a socket", "leave a socket to a child"] {
+        let server = serve(what).start_blocking().unwrap();
+        assert!(UnixStream::connect(&path).is_ok(), "{what}");
+        server.close_blocking().unwrap();
+    }
 }
 
 #[cfg(feature = "http")]

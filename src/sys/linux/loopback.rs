@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// True if somebody accepts connections at this address of the loopback. It waits for nothing: there a connection is made, or
@@ -17,15 +17,29 @@ pub(crate) fn answers_tcp(address: SocketAddr) -> io::Result<bool> {
     answers(&socket, connect(&socket, &address))
 }
 
-/// The same of a socket's file.
-pub(crate) fn answers_unix(path: &Path) -> io::Result<bool> {
+/// The same of a socket's file, with the process that has begun to listen there; 0 if that cannot be said: too many wait, or it
+/// is in another PID namespace.
+pub(crate) fn answers_unix(path: &Path) -> io::Result<Option<u32>> {
     let address = SocketAddrUnix::new(path)?;
     let socket = stream(AddressFamily::UNIX)?;
     match connect(&socket, &address) {
         // Somebody listens, and has as many waiting as it will have.
-        Err(Errno::AGAIN) => Ok(true),
-        connected => answers(&socket, connected),
+        Err(Errno::AGAIN) => Ok(Some(0)),
+        connected => Ok(if answers(&socket, connected)? { Some(listener_of(&socket)) } else { None }),
     }
+}
+
+/// rustix's own type cannot hold the 0 that the kernel says of a process in another PID namespace.
+#[expect(unsafe_code, reason = "rustix's type for the peer takes 0 for impossible")]
+fn listener_of(socket: &OwnedFd) -> u32 {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the buffer is ours and as long as `length` says.
+    let status = unsafe {
+        let at = (&raw mut peer).cast();
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, at, &raw mut length)
+    };
+    if status == 0 { peer.pid.cast_unsigned() } else { 0 }
 }
 
 fn stream(family: AddressFamily) -> io::Result<OwnedFd> {
@@ -115,14 +129,14 @@ mod tests {
         assert!(!answers_tcp(address).unwrap());
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
-        assert!(!answers_unix(&path).unwrap());
+        assert_eq!(answers_unix(&path).unwrap(), None);
         std::fs::write(&path, "").unwrap();
-        assert!(!answers_unix(&path).unwrap(), "a file is no socket");
+        assert_eq!(answers_unix(&path).unwrap(), None, "a file is no socket");
         std::fs::remove_file(&path).unwrap();
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(answers_unix(&path).unwrap());
+        assert_eq!(answers_unix(&path).unwrap(), Some(std::process::id()));
         drop(listener);
-        assert!(!answers_unix(&path).unwrap(), "its file is still there");
+        assert_eq!(answers_unix(&path).unwrap(), None, "its file is still there");
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub(crate) fn answers_tcp(_address: SocketAddr) -> io::Result<bool> {
     unsupported()
 }
 
-pub(crate) fn answers_unix(_path: &Path) -> io::Result<bool> {
+pub(crate) fn answers_unix(_path: &Path) -> io::Result<Option<u32>> {
     unsupported()
 }
 
