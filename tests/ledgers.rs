@@ -6,6 +6,8 @@
 mod beside;
 #[path = "ledgers/elsewhere.rs"]
 mod elsewhere;
+#[path = "ledgers/homes.rs"]
+mod homes;
 #[path = "ledgers/hostile.rs"]
 mod hostile;
 #[path = "ledgers/kept.rs"]

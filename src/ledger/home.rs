@@ -1,8 +1,9 @@
 //! The directory that a server is given: made for it alone, and removed with it by whoever cleans up after its test.
 //!
 //! ```text
-//!  <tmp>/tl-<16 digits of the cookie>/  home  config  run  state  data  cache  tmp
+//!  <tmp>/tl-<16 digits of the cookie>/  home  config  run  state  data  cache  tmp  .termleash
 //! ```
+//! The last is a file with the cookie: it proves the directory ours to somebody whose directory for temporary files is another.
 //! Its name is short, since a socket's path must stay below 108 bytes; and it says whose it is, so that a record that was
 //! altered leads to no other directory.
 
@@ -10,12 +11,14 @@ use crate::error::{Error, Result};
 use crate::process::cookie::Cookie;
 use crate::sys;
 use serde::{Deserialize, Serialize};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "tl-";
 /// A directory for temporary files with a longer path leaves no room for the path of a socket.
 const LONGEST_PLACE: usize = 12;
+/// What says in a home whose it is.
+const MARK: &str = ".termleash";
 /// What is used then, if it is there.
 const SHORT_PLACE: &str = "/tmp";
 
@@ -63,15 +66,17 @@ impl Home {
     }
 
     /// Makes it, for this user alone.
-    pub(crate) fn create(&self) -> Result<()> {
-        let make = |path: &Path| {
-            sys::create_directory(path).map_err(|cause| {
-                let what = format!("make the server's directory `{}`", path.display());
-                Error::os(what, "make room there, or set TMPDIR to a directory that this user can write to", cause)
-            })
+    pub(crate) fn create(&self, cookie: Cookie) -> Result<()> {
+        let make = || {
+            sys::create_directory(&self.path)?;
+            let mut mark = sys::create_in(&sys::open_directory(&self.path)?, MARK)?;
+            mark.write_all(cookie.to_string().as_bytes())?;
+            Part::ALL.iter().try_for_each(|part| sys::create_directory(&self.part(*part)))
         };
-        make(&self.path)?;
-        Part::ALL.iter().try_for_each(|part| make(&self.part(*part)))
+        make().map_err(|cause| {
+            let what = format!("make the server's directory `{}`", self.path.display());
+            Error::os(what, "make room there, or set TMPDIR to a directory that this user can write to", cause)
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -83,8 +88,9 @@ impl Home {
     }
 
     /// Removes it with everything in it, also if it is gone already. A record says where it is, and anybody may have altered
-    /// that: it goes only if it stands in a directory for temporary files, has the name of this cookie, is a directory and no
-    /// link to one, and belongs to us.
+    /// that: it goes only if it has the name of this cookie, is a directory and no link to one, belongs to us, and either stands in
+    /// our directory for temporary files or is proven to be a home by its mark: whoever made it may have had another such
+    /// directory.
     ///
     /// # Errors
     ///
@@ -99,8 +105,14 @@ impl Home {
         if self.path != parent.join(&name) {
             return refused("its name is not that of its server");
         }
-        if parent != place() && parent != Path::new(SHORT_PLACE) {
-            return refused("it does not stand in the directory for temporary files");
+        if parent != place() && parent != Path::new(SHORT_PLACE) && !self.is_marked(cookie, parent) {
+            return if sys::facts_of_link(&self.path).is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound) {
+                Ok(())
+            } else {
+                refused(
+                    "it does not stand in the directory for temporary files, and nothing in it proves that it is a home",
+                )
+            };
         }
         match sys::remove_tree(parent, &name, sys::own_uid()) {
             Err(cause) => match cause.kind() {
@@ -111,6 +123,27 @@ impl Home {
             },
             Ok(()) => Ok(()),
         }
+    }
+
+    /// True if it has what [`create`](Self::create) puts there, and nobody but us and root can put something else in its place.
+    fn is_marked(&self, cookie: Cookie, parent: &Path) -> bool {
+        const STICKY: u32 = 0o1000;
+        const WRITTEN_BY_OTHERS: u32 = 0o022;
+        let look = || -> io::Result<bool> {
+            let around = sys::facts_of(parent)?;
+            let is_safe = around.permissions & WRITTEN_BY_OTHERS == 0 || around.permissions & STICKY != 0;
+            let mut mark = sys::open_in(&sys::open_directory(&self.path)?, MARK)?;
+            let facts = sys::file_facts(&mark)?;
+            let is_ours = facts.is_regular && facts.links == 1 && facts.owner == sys::own_uid();
+            if !is_safe || !is_ours || ![sys::own_uid(), 0].contains(&around.owner) {
+                return Ok(false);
+            }
+            let wanted = cookie.to_string();
+            let mut found = vec![0; wanted.len() + 1];
+            let length = mark.read(&mut found)?;
+            Ok(found[..length] == *wanted.as_bytes())
+        };
+        look().unwrap_or(false)
     }
 
     fn is_ours(&self) -> bool {
@@ -157,7 +190,7 @@ mod tests {
     fn it_is_made_for_us_alone_and_goes_with_what_is_in_it() {
         let cookie = Cookie::new();
         let home = Home::of(cookie);
-        home.create().unwrap();
+        home.create(cookie).unwrap();
         let facts = sys::file_facts(&sys::open_directory(home.path()).unwrap()).unwrap();
         assert_eq!((facts.owner, facts.permissions), (sys::own_uid(), 0o700));
         // What VibeTunnel needs: 45 characters in a directory of its own, and at most 103 in all.
@@ -174,9 +207,11 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let home = |path: PathBuf| Home { path };
         let of_other = Home::of(other);
-        of_other.create().unwrap();
+        of_other.create(other).unwrap();
         let in_wrong_place = elsewhere.path().join(name_of(cookie));
         fs::create_dir(&in_wrong_place).unwrap();
+        // That of another home.
+        fs::write(in_wrong_place.join(MARK), other.to_string()).unwrap();
         let link = Home::of(cookie);
         std::os::unix::fs::symlink(&in_wrong_place, link.path()).unwrap();
         fs::write(in_wrong_place.join("file"), "x").unwrap();
@@ -197,5 +232,42 @@ mod tests {
         assert!(in_wrong_place.join("file").exists() && of_other.path().exists());
         fs::remove_file(link.path()).unwrap();
         of_other.remove(Some(other)).unwrap();
+    }
+
+    /// Whoever made it had another directory for temporary files than we have.
+    #[test]
+    fn one_that_stands_elsewhere_goes_if_its_mark_proves_what_it_is() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let cookie = Cookie::new();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let home = Home { path: elsewhere.path().join(name_of(cookie)) };
+        home.remove(Some(cookie)).unwrap();
+        home.create(cookie).unwrap();
+        fs::write(home.part(Part::State).join("file"), "x").unwrap();
+        let (mark, kept) = (home.path().join(MARK), elsewhere.path().join("kept"));
+        let stays = |why: &str| {
+            let error = home.remove(Some(cookie)).unwrap_err();
+            assert!(error.is_refused() && error.to_string().contains("proves that it is a home"), "{why}: {error}");
+            assert!(home.part(Part::State).join("file").exists(), "{why}");
+        };
+        // Whoever may write there may have put somebody's directory in its place.
+        let permit = |mode: u32| fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(mode)).unwrap();
+        permit(0o777);
+        stays("others may write");
+        permit(0o700);
+        fs::rename(&mark, &kept).unwrap();
+        stays("no mark");
+        fs::hard_link(&kept, &mark).unwrap();
+        stays("a mark with another name");
+        fs::remove_file(&mark).unwrap();
+        std::os::unix::fs::symlink(&kept, &mark).unwrap();
+        stays("a link to a mark");
+        fs::remove_file(&mark).unwrap();
+        fs::write(&mark, format!("{cookie}0")).unwrap();
+        stays("more than a mark");
+        fs::remove_file(&mark).unwrap();
+        fs::rename(&kept, &mark).unwrap();
+        home.remove(Some(cookie)).unwrap();
+        assert!(!home.path().exists());
     }
 }

@@ -180,7 +180,7 @@ impl Prepared<'_> {
         command.check()?;
         let environment = environment::for_session(&command);
         let program = program::find(&command, &environment)?;
-        self.home.create()?;
+        self.home.create(self.cookie)?;
         let pipe = |cause| Error::os("make a pipe for a server's log", "raise `ulimit -n`", cause);
         let (read, write) = sys::pipe().map_err(pipe)?;
         let log = Log::new(read, self.spec.cap(settings));

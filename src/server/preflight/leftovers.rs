@@ -179,7 +179,7 @@ mod tests {
         }
         let cookie = Cookie::new();
         let home = home::Home::of(cookie);
-        home.create().unwrap();
+        home.create(cookie).unwrap();
         let found = look().homes.iter().any(|(_, path)| path == home.path());
         home.remove(Some(cookie)).unwrap();
         assert!(found);
