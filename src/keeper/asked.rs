@@ -2,10 +2,9 @@
 //! process and a request at its port the server may have closed that port, and a stranger may have it.
 
 use crate::process::dead::{Held, held};
-use crate::process::handle::{read_stat, reader};
+use crate::process::handle::reader;
 use crate::process::identity::ProcessIdentity;
-use crate::process::tree::descendants;
-use crate::server::listening::{all, connected, sockets};
+use crate::process::listening::{all, connected, of_server, reaches};
 use crate::sys::{self, ProcReader, SocketOwner};
 use std::net::{SocketAddr, TcpStream};
 
@@ -17,7 +16,7 @@ use std::net::{SocketAddr, TcpStream};
 pub(crate) fn is_the_server(stream: &TcpStream, server: ProcessIdentity) -> Result<(), String> {
     let refused = |why: String| format!("nothing was sent: {why}");
     let (mut reader, place, owners) = other_end(stream).map_err(refused)?;
-    let owned = owned_by(&mut reader, server);
+    let owned = of_server(&mut reader, server.pid());
     // After the look, so that what was looked at was this process's.
     let is_it = matches!(held(server), Held::It(_)) && owners.iter().all(|owner| owned.contains(&owner.inode));
     if is_it && !owners.is_empty() {
@@ -56,8 +55,7 @@ fn other_end(stream: &TcpStream) -> Result<(ProcReader, SocketAddr, Vec<SocketOw
     let owners = match connected(&mut reader, far, near).map_err(|cause| cannot(&cause))? {
         Some(owner) if owner.inode != 0 => vec![owner],
         Some(_) => {
-            let is_there = |address: std::net::IpAddr| address.is_unspecified() || address.to_canonical() == far.ip();
-            let there = listening.into_iter().filter(|one| one.port == far.port() && is_there(one.address));
+            let there = listening.into_iter().filter(|one| one.port == far.port() && reaches(one.address, far.ip()));
             there.map(|one| one.owner).collect()
         }
         None => Vec::new(),
@@ -65,24 +63,10 @@ fn other_end(stream: &TcpStream) -> Result<(ProcReader, SocketAddr, Vec<SocketOw
     Ok((reader, far, owners))
 }
 
-/// The sockets of a server's process and of those that it has started to work for it: they are in its kernel session, and what
-/// runs in its terminals is not.
-fn owned_by(reader: &mut ProcReader, server: ProcessIdentity) -> Vec<u64> {
-    let mut found = sockets(reader, server.pid());
-    let Ok(session) = read_stat(reader, server.pid()).map(|stat| stat.session) else { return found };
-    for pid in descendants(reader, server.pid()) {
-        let open = sockets(reader, pid);
-        if read_stat(reader, pid).is_ok_and(|stat| stat.session == session) {
-            found.extend(open);
-        }
-    }
-    found
-}
-
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use crate::process::handle::ProcessHandle;
+    use crate::process::handle::{ProcessHandle, read_stat};
     use crate::process::tree::own_identity;
     use std::net::TcpListener;
     use std::os::fd::OwnedFd;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  identity ─► handle ─► scan, tree ─► rule ─► kill          cookie marks, pump waits, policy and summary are data
+//!                            └──► listening: whose a port is
 //! ```
 
 pub(crate) mod cgroup;
@@ -13,6 +14,7 @@ pub(crate) mod handle;
 pub(crate) mod identity;
 pub(crate) mod kill;
 pub(crate) mod limit;
+pub(crate) mod listening;
 pub(crate) mod policy;
 pub(crate) mod pump;
 pub(crate) mod rule;

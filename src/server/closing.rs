@@ -3,12 +3,12 @@
 use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::process::kill::{Target, end_all};
+use crate::process::listening::tree_of;
 use crate::process::policy::Ending;
 use crate::process::pump::Pump;
 use crate::process::rule::Refusal;
 use crate::server::holders::{self, Had};
 use crate::server::inner::{Inner, Phase};
-use crate::server::listening::tree_of;
 use crate::server::outcome::{Holder, ServerEnd};
 use std::fmt::Write as _;
 use std::sync::Arc;

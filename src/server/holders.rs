@@ -4,8 +4,8 @@
 use crate::error::{Error, Result};
 use crate::process::handle::reader;
 use crate::process::identity::Ticks;
+use crate::process::listening::{self, socket_inode};
 use crate::process::summary::ProcessSummary;
-use crate::server::listening::{self, socket_inode};
 use crate::server::outcome::Holder;
 use crate::sys::{self, ProcReader};
 use std::path::Path;

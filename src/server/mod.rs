@@ -61,7 +61,6 @@ pub(crate) mod closing;
 pub(crate) mod guard;
 pub(crate) mod holders;
 pub(crate) mod inner;
-pub(crate) mod listening;
 pub(crate) mod log;
 pub(crate) mod meeting;
 pub(crate) mod outcome;

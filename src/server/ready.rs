@@ -4,9 +4,9 @@ use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::http::{Request, send_aside};
 use crate::process::handle::reader;
+use crate::process::listening::{self, tree_of};
 use crate::process::pump::Pump;
 use crate::server::inner::Inner;
-use crate::server::listening::{self, tree_of};
 use crate::server::socket::Socket;
 use crate::server::spec::Condition;
 use crate::sys::{self, Listening};
@@ -147,7 +147,7 @@ fn its_place(inner: &Inner) -> Result<Option<IpAddr>> {
     let mut place_of = |pids: &[u32]| {
         let own: Vec<u64> = pids.iter().flat_map(|pid| listening::sockets(&mut reader, *pid)).collect();
         PLACES.into_iter().find(|place| {
-            let mut there = at_port.iter().filter(|one| is_at(one.address, *place)).peekable();
+            let mut there = at_port.iter().filter(|one| listening::reaches(one.address, *place)).peekable();
             there.peek().is_some() && there.all(|one| own.contains(&one.owner.inode))
         })
     };
@@ -157,11 +157,6 @@ fn its_place(inner: &Inner) -> Result<Option<IpAddr>> {
         let _ = inner.address.set(place);
     }
     Ok(place)
-}
-
-/// Whether who listens at an address may get what is sent to a place: a socket of version 6 may take version 4, too.
-fn is_at(address: IpAddr, place: IpAddr) -> bool {
-    address.to_canonical() == place || (address.is_unspecified() && (address.is_ipv6() || place.is_ipv4()))
 }
 
 /// A status from 200 to 399, of the server's own.

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::process::handle::reader;
+use crate::process::listening::{sockets, tree_of};
 use crate::server::inner::Inner;
-use crate::server::listening::{sockets, tree_of};
 use crate::sys::{self, Pidfd, ProcReader};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;

@@ -132,6 +132,12 @@ impl Created {
 
     /// The server's own process, looked up by this call: give it as soon as the server has answered. A server that was started
     /// anew is noticed by it, and its ids are not trusted.
+    ///
+    /// # Limits
+    ///
+    /// It must be a number in this process's PID namespace. A server in a container knows itself by another, which may be that of
+    /// somebody else here, who would be taken for the server: leave it out then. [`HttpBackend`](crate::session::HttpBackend) finds
+    /// that out, by who listens at its URL.
     pub fn with_server(self, pid: u32) -> Self {
         self.with_named_server(NamedServer::of(pid))
     }
@@ -197,7 +203,7 @@ impl Running {
         self
     }
 
-    /// The server's own process.
+    /// The server's own process; with the limits of [`Created::with_server`].
     pub fn with_server(mut self, pid: u32) -> Self {
         self.server = Some(pid);
         self

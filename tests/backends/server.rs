@@ -17,6 +17,8 @@ pub(crate) struct Manners {
     pub(crate) kill_takes: Duration,
     /// Its process ends once it has answered to a creation.
     pub(crate) dies_of_creation: bool,
+    /// Server and leaders name themselves by other numbers, as in a container.
+    pub(crate) numbers: Option<(u32, u32)>,
     /// Requests need `Authorization: Bearer` and this.
     pub(crate) secret: Option<&'static str>,
 }
@@ -103,7 +105,9 @@ fn answer(state: &Mutex<State>, manners: Manners, stream: TcpStream) -> std::io:
 fn serve(state: &Mutex<State>, manners: Manners, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let id = path.strip_prefix("/api/sessions/");
     match (method, path, id) {
-        ("GET", "/api/health", _) => (200, json!({"pid": std::process::id()})),
+        ("GET", "/api/health", _) => {
+            (200, json!({"pid": manners.numbers.map_or(std::process::id(), |(server, _)| server)}))
+        }
         ("POST", "/api/sessions", _) => {
             let mut words: Vec<&str> =
                 body["command"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
@@ -128,6 +132,7 @@ fn serve(state: &Mutex<State>, manners: Manners, method: &str, path: &str, body:
         ("GET", _, Some(id)) => match look(state, id) {
             Some((pid, exit)) => {
                 let status = if exit.is_some() { "exited" } else { "running" };
+                let pid = manners.numbers.map_or(pid, |(_, leader)| leader);
                 let pid = if manners.is_opaque { Value::Null } else { pid.into() };
                 (200, json!({"id": id, "status": status, "pid": pid, "exitCode": exit}))
             }

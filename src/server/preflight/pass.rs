@@ -4,9 +4,9 @@
 //! those that are found only.
 
 use crate::process::handle::read_stat;
+use crate::process::listening::socket_inode;
 use crate::process::summary::printable;
 use crate::process::tree;
-use crate::server::listening::socket_inode;
 use crate::server::preflight::programs::Wanted as Program;
 use crate::sys::{self, ProcReader};
 use std::collections::{BTreeMap, HashSet};

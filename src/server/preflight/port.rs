@@ -1,6 +1,6 @@
 //! Is a port free, and who has it if not?
 
-use crate::server::listening;
+use crate::process::listening;
 use crate::server::preflight::checklist::Finding;
 use crate::server::preflight::pass::{Pass, described_all, words};
 use crate::sys::{Listening, ProcReader};

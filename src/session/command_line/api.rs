@@ -153,7 +153,8 @@ impl CommandApi {
         self
     }
 
-    /// Which field of a line is the id, which the process id of the session's leader, and which the server's.
+    /// Which field of a line is the id, which the process id of the session's leader, and which the server's. Leave the latter two
+    /// out for a server in another PID namespace, whose numbers mean somebody else here.
     pub fn fields(mut self, id: usize, leader: Option<usize>, server: Option<usize>) -> Self {
         (self.id_at, self.leader_at, self.server_at) = (id, leader, server);
         self

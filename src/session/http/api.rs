@@ -235,6 +235,9 @@ impl HttpApi {
 
     /// A request about the server, and where its answer has the server's own process id. By that a restarted server is
     /// noticed, and a leader believed that does not show the cookie.
+    ///
+    /// It is taken for the server's only if that process, one that it has started or its parent listens at the URL: in a container,
+    /// or behind a proxy, the number may mean somebody else here. Then the server is not known, and such a leader not believed.
     pub fn health(mut self, method: &str, path: &str, pid: &str) -> Self {
         self.health = Some(Route::new(method, path));
         self.server_field = Some(pid.into());

@@ -7,6 +7,7 @@ use crate::process::variable::is_never_given_again;
 use crate::session::backend::{Created, KillRecipe, NamedServer, Running, SessionBackend, SessionState};
 use crate::session::http::api::{HttpApi, Route};
 use crate::session::http::auth::Auth;
+use crate::session::http::named::answers_at;
 use crate::session::http::talk::{Answer, Question, with_id};
 use crate::session::id::SessionId;
 use crate::session::spec::SessionSpec;
@@ -152,13 +153,17 @@ impl HttpBackend {
         Ok(body)
     }
 
-    /// The server's own process, if it says that.
-    async fn server(&self) -> Result<Option<u32>, BoxError> {
+    /// The server's own process, if it says that, and it is the one that answers: else its number is another namespace's, or a
+    /// proxy answers for it.
+    async fn server(&self) -> Result<Option<NamedServer>, BoxError> {
         let (Some(route), Some(field)) = (&self.api.health, &self.api.server_field) else { return Ok(None) };
         let question = self.question(Some(route), "ask for its health", None)?;
         let answer = question.ask().await?;
         let body = question.json(answer)?;
-        Ok(pid(question.field(&body, field)?))
+        // Held before that look, which then is at the process that is held.
+        let named = pid(question.field(&body, field)?).map(NamedServer::of);
+        let places = Address::parse(&self.base).map_err(Error::invalid)?.places;
+        Ok(named.filter(|named| answers_at(&places, named.pid)))
     }
 
     /// What the server says of a session, without the server's own process.
@@ -199,7 +204,7 @@ impl SessionBackend for HttpBackend {
         let mut question = self.question(self.api.create.as_ref(), "create a session", None)?;
         question.body = Some(self.body(spec)?);
         // Before, and held: a server that is started anew meanwhile has not made this session.
-        let server = self.server().await?.map(NamedServer::of);
+        let server = self.server().await?;
         let answer = question.ask().await?;
         let body = question.json(answer)?;
         let field =
@@ -233,7 +238,7 @@ impl SessionBackend for HttpBackend {
         if !self.known.lock().insert(id.clone()) && is_never_given_again(id.as_str()) {
             return Ok(running.into());
         }
-        Ok(self.server().await?.map_or(running, |server| running.with_server(server)).into())
+        Ok(self.server().await?.map_or(running, |server| running.with_server(server.pid)).into())
     }
 
     async fn discard_record(&self, id: &SessionId) -> Result<(), BoxError> {

@@ -7,4 +7,5 @@
 pub(crate) mod api;
 pub(crate) mod auth;
 pub(crate) mod backend;
+pub(crate) mod named;
 pub(crate) mod talk;

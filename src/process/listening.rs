@@ -1,7 +1,7 @@
 //! Who listens at which port, and whose a connection is: by the kernel's own list, or where that is refused by /proc/net/tcp
 //! (proc_pid_net(5)).
 
-use crate::process::handle::reader;
+use crate::process::handle::{read_stat, reader};
 use crate::process::tree;
 use crate::sys::{self, Listening, ProcReader, SocketOwner};
 use std::io;
@@ -61,6 +61,26 @@ pub(crate) fn of(reader: &mut ProcReader, pids: &[u32]) -> io::Result<Vec<Listen
 pub(crate) fn sockets(reader: &mut ProcReader, pid: u32) -> Vec<u64> {
     let targets = reader.descriptor_targets(pid).unwrap_or_default();
     targets.iter().filter_map(|target| socket_inode(target)).collect()
+}
+
+/// The sockets of a server's process and of those that it has started to work for it: they are in its kernel session, and what
+/// runs in its terminals is not.
+pub(crate) fn of_server(reader: &mut ProcReader, pid: u32) -> Vec<u64> {
+    let mut found = sockets(reader, pid);
+    let Ok(session) = read_stat(reader, pid).map(|stat| stat.session) else { return found };
+    for worker in tree::descendants(reader, pid) {
+        let open = sockets(reader, worker);
+        if read_stat(reader, worker).is_ok_and(|stat| stat.session == session) {
+            found.extend(open);
+        }
+    }
+    found
+}
+
+/// Whether what is sent to a place may come to who listens at an address: a socket of version 6 may take version 4, too.
+pub(crate) fn reaches(address: IpAddr, place: IpAddr) -> bool {
+    let (address, place) = (address.to_canonical(), place.to_canonical());
+    address == place || (address.is_unspecified() && (address.is_ipv6() || place.is_ipv4()))
 }
 
 /// The N of `socket:[N]`, where a descriptor leads.
