@@ -204,8 +204,41 @@ pub(crate) async fn track(
         return Ok(());
     }
     let _noted = shared.operation(|| format!("track `{id}`"));
-    let state = Pump::get()?.within(settings.wait, shared.backend.state_boxed(&id)).await;
-    let state = state.ok_or_else(|| Error::timeout(format!("asking the backend for session `{id}`"), settings.wait))?;
+    let (running, server) = match ask(shared, &id, settings.wait).await? {
+        (running, ServerOf::Itself(server)) => (running, server),
+        // It has ended since. Another one may be there, with a session of this id or without.
+        (_, ServerOf::Later) => match ask(shared, &id, settings.wait).await? {
+            (running, ServerOf::Itself(server)) => (running, server),
+            (_, ServerOf::Later) => {
+                return Err(Error::refused(format!(
+                    "session `{id}` is not tracked: the process that the backend names as its server has ended since it \
+                     answered, and another has its number"
+                )));
+            }
+        },
+    };
+    let entry = shared.announce(&shared.backend, None, sys::now_ticks(), id.to_string(), made_at);
+    let leader = match running.leader {
+        Some(pid) => claimed(&entry, pid, running.server, &marked(&entry, None, &id), None).await,
+        None => None,
+    };
+    take_over(shared, &entry, &id, leader, server, stack);
+    Ok(())
+}
+
+/// Who has the number of the server that has answered.
+enum ServerOf {
+    /// It, if it was named and can be held.
+    Itself(Option<ProcessIdentity>),
+    /// One that was started after the question, so that it was not this one that answered.
+    Later,
+}
+
+/// What the server says of a session that runs, and which process that server is.
+async fn ask(shared: &Shared, id: &SessionId, wait: Duration) -> Result<(Running, ServerOf)> {
+    let asked = sys::now_ticks();
+    let state = Pump::get()?.within(wait, shared.backend.state_boxed(id)).await;
+    let state = state.ok_or_else(|| Error::timeout(format!("asking the backend for session `{id}`"), wait))?;
     let running = match state.map_err(|cause| Error::backend(format!("failed to ask for session `{id}`"), cause))? {
         SessionState::Running(running) => running,
         // Its record is left to be discarded.
@@ -216,14 +249,9 @@ pub(crate) async fn track(
             )));
         }
     };
-    let entry = shared.announce(&shared.backend, None, sys::now_ticks(), id.to_string(), made_at);
-    let leader = match running.leader {
-        Some(pid) => claimed(&entry, pid, running.server, &marked(&entry, None, &id), None).await,
-        None => None,
-    };
     let server = running.server.and_then(|pid| NamedServer::of(pid).identity);
-    take_over(shared, &entry, &id, leader, server, stack);
-    Ok(())
+    let is_later = server.is_some_and(|server| server.started_ticks() > asked);
+    Ok((running, if is_later { ServerOf::Later } else { ServerOf::Itself(server) }))
 }
 
 /// A session that something else than this helper's backend ends.

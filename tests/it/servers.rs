@@ -320,6 +320,55 @@ fn a_session_that_was_handed_over_is_ended_by_its_leader_where_the_server_only_f
     });
 }
 
+/// The number of the server that has answered is another's when it is looked up, so many times.
+struct Dying {
+    server: Mutex<Stranger>,
+    dies: AtomicUsize,
+    kills: AtomicUsize,
+}
+
+impl SessionBackend for Dying {
+    async fn create(&self, _: &SessionSpec) -> Result<Created, BoxError> {
+        unreachable!("nobody asks for one")
+    }
+
+    async fn kill(&self, _: &SessionId) -> Result<(), BoxError> {
+        self.kills.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn state(&self, _: &SessionId) -> Result<SessionState, BoxError> {
+        if self.dies.load(Ordering::Relaxed) > 0 {
+            self.dies.fetch_sub(1, Ordering::Relaxed);
+            // Start times are known in ticks of 10 ms.
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            *self.server.lock() = Stranger::sleeping();
+        }
+        Ok(Running::new().with_server(self.server.lock().pid()).into())
+    }
+}
+
+#[test]
+fn a_process_that_was_started_after_the_question_is_not_the_server_that_has_answered() {
+    checked(async || {
+        let server = |dies| {
+            let (server, dies) = (Mutex::new(Stranger::sleeping()), AtomicUsize::new(dies));
+            Arc::new(Dying { server, dies, kills: AtomicUsize::new(0) })
+        };
+        let id = SessionId::new("$0").unwrap();
+        let (one, both) = (server(1), server(2));
+        let error = SessionTestHelper::new(both).track_session(&id).await.unwrap_err();
+        assert!(error.is_refused() && error.to_string().contains("has ended since it answered"), "{error}");
+        // Asked again, the next one has answered, and lives: the session is its own, until it is started anew.
+        let helper = SessionTestHelper::new(Arc::clone(&one));
+        helper.track_session(&id).await.unwrap();
+        *one.server.lock() = Stranger::sleeping();
+        let error = helper.kill_tracked_sessions().await.unwrap_err();
+        assert!(error.is_survived() && error.to_string().contains("is another process"), "{error}");
+        assert_eq!((one.kills.load(Ordering::Relaxed), helper.clear_tracked().len()), (0, 1));
+    });
+}
+
 #[test]
 fn two_tasks_that_hand_over_the_same_session_at_once_track_it_once() {
     checked(async || {
