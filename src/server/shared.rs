@@ -9,6 +9,7 @@ use crate::process::pump::{Pump, after};
 use crate::process::tree::own_identity;
 use crate::server::guard::ServerGuard;
 use crate::server::meeting::{FromSteward, FromUser, Reached, Run};
+use crate::server::socket::holder_of;
 use crate::server::spec::ServerSpec;
 use crate::settings::Settings;
 use crate::sys::{self, AsFd as _, Channel, OwnedFd};
@@ -105,7 +106,7 @@ async fn join(key: String, spec: ServerSpec, made_at: &'static Location<'static>
     let user = own_identity()?;
     let hello =
         || FromUser::Join { spec: json.clone(), shown: spec.command_line(), made_at: made_at.to_string(), user };
-    let joining = Joining { start: &start, deadline: after(limit), turn: None, asked: None };
+    let mut joining = Joining { start: &start, deadline: after(limit), turn: None, asked: None };
     match joining.answer(hello).await? {
         Some((channel, FromSteward::Ready(reached))) => SharedServer::new(key, reached, channel),
         Some((_, FromSteward::Refused { text })) => Err(Error::invalid(text)),
@@ -113,10 +114,9 @@ async fn join(key: String, spec: ServerSpec, made_at: &'static Location<'static>
             Err(Error::server_ended(format!("the shared server `{key}` could not be started: {text}")))
         }
         None => {
-            let what = format!(
-                "the shared server `{key}` (`{}`) has no steward that answers: the test process was asked to start one",
-                spec.command_line()
-            );
+            let why = joining.why_nobody_answers();
+            let what =
+                format!("the shared server `{key}` (`{}`) has no steward that answers{why}", spec.command_line());
             Err(Error::timeout(what, limit))
         }
     }
@@ -132,7 +132,7 @@ struct Joining<'a> {
 
 impl Joining<'_> {
     /// The steward's answer; `None` after the deadline.
-    async fn answer(mut self, hello: impl Fn() -> FromUser) -> Result<Option<(Channel, FromSteward)>> {
+    async fn answer(&mut self, hello: impl Fn() -> FromUser) -> Result<Option<(Channel, FromSteward)>> {
         let pump = Pump::get()?;
         let os = |cause| Error::os("reach the steward of a shared server", "raise `ulimit -n`", cause);
         let mut pauses = Backoff::new();
@@ -177,9 +177,24 @@ impl Joining<'_> {
         Ok(None)
     }
 
+    fn name_of_turn(&self) -> String {
+        format!("{}/start", self.start.name)
+    }
+
+    /// Names are open to everybody: somebody else may have one of ours.
+    fn why_nobody_answers(&self) -> String {
+        let held = |name: &str| Some(format!("its name, `{name}`, is held by {}", holder_of(name)?));
+        if self.turn.is_some() {
+            let held = held(&self.start.name).map(|held| format!("; {held}")).unwrap_or_default();
+            return format!(": the test process was asked to start one{held}");
+        }
+        let held = held(&self.name_of_turn()).unwrap_or_else(|| "who had it has ended by now".into());
+        format!(", and this test did not ask for one, since only one of all who wait has the right to: {held}")
+    }
+
     fn see_to_a_steward(&mut self) -> Result<()> {
         if self.turn.is_none() {
-            let name = format!("{}/start", self.start.name);
+            let name = self.name_of_turn();
             let os = |cause| Error::os("take a turn at a shared server", "raise `ulimit -n`", cause);
             self.turn = sys::take_name(name.as_bytes()).map_err(os)?;
         }
@@ -297,5 +312,33 @@ impl Drop for SharedServer {
             // A steward that has ended needs no word.
             let _ = tell(&self.channel.lock(), &FromUser::Release);
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::runtime::park_on;
+
+    /// By us, who stand for somebody else.
+    #[test]
+    fn a_name_that_somebody_else_has_is_told_with_its_holder() {
+        let (name, owner) = (format!("termleash-test-squatted-{}", sys::own_pid()), own_identity().unwrap());
+        let (spec, made_at) = (serde_json::Value::Null, String::new());
+        let start = StewardStart { name, key: "k".into(), spec, made_at, owner, idle: Duration::ZERO };
+        let mut joining =
+            Joining { start: &start, deadline: after(Duration::from_millis(50)), turn: None, asked: None };
+        let turn = sys::take_name(joining.name_of_turn().as_bytes()).unwrap();
+        assert!(park_on(joining.answer(|| unreachable!("nobody listens"))).unwrap().is_none());
+        assert!(joining.asked.is_none() && turn.is_some());
+        let why = joining.why_nobody_answers();
+        let holder = format!("/start`, is held by pid {}", sys::own_pid());
+        assert!(why.contains("did not ask for one") && why.contains(&holder), "{why}");
+
+        joining.turn = turn;
+        assert_eq!(joining.why_nobody_answers(), ": the test process was asked to start one");
+        let _squatted = sys::take_name(start.name.as_bytes()).unwrap().unwrap();
+        let why = joining.why_nobody_answers();
+        assert!(why.contains("was asked to start one; its name, `termleash-test-squatted-"), "{why}");
     }
 }

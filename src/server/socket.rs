@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::process::handle::reader;
 use crate::process::listening::{sockets, tree_of};
+use crate::process::summary::ProcessSummary;
 use crate::server::inner::Inner;
 use crate::sys::{self, Pidfd, ProcReader};
 use std::path::{Component, Path, PathBuf};
@@ -79,14 +80,34 @@ fn is_held(reader: &mut ProcReader, path: &Path, pids: &[u32]) -> bool {
 fn listeners(table: &str, path: &str) -> Vec<u64> {
     /// `__SO_ACCEPTCON` of linux/net.h.
     const LISTENS: u32 = 1 << 16;
-    let inode = |line: &str| {
-        let named = line.strip_suffix(path)?.strip_suffix(' ')?;
-        let mut fields = named.split_ascii_whitespace();
+    named(table, path).filter(|(flags, _)| flags & LISTENS != 0).map(|(_, inode)| inode).collect()
+}
+
+/// Flags and inodes of the sockets with this name.
+fn named<'a>(table: &'a str, name: &'a str) -> impl Iterator<Item = (u32, u64)> + 'a {
+    let entry = move |line: &str| {
+        let mut fields = line.strip_suffix(name)?.strip_suffix(' ')?.split_ascii_whitespace();
         let flags = u32::from_str_radix(fields.nth(3)?, 16).ok()?;
         let inode = fields.nth(2)?.parse().ok()?;
-        (flags & LISTENS != 0 && fields.next().is_none()).then_some(inode)
+        fields.next().is_none().then_some((flags, inode))
     };
-    table.lines().skip(1).filter_map(inode).collect()
+    table.lines().skip(1).filter_map(entry)
+}
+
+/// Who has a name in the abstract namespace, for a person; `None` if nobody does, or it cannot be looked up.
+pub(crate) fn holder_of(name: &str) -> Option<String> {
+    let mut reader = reader().ok()?;
+    let table = reader.read_list(sys::own_pid(), "net/unix").ok()?;
+    // The kernel shows its leading NUL like that.
+    let shown = format!("@{name}");
+    let inodes: Vec<u64> = named(&String::from_utf8_lossy(&table), &shown).map(|(_, inode)| inode).collect();
+    if inodes.is_empty() {
+        return None;
+    }
+    let pids = reader.pids().ok()?;
+    let holder = pids.into_iter().find(|pid| sockets(&mut reader, *pid).iter().any(|open| inodes.contains(open)));
+    let summary = holder.and_then(|pid| ProcessSummary::of(&mut reader, pid).ok());
+    Some(summary.map_or_else(|| "a process that this user may not look at".into(), |summary| summary.to_string()))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -109,5 +130,15 @@ mod tests {
         assert!(!held(&[sys::own_pid()]));
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         assert!(held(&[sys::own_pid()]) && !held(&[]));
+    }
+
+    #[test]
+    fn who_has_a_name_is_told() {
+        let name = format!("termleash-test-holder-{}", sys::own_pid());
+        assert_eq!(holder_of(&name), None);
+        let _held = sys::take_name(name.as_bytes()).unwrap().unwrap();
+        let holder = holder_of(&name).unwrap();
+        assert!(holder.contains(&format!("pid {}", sys::own_pid())), "{holder}");
+        assert_eq!(holder_of(&name[1..]), None);
     }
 }
