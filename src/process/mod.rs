@@ -22,6 +22,7 @@ pub(crate) mod scan;
 pub(crate) mod stage;
 pub(crate) mod stat;
 pub(crate) mod summary;
+pub(crate) mod threads;
 pub(crate) mod tree;
 pub(crate) mod variable;
 

@@ -11,6 +11,7 @@ use crate::process::handle::{ProcessHandle, read_stat, reader};
 use crate::process::identity::OurSelf;
 use crate::process::rule::{Evidence, Mark, Ourselves, Permit, Refusal, may_signal};
 use crate::process::summary::ProcessSummary;
+use crate::process::threads::{Shown, shown_by_threads};
 use crate::process::tree;
 use crate::process::variable::SessionVariable;
 use crate::sys::{self, ProcReader};
@@ -280,10 +281,13 @@ fn mark_of<T>(
     }
     match read_stat(reader, pid) {
         // Its main thread has ended, and others may run: the memory is theirs then.
-        Ok(stat) if stat.is_dead() => environs_of_threads(reader, pid)
-            .iter()
-            .find_map(|environ| wanted(environ))
-            .map_or(Carried::Gone, Carried::Mark),
+        Ok(stat) if stat.is_dead() => match shown_by_threads(reader, pid) {
+            Shown::Environ(environ) => wanted(&environ).map_or(Carried::Gone, Carried::Mark),
+            // One of them has become its main thread by an exec.
+            Shown::Nothing if read_stat(reader, pid).is_ok_and(|stat| !stat.is_dead()) => Carried::Unknown,
+            Shown::Nothing => Carried::Gone,
+            Shown::Unknown => Carried::Unknown,
+        },
         // Where our own session has no number here either, the look above could not tell.
         Ok(stat) if stat.is_of_kernel() => Carried::None,
         // In the middle of an exec, or past it since the look above.
@@ -291,16 +295,6 @@ fn mark_of<T>(
         Ok(_) => Carried::Empty,
         Err(_) => Carried::Gone,
     }
-}
-
-/// What the other threads show of a process whose main thread has ended; nothing for one that is dead.
-fn environs_of_threads(reader: &mut ProcReader, pid: u32) -> Vec<Vec<u8>> {
-    let mut environs = Vec::new();
-    for thread in reader.threads(pid).unwrap_or_default() {
-        let environ = reader.read(pid, &format!("task/{thread}/environ"));
-        environs.extend(environ.into_iter().map(<[u8]>::to_vec));
-    }
-    environs
 }
 
 fn list(reader: &ProcReader) -> Result<Vec<u32>> {
@@ -350,7 +344,10 @@ pub(crate) fn examine(
     // Not readable for another user's process, which the rule refuses anyway.
     let mut environs: Vec<Vec<u8>> = reader.read(pid, "environ").map(<[u8]>::to_vec).into_iter().collect();
     if stat.is_dead() {
-        environs.extend(environs_of_threads(reader, pid));
+        // Of what is not known nothing is a mark, so that it is looked at again.
+        if let Shown::Environ(environ) = shown_by_threads(reader, pid) {
+            environs.push(environ);
+        }
     }
     let cookies = environs.iter().flat_map(|environ| Cookie::find_all(environ)).collect();
     let has_variable =
@@ -458,7 +455,6 @@ pub(crate) fn marked_by_any(cookies: &[Cookie], variables: &[SessionVariable]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-
     #[test]
     fn both_user_ids_are_read() {
         assert_eq!(users(b"Name:\tsudo\nUid:\t1000\t0\t0\t0\nGid:\t5\t5\t5\t5\n"), Some([1000, 0]));
