@@ -251,6 +251,26 @@ impl fmt::Display for Error {
     }
 }
 
+/// What a backend of ours answers when its server got a request, as far as is known, and did not answer: what was asked for
+/// may still be done.
+#[derive(Debug)]
+pub(crate) struct Unanswered(pub(crate) String);
+
+impl Unanswered {
+    /// The same text of a request after which nothing is still to be done.
+    pub(crate) fn over(cause: BoxError) -> BoxError {
+        cause.downcast::<Self>().map_or_else(|other| other, |unanswered| unanswered.0.into())
+    }
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unanswered {}
+
 /// An error and what caused it, where that says something that it does not say itself.
 pub(crate) fn with_causes(error: &BoxError) -> String {
     let mut text = error.to_string();

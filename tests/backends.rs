@@ -3,6 +3,8 @@
 #![cfg(all(target_os = "linux", feature = "tokio"))]
 
 mod children;
+#[path = "backends/clients.rs"]
+mod clients;
 #[path = "backends/closures.rs"]
 mod closures;
 #[cfg(feature = "http")]

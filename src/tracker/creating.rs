@@ -1,7 +1,7 @@
 //! How a session comes into a helper's hands: created by it, or handed over.
 
 use crate::backoff::Backoff;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Unanswered};
 use crate::event::{Event, emit};
 use crate::process::claim::{Marked, accept_leader};
 use crate::process::cookie::Cookie;
@@ -66,9 +66,14 @@ pub(crate) async fn create(
     let created = match answer {
         Ok(created) => created,
         Err(cause) => {
-            asked.answered();
-            // Whatever the answer says, the server may just have started it.
-            entry.state.update(|state| state.unseen_until = Some(after(UNTIL_EXEC)));
+            if cause.is::<Unanswered>() {
+                // Its server may go on with what nobody waits for any more.
+                drop(asked);
+            } else {
+                asked.answered();
+                // Whatever the answer says, the server may just have started it.
+                entry.state.update(|state| state.unseen_until = Some(after(UNTIL_EXEC)));
+            }
             let error = Error::backend(format!("failed to create a session for `{}`", entry.label), cause);
             return Err(undo(&shared, &entry, error).await);
         }

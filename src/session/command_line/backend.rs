@@ -62,6 +62,7 @@ impl CommandBackend {
     }
 
     /// How long one call of the client may take, 10 s if not said; the helper's own deadlines hold as well.
+    /// A creation without an answer is an error once its session cannot be born any more, by `TERMLEASH_CREATE_TIMEOUT`.
     #[must_use = "it takes and gives the backend"]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

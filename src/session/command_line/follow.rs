@@ -1,6 +1,6 @@
 //! Reading a client's answer: the same for a backend and for a keeper that follows its recipe.
 
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, Unanswered};
 use crate::invocation::{Invocation, Ran};
 use crate::process::exit::ExitStatus;
 use crate::session::id::SessionId;
@@ -32,9 +32,11 @@ impl Reading<'_> {
     /// If it could not be run, or has failed.
     pub(crate) fn read(&self, invocation: &Invocation, ran: io::Result<Ran>) -> Result<Said, BoxError> {
         let what = shown(invocation);
-        let ran = ran.map_err(|cause| {
-            let hint = if cause.kind() == io::ErrorKind::NotFound { "; is it installed?" } else { "" };
-            format!("{what}: {cause}{hint}")
+        let ran = ran.map_err(|cause| match cause.kind() {
+            // Killed in the middle of its work, which its server may go on with.
+            io::ErrorKind::TimedOut => BoxError::from(Unanswered(format!("{what}: {cause}"))),
+            io::ErrorKind::NotFound => format!("{what}: {cause}; is it installed?").into(),
+            _ => format!("{what}: {cause}").into(),
         })?;
         if self.refused_text.is_some_and(|text| ran.stdout.contains(text) || ran.stderr.contains(text)) {
             let text = format!("{what}: the server is another one than that which made the session: nothing was done");

@@ -1,6 +1,6 @@
 //! The backend of a server that speaks HTTP and JSON.
 
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, Unanswered};
 use crate::http::address::Address;
 use crate::process::exit::ExitStatus;
 use crate::process::variable::is_never_given_again;
@@ -78,6 +78,7 @@ impl HttpBackend {
     }
 
     /// How long one request may take, 10 s if not said; the helper's own deadlines hold as well.
+    /// A creation without an answer is an error once its session cannot be born any more, by `TERMLEASH_CREATE_TIMEOUT`.
     #[must_use = "it takes and gives the backend"]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -204,7 +205,7 @@ impl SessionBackend for HttpBackend {
         let mut question = self.question(self.api.create.as_ref(), "create a session", None)?;
         question.body = Some(self.body(spec)?);
         // Before, and held: a server that is started anew meanwhile has not made this session.
-        let server = self.server().await?;
+        let server = self.server().await.map_err(Unanswered::over)?;
         let answer = question.ask().await?;
         let body = question.json(answer)?;
         let field =

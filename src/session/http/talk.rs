@@ -1,11 +1,12 @@
 //! One request to a server, and its answer as JSON; or an error that says which request, without a secret.
 
-use crate::error::BoxError;
+use crate::error::{BoxError, Unanswered};
 use crate::http::{Check, Request, Response, send_aside, send_checked};
 use crate::session::http::auth::Auth;
 use crate::session::id::SessionId;
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::io;
 use std::time::Duration;
 
 /// How many characters of an answer an error shows.
@@ -63,8 +64,8 @@ impl Question {
         })
     }
 
-    fn read(&self, response: std::io::Result<Response>) -> Result<Answer, BoxError> {
-        let response = response.map_err(|cause| format!("{self}: {cause}"))?;
+    fn read(&self, response: io::Result<Response>) -> Result<Answer, BoxError> {
+        let response = response.map_err(|cause| self.no_answer(&cause))?;
         match response.status {
             404 | 410 => Ok(Answer::Missing),
             _ if response.is_success() => Ok(Answer::Found(serde_json::from_slice(&response.body).ok())),
@@ -76,6 +77,14 @@ impl Question {
                 };
                 Err(format!("{self} was answered with status {status}{}{hint}", beginning(&response.body)).into())
             }
+        }
+    }
+
+    fn no_answer(&self, cause: &io::Error) -> BoxError {
+        let text = format!("{self}: {cause}");
+        match cause.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => text.into(),
+            _ => Unanswered(text).into(),
         }
     }
 
