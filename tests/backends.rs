@@ -2,6 +2,9 @@
 
 #![cfg(all(target_os = "linux", feature = "tokio"))]
 
+#[cfg(feature = "http")]
+#[path = "backends/answers.rs"]
+mod answers;
 mod children;
 #[path = "backends/clients.rs"]
 mod clients;
@@ -20,5 +23,8 @@ mod scene;
 #[cfg(feature = "http")]
 #[path = "backends/server.rs"]
 mod server;
+#[cfg(feature = "http")]
+#[path = "backends/spoiled.rs"]
+mod spoiled;
 #[path = "backends/tmux.rs"]
 mod tmux;
