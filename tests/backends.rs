@@ -15,11 +15,15 @@ mod closures;
 mod http;
 #[path = "backends/keepers.rs"]
 mod keepers;
+#[cfg(all(feature = "http", feature = "pty"))]
+mod on_example;
 #[path = "backends/scarce.rs"]
 mod scarce;
 #[path = "ledgers/scene.rs"]
 #[allow(dead_code, reason = "shared by binaries that each need another part")]
 mod scene;
+#[path = "backends/sentinels.rs"]
+mod sentinels;
 #[cfg(feature = "http")]
 #[path = "backends/server.rs"]
 mod server;

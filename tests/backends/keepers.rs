@@ -6,7 +6,7 @@ use termleash::process::ProcessHandle;
 use termleash::session::{BoxError, CommandBackend};
 use termleash::{SessionBackend, SessionSpec, SessionTestHelper};
 
-fn dies() -> ! {
+pub(crate) fn dies() -> ! {
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
     unreachable!("it is dead");
 }
@@ -37,7 +37,7 @@ fn ledgers(directory: &Path) -> String {
     entries.map(|entry| String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()).into_owned()).collect()
 }
 
-const ROLES: [(&str, &str); 2] = [("isolated", "auto"), ("in process", "never")];
+pub(crate) const ROLES: [(&str, &str); 2] = [("isolated", "auto"), ("in process", "never")];
 
 #[test]
 fn a_session_on_tmux_ends_with_its_test_and_the_others_there_do_not() {
