@@ -37,7 +37,7 @@ async fn hunt(real: &Real, t: &Scope, server: &Server, hunt: LeakHunt) -> Result
 
 /// tmux does nothing by itself: what it does would be seen in any window.
 fn quick(server: &Server) -> LeakHunt {
-    LeakHunt::on(server.process()).exclusive().quiet_window(Duration::from_millis(20))
+    LeakHunt::on(server.process()).exclusive().quiet_window(Duration::from_millis(10))
 }
 
 /// Descriptors, memory: all flat, over 200 rounds.
@@ -70,7 +70,7 @@ pub(crate) async fn noisy_neighbours_change_nothing(t: &Scope, kind: Kind) -> Re
     for _ in 0..50 {
         terminals.push(t.session(SessionSpec::new("cat")).await?);
     }
-    let rounds = rounds()?.unwrap_or(60);
+    let rounds = rounds()?.unwrap_or(200);
     let report = hunt(&real, t, server, quick(server).rounds(rounds..=rounds)).await?;
     assert_eq!(report.verdict, Verdict::Clean, "{report}");
     Ok(())
