@@ -2,6 +2,8 @@
 
 #![cfg(all(target_os = "linux", feature = "tokio"))]
 
+#[path = "shared/book.rs"]
+mod book;
 mod children;
 #[path = "shared/members.rs"]
 mod members;
@@ -12,9 +14,10 @@ mod program;
 #[path = "servers/seen.rs"]
 mod seen;
 
+use book::parent;
 use program::serving;
-use seen::{lives, soon, stat};
-use std::path::{Path, PathBuf};
+use seen::{lives, soon};
+use std::path::PathBuf;
 use termleash::server::SharedServer;
 
 /// Does nothing but in a process that is started as a server.
@@ -43,13 +46,4 @@ impl Around {
         soon("the end of its steward", || !lives(self.steward));
         soon("the end of its home", || !self.home.exists());
     }
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    stat(pid)?.split(' ').nth(1)?.parse().ok()
-}
-
-/// What members of a run have written down, a line each.
-fn lines(path: &Path) -> Vec<String> {
-    std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }

@@ -1,10 +1,9 @@
 //! Runs of many tests, each in a process of its own: below one test process, and as cargo-nextest runs them.
 
+use crate::book::{BOOK, Book, HOLDS, cargo, hold, is_member, lines, parent, word};
 use crate::children;
 use crate::seen::{kill, lives, soon};
-use crate::{lines, parent, serving};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use termleash::server::ServerGuard;
@@ -33,24 +32,10 @@ fn a_run_that_is_killed_while_its_server_starts_leaves_none() {
     book.is_gone();
 }
 
-/// Where members write down what they got; absent in a process that tests.
-const BOOK: &str = "TEST_BOOK";
-/// How long each holds the server, in milliseconds.
-const HOLDS: &str = "TEST_HOLDS";
-
-/// What a member does: `server's pid, steward's pid, own pid, home`.
 fn member() {
-    let Some(book) = std::env::var_os(BOOK) else { return };
-    termleash::test(async |_| {
-        let server = ServerGuard::shared("members", serving("serve late").idle(Duration::from_millis(400))).await?;
-        let steward = parent(server.pid()).expect("it has one");
-        let line = format!("{} {steward} {} {}\n", server.pid(), std::process::id(), server.home().display());
-        std::fs::File::options().append(true).create(true).open(book)?.write_all(line.as_bytes())?;
-        let holds = std::env::var(HOLDS)?.parse()?;
-        tokio::time::sleep(Duration::from_millis(holds)).await;
-        server.check()?;
-        Ok(())
-    });
+    if is_member() {
+        termleash::test(async |_| hold().await);
+    }
 }
 
 macro_rules! members {
@@ -58,62 +43,13 @@ macro_rules! members {
 }
 members! { member_1 member_2 member_3 member_4 member_5 member_6 member_7 member_8 }
 
-struct Book {
-    directory: tempfile::TempDir,
-}
-
-impl Book {
-    fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().join("book")
-    }
-
-    fn ledger(&self) -> PathBuf {
-        self.directory.path().join("ledger")
-    }
-
-    fn variables(&self, holds: &str) -> Vec<(String, String)> {
-        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
-        [(BOOK, text(self.path())), ("TERMLEASH_LEDGER", text(self.ledger())), (HOLDS, holds.into())]
-            .map(|(name, value)| (name.to_owned(), value))
-            .to_vec()
-    }
-
-    /// As nextest starts one.
-    fn nextest(&self, test: &str, holds: &str, run: &str) -> Child {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", &format!("members::{test}"), "--nocapture"]).stdin(Stdio::null());
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command.envs(self.variables(holds)).envs([("NEXTEST", "1"), ("NEXTEST_RUN_ID", run)]);
-        command.env("NEXTEST_EXECUTION_MODE", "process-per-test").spawn().unwrap()
-    }
-
-    /// What all of them got: one server. It is gone, and so is everything of the run.
-    #[track_caller]
-    fn all_had_one(&self, members: usize) {
-        let lines = lines(&self.path());
-        assert_eq!(lines.len(), members, "{lines:?}");
-        let servers: Vec<[u32; 2]> = lines.iter().map(|line| [word(line, 0), word(line, 1)]).collect();
-        assert!(servers.iter().all(|server| *server == servers[0]), "{lines:?}");
-        self.is_gone();
-    }
-
-    #[track_caller]
-    fn is_gone(&self) {
-        for line in lines(&self.path()) {
-            soon("the end of server and steward", || !lives(word(&line, 0)) && !lives(word(&line, 1)));
-            let home = Path::new(line.split(' ').nth(3).unwrap());
-            soon("the end of its home", || !home.parent().unwrap().exists());
-        }
-        soon("the end of all ledgers", || !self.ledger().exists());
-    }
-}
-
-fn word(line: &str, at: usize) -> u32 {
-    line.split(' ').nth(at).unwrap().parse().unwrap()
+/// As nextest starts one.
+fn nextest(book: &Book, test: &str, holds: &str, run: &str) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", &format!("members::{test}"), "--nocapture"]).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.envs(book.variables(holds)).envs([("NEXTEST", "1"), ("NEXTEST_RUN_ID", run)]);
+    command.env("NEXTEST_EXECUTION_MODE", "process-per-test").spawn().unwrap()
 }
 
 #[test]
@@ -129,17 +65,26 @@ fn tests_of_one_test_process_share_a_server() {
     }
 }
 
+/// As a person starts them, and everything that a run has is gone with it: nobody waits for a user who comes late.
+#[test]
+fn tests_of_a_real_run_of_cargo_test_share_a_server() {
+    let book = Book::new();
+    let ran = cargo(&book, &["test", "--test", "one", "--", "members::member_", "--test-threads=8"]);
+    assert!(ran.status.success() && ran.text.contains("8 passed"), "{}", ran.text);
+    book.all_had_one(8);
+}
+
 /// Their parent is this process, as nextest's is.
 #[test]
 fn tests_of_a_run_of_nextest_share_a_server() {
     let book = Book::new();
     let run = format!("11111111-1111-4111-8111-{:012}", std::process::id());
-    let members: Vec<Child> = (1..=8).map(|at| book.nextest(&format!("member_{at}"), "200", &run)).collect();
+    let members: Vec<Child> = (1..=8).map(|at| nextest(&book, &format!("member_{at}"), "200", &run)).collect();
     for mut member in members {
         assert!(member.wait().unwrap().success(), "{:?}", lines(&book.path()));
     }
     // One that comes when the others have ended, and the server has not.
-    assert!(book.nextest("member_1", "0", &run).wait().unwrap().success());
+    assert!(nextest(&book, "member_1", "0", &run).wait().unwrap().success());
     book.all_had_one(9);
 }
 
@@ -193,8 +138,8 @@ fn a_run_that_is_killed_leaves_no_server() {
 fn a_user_that_is_killed_uses_it_no_more_and_the_others_do() {
     let book = Book::new();
     let run = format!("33333333-1111-4111-8111-{:012}", std::process::id());
-    let mut killed = book.nextest("member_1", "100000", &run);
-    let mut other = book.nextest("member_2", "3000", &run);
+    let mut killed = nextest(&book, "member_1", "100000", &run);
+    let mut other = nextest(&book, "member_2", "3000", &run);
     soon("both", || lines(&book.path()).len() == 2);
     let line = lines(&book.path()).remove(0);
     killed.kill().unwrap();
