@@ -53,6 +53,11 @@ mod tests {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let identity = ProcessHandle::open(child.id()).unwrap().identity();
         drop(child.stdin.take());
+        // Nobody has waited for it yet.
+        while !ProcessHandle::open(child.id()).is_err() {
+            std::thread::yield_now();
+        }
+        assert!(is_proven_dead(identity, here));
         child.wait().unwrap();
         assert!(matches!(held(identity), Held::Nobody | Held::Another) && is_proven_dead(identity, here));
         let elsewhere = ProcessIdentity { pid_namespace: identity.pid_namespace + 1, ..identity };

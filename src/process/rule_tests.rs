@@ -213,6 +213,8 @@ fn what_started_before_the_request_is_refused() {
 fn what_started_after_the_owners_end_is_refused_and_while_it_lives_is_not() {
     let cookie = Cookie::new();
     for evidence in [by_cookie(cookie), by_cgroup()] {
+        let last_tick = Evidence { identity: process(600, 5_000), ..evidence.clone() };
+        assert!(may_signal(&last_tick, &mark(cookie), &ourselves()).is_ok());
         let late = Evidence { identity: process(600, 5_001), ..evidence };
         refused(&late, &mark(cookie), Refusal::TooLate);
         assert!(may_signal(&late, &Mark { until: None, ..mark(cookie) }, &ourselves()).is_ok());
@@ -233,6 +235,8 @@ fn a_daemon_marked_by_cookie_alone_that_serves_others_is_refused() {
     let cookie = Cookie::new();
     let daemon = Evidence { children_started: vec![1_600, 5_001], ..by_cookie(cookie) };
     refused(&daemon, &mark(cookie), Refusal::ServesOthers);
+    let of_before = Evidence { children_started: vec![999], ..daemon.clone() };
+    refused(&of_before, &mark(cookie), Refusal::ServesOthers);
     let in_the_session = Evidence { session: LEADER, ..daemon.clone() };
     assert!(may_signal(&in_the_session, &mark(cookie), &ourselves()).is_ok());
     // In the group that it was born in, too.

@@ -50,3 +50,52 @@ impl Stage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_millis(800);
+
+    /// What comes after how long, where each stage is looked at with this delay.
+    fn stages(grace: Duration, delay: Duration) -> Vec<(KillAction, Duration)> {
+        let start = Instant::now();
+        let mut stage = Stage::first(start, grace);
+        let mut stages = Vec::new();
+        for _ in 0..6 {
+            stages.push((stage.action(), stage.ends - start));
+            stage = stage.next(stage.ends + delay, start, grace);
+        }
+        stages
+    }
+
+    #[test]
+    fn in_time_it_asks_twice_until_half_of_the_grace_and_kills_at_its_end() {
+        let at = Duration::from_millis;
+        let (asked, told, killed) = (KillAction::HungUp, KillAction::Terminated, KillAction::Killed);
+        assert_eq!(
+            stages(GRACE, Duration::ZERO),
+            [
+                (asked, at(50)),
+                (asked, at(400)),
+                (told, at(800)),
+                (killed, at(900)),
+                (killed, at(1000)),
+                (killed, at(1100))
+            ]
+        );
+        // A short grace has as many stages.
+        assert_eq!(stages(at(80), Duration::ZERO)[..3], [(asked, at(10)), (asked, at(40)), (told, at(80))]);
+    }
+
+    #[test]
+    fn however_late_it_is_no_stage_is_left_out_and_each_gets_some_time() {
+        let late = 10 * GRACE;
+        let stages = stages(GRACE, late);
+        let actions: Vec<KillAction> = stages.iter().map(|(action, _)| *action).collect();
+        let (asked, told, killed) = (KillAction::HungUp, KillAction::Terminated, KillAction::Killed);
+        assert_eq!(actions, [asked, asked, told, killed, killed, killed]);
+        let times: Vec<Duration> = stages.windows(2).map(|two| two[1].1 - two[0].1 - late).collect();
+        assert_eq!(times[..3], [GRACE / 8, GRACE / 4, BETWEEN_PASSES]);
+    }
+}

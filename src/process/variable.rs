@@ -32,8 +32,8 @@ impl SessionVariable {
 /// True for a UUID in its usual form that is made of chance or time (RFC 9562: versions 1, 4, 6 and 7). One that is made of a
 /// name is the same for the same name, and those of all zeros and all ones are anybody's.
 pub(crate) fn is_never_given_again(id: &str) -> bool {
-    let is_usual = id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    let uuid = if is_usual { Uuid::try_parse(id).ok() } else { None };
+    // The other forms that are parsed have other lengths.
+    let uuid = if id.len() == 36 { Uuid::try_parse(id).ok() } else { None };
     uuid.is_some_and(|uuid| {
         matches!(uuid.get_version_num(), 1 | 4 | 6 | 7) && uuid.get_variant() == uuid::Variant::RFC4122
     })
@@ -49,7 +49,13 @@ mod tests {
     fn it_is_found_as_a_whole_entry_only() {
         let variable = SessionVariable::new("SERVER_ID", ID).unwrap();
         let entry = format!("SERVER_ID={ID}");
-        for environ in [entry.clone(), format!("{entry}\0A=b\0"), format!("A=b\0{entry}\0"), format!("A=b\0{entry}")] {
+        for environ in [
+            entry.clone(),
+            format!("{entry}\0A=b\0"),
+            format!("A=b\0{entry}\0"),
+            format!("A=b\0{entry}"),
+            format!("X{entry}\0{entry}\0"),
+        ] {
             assert!(variable.is_in(environ.as_bytes()), "{environ:?}");
         }
         for environ in [
@@ -81,12 +87,19 @@ mod tests {
             "9b2e6a1c-4f0d-4b7a-cc3e-5d6f7a8b9c0d",
             "9b2e6a1c4f0d4b7a8c3e5d6f7a8b9c0d",
             "{9b2e6a1c-4f0d-4b7a-8c3e-5d6f7a8b9c0d}",
+            "urn:uuid:9b2e6a1c-4f0d-4b7a-8c3e-5d6f7a8b9c0d",
+            "9b2e6a1c-4f0d-4b7a-8c3e-5d6f7a8b9c0x",
+            "9b2e6a1c4-f0d-4b7a-8c3e-5d6f7a8b9c0d",
         ] {
             assert!(SessionVariable::new("NAME", id).is_none(), "{id}");
         }
-        for id in
-            [ID, &ID.to_uppercase(), "01920000-0000-7000-8000-000000000001", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"]
-        {
+        for id in [
+            ID,
+            &ID.to_uppercase(),
+            "01920000-0000-7000-8000-000000000001",
+            "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+            "1ec9414c-232a-6b00-b3c8-9e6bdeced846",
+        ] {
             assert!(SessionVariable::new("NAME", id).is_some(), "{id}");
         }
         for name in ["", "A=B", "A\0", "a b"] {
