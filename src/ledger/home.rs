@@ -231,6 +231,7 @@ mod tests {
         }
         assert!(in_wrong_place.join("file").exists() && of_other.path().exists());
         fs::remove_file(link.path()).unwrap();
+        assert!(home(of_other.path().to_owned()).remove(Some(cookie)).unwrap_err().is_refused());
         of_other.remove(Some(other)).unwrap();
     }
 
@@ -269,5 +270,21 @@ mod tests {
         fs::rename(&kept, &mark).unwrap();
         home.remove(Some(cookie)).unwrap();
         assert!(!home.path().exists());
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_stays_and_whose_it_is_is_said() {
+        let cookie = Cookie::new();
+        let home = Home::of(cookie);
+        home.create(cookie).unwrap();
+        if std::os::unix::fs::chown(home.path(), Some(65_534), None).is_err() {
+            // Only root can give it away.
+            return home.remove(Some(cookie)).unwrap();
+        }
+        let error = home.remove(Some(cookie)).unwrap_err();
+        let is_there = home.path().exists();
+        std::os::unix::fs::chown(home.path(), Some(sys::own_uid()), None).unwrap();
+        home.remove(Some(cookie)).unwrap();
+        assert!(is_there && error.is_refused() && error.to_string().contains("another user"), "{error}");
     }
 }
