@@ -100,6 +100,14 @@ mod tests {
     }
 
     #[test]
+    fn a_step_is_measured_from_the_dearest_window_before() {
+        let step = judged(&[2_000.0, 9_000.0, 1_000.0], 18, |_| 50_000.0);
+        assert_eq!(step, ActivityVerdict::Step { more: 41_000.0 });
+        // More than four times the last of them, and not the dearest.
+        assert_eq!(judged(&[9_000.0, 1_000.0], 18, |_| 30_000.0), ActivityVerdict::Quiet);
+    }
+
+    #[test]
     fn what_rises_to_no_more_than_it_cost_before_is_quiet() {
         assert_eq!(judged(&[9_000.0; 3], 18, |round| 300.0 * round as f64), ActivityVerdict::Quiet);
     }

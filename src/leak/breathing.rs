@@ -147,6 +147,30 @@ mod tests {
     fn what_was_there_at_times_before_is_no_leak() {
         let verdict = judged(18, |round| if round == 3 { 50 } else { 7 + (round - 1) / 3 });
         assert!(!matches!(verdict, IntegerVerdict::Leak { .. }), "{verdict:?}");
+        // And one that the last has reached is one.
+        let verdict = judged(18, |round| if round == 3 { 12 } else { 7 + (round - 1) / 3 });
+        assert!(matches!(verdict, IntegerVerdict::Leak { .. }), "{verdict:?}");
+    }
+
+    #[test]
+    fn rounds_that_fill_no_window_are_left_out_at_the_beginning() {
+        let verdict = judged(20, |round| if round <= 2 { 50 } else { 7 + round });
+        assert_eq!(verdict, IntegerVerdict::Leak { per_round: 1.0 });
+    }
+
+    #[test]
+    fn what_rose_half_way_and_breathes_since_is_none() {
+        assert_eq!(judged(18, |round| if round < 10 { 7 } else { 12 + round % 2 }), IntegerVerdict::Flat);
+    }
+
+    /// Where it is as high as it was once in the first half.
+    #[test]
+    fn what_rises_in_the_end_to_no_more_than_it_was_before_is_none() {
+        for peak in [5, 25] {
+            let rising = |round: i64| 7 + (round - 20).max(0) / 3;
+            let verdict = judged(60, |round| if round == peak { rising(51) } else { rising(round) });
+            assert_eq!(verdict, IntegerVerdict::Flat, "{peak}");
+        }
     }
 
     #[test]

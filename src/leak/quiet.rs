@@ -40,6 +40,10 @@ impl Cost {
             faults_of_reaped: self.faults_of_reaped.max(other.faults_of_reaped),
         }
     }
+
+    fn is_next_to_nothing(self, window: Duration) -> bool {
+        self.faults_of_reaped == 0 && self.processor <= window / NEXT_TO_NOTHING
+    }
 }
 
 /// The cheapest of some windows of this length.
@@ -53,7 +57,7 @@ pub(crate) async fn cheapest_window(other: &Other, window: Duration) -> Result<C
         let cost = one_window(other, window).await?;
         let least = cheapest.map_or(cost, |cheapest| cheapest.cheapest(cost));
         cheapest = Some(least);
-        if least.faults_of_reaped == 0 && least.processor <= window / NEXT_TO_NOTHING {
+        if least.is_next_to_nothing(window) {
             break;
         }
     }
@@ -71,10 +75,13 @@ pub(crate) async fn one_window(other: &Other, window: Duration) -> Result<Cost> 
     let start = Instant::now();
     Pump::get()?.sleep(window).await;
     let after = Reading::take(other).map_err(failed)?;
-    // On a busy machine nobody wakes in time, and a longer window costs more.
-    let length = start.elapsed().max(window).as_secs_f64();
-    let processor = after.processor_since(&before).mul_f64(window.as_secs_f64() / length);
+    let processor = in_usual_length(after.processor_since(&before), start.elapsed(), window);
     Ok(Cost { processor, faults_of_reaped: after.faults_of_reaped.saturating_sub(before.faults_of_reaped) })
+}
+
+/// On a busy machine nobody wakes in time, and a longer window costs more.
+fn in_usual_length(charged: Duration, length: Duration, window: Duration) -> Duration {
+    charged.mul_f64(window.as_secs_f64() / length.max(window).as_secs_f64())
 }
 
 /// What was charged until one moment.
@@ -119,6 +126,21 @@ mod tests {
         let tree = vec![(child(2, 1), 150), (child(3, 9), 900), (child(4, 9), 900)];
         let after = Reading { own: 1_003, faults_of_reaped: 0, tree };
         assert_eq!(after.processor_since(&before), Duration::from_nanos(53));
+    }
+
+    #[test]
+    fn a_window_that_took_longer_costs_what_one_of_the_usual_length_would() {
+        let at = Duration::from_millis;
+        assert_eq!(in_usual_length(at(30), at(300), at(100)), at(10));
+        assert_eq!(in_usual_length(at(30), at(99), at(100)), at(30));
+    }
+
+    #[test]
+    fn no_other_window_is_tried_where_neither_time_nor_a_program_was_spent() {
+        let cost = |micros, faults_of_reaped| Cost { processor: Duration::from_micros(micros), faults_of_reaped };
+        let is_over = |cost: Cost| cost.is_next_to_nothing(Duration::from_millis(100));
+        assert!(is_over(cost(0, 0)) && is_over(cost(500, 0)));
+        assert!(!is_over(cost(501, 0)) && !is_over(cost(0, 1)));
     }
 
     #[test]
