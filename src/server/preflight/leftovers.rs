@@ -118,6 +118,9 @@ fn carried() -> Option<HashSet<String>> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::ledger::record::tests::{announced, samples};
+    use crate::ledger::record::{Parsed, Record};
+    use crate::ledger::replay::Replayed;
 
     #[test]
     fn a_home_is_a_directory_of_our_own_with_the_name_of_a_cookie() {
@@ -127,6 +130,12 @@ mod tests {
         }
         std::fs::write(folder.path().join("tl-1123456789abcdef"), "").unwrap();
         std::os::unix::fs::symlink(folder.path(), folder.path().join("tl-2123456789abcdef")).unwrap();
+        // Only root can give one away.
+        let theirs = folder.path().join("tl-3123456789abcdef");
+        std::fs::create_dir(&theirs).unwrap();
+        if std::os::unix::fs::chown(&theirs, Some(65_534), None).is_err() {
+            std::fs::remove_dir(&theirs).unwrap();
+        }
         let homes = homes_in(folder.path());
         assert_eq!(homes.iter().map(|(digits, _)| digits.as_str()).collect::<Vec<_>>(), ["0123456789abcdef"]);
     }
@@ -164,6 +173,84 @@ mod tests {
         assert!(left.found.contains("of no living run"), "{left:?}");
     }
 
+    /// A run with a server of this cookie.
+    fn listed(is_dead: bool, cookie: Cookie) -> Listed {
+        let announced = match announced(1) {
+            Record::Announced { id, since, label, made_at, recipe, home, .. } => {
+                Record::Announced { id, cookie: Some(cookie), since, label, made_at, recipe, home }
+            }
+            other => other,
+        };
+        let records = vec![samples().remove(0), announced];
+        let run = Replayed::new(Parsed { records, damaged: 0 }).unwrap();
+        Listed { path: "/x/1.ledger".into(), run: Ok(run), is_dead }
+    }
+
+    #[test]
+    fn a_home_of_a_run_that_lives_is_not_left_over_and_one_of_a_dead_run_is() {
+        let folder = tempfile::tempdir().unwrap();
+        make_old(folder.path());
+        let cookie = Cookie::new();
+        let homes = || vec![(home::digits_of(cookie), folder.path().to_owned())];
+        let judged =
+            |is_dead| judge(&Looked { groups: Vec::new(), homes: homes(), runs: Ok(vec![listed(is_dead, cookie)]) });
+        let (living, dead) = (judged(false), judged(true));
+        assert_eq!(living.found, "none; 1 runs live");
+        assert!(dead.found.contains("the directory `") && dead.found.contains("dead, with 1 sessions"), "{dead:?}");
+    }
+
+    #[test]
+    fn what_has_gone_since_it_was_listed_is_not_left_over() {
+        let gone = || tempfile::tempdir().unwrap().path().to_owned();
+        let (groups, homes) = (vec![("0".to_owned(), gone())], vec![(home::digits_of(Cookie::new()), gone())]);
+        assert_eq!(judge(&Looked { groups, homes, runs: Ok(Vec::new()) }).found, "none; 0 runs live");
+    }
+
+    #[test]
+    fn a_group_is_left_over_if_it_is_old_and_empty_and_no_run_that_lives_has_it() {
+        let living = listed(false, Cookie::new());
+        let run = living.run.as_ref().unwrap().run.simple().to_string();
+        let runs = || Ok(vec![listed_as(&living)]);
+        let group = |events: &str, is_old| {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("cgroup.events"), events).unwrap();
+            if is_old {
+                make_old(folder.path());
+            }
+            folder
+        };
+        let judged = |name: &str, folder: &tempfile::TempDir| {
+            judge(&Looked { groups: vec![(name.into(), folder.path().into())], homes: Vec::new(), runs: runs() }).found
+        };
+        let (empty, full, new) =
+            (group("populated 0\n", true), group("populated 1\n", true), group("populated 0\n", false));
+        assert_eq!(judged(&run, &empty), "none; 1 runs live");
+        assert!(judged("0", &empty).contains("the control group `"));
+        for elsewhere in [&full, &new] {
+            assert_eq!(judged("0", elsewhere), "none; 1 runs live; 1 groups or directories of runs elsewhere");
+        }
+    }
+
+    fn listed_as(listed: &Listed) -> Listed {
+        Listed { path: listed.path.clone(), run: listed.run.clone(), is_dead: listed.is_dead }
+    }
+
+    #[test]
+    fn many_are_counted_and_what_could_not_be_read_is_told() {
+        let judged = |dead: usize| {
+            let mut runs: Vec<Listed> = (0..dead).map(|_| listed(true, Cookie::new())).collect();
+            runs.push(Listed { path: "/x/2.ledger".into(), run: Err("it is damaged".into()), is_dead: false });
+            judge(&Looked { groups: Vec::new(), homes: Vec::new(), runs: Ok(runs) }).found
+        };
+        assert_eq!(judged(0), "none; 0 runs live; not read: /x/2.ledger: it is damaged");
+        let (five, seven) = (judged(MOST_NAMED), judged(MOST_NAMED + 2));
+        assert!(five.matches("the ledger").count() == MOST_NAMED && !five.contains(" more"), "{five}");
+        assert!(
+            seven.matches("the ledger").count() == MOST_NAMED && seven.contains(" and 2 more; not read"),
+            "{seven}"
+        );
+    }
+
     /// With a long path for temporary files homes are made elsewhere.
     #[test]
     fn homes_are_looked_for_where_they_are_made() {
@@ -180,8 +267,8 @@ mod tests {
         let cookie = Cookie::new();
         let home = home::Home::of(cookie);
         home.create(cookie).unwrap();
-        let found = look().homes.iter().any(|(_, path)| path == home.path());
+        let found = look().homes.iter().filter(|(_, path)| path == home.path()).count();
         home.remove(Some(cookie)).unwrap();
-        assert!(found);
+        assert_eq!(found, 1);
     }
 }

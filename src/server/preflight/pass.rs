@@ -139,6 +139,24 @@ pub(crate) fn words(pids: &[u32]) -> String {
 mod tests {
     use super::*;
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pass_looks_for_what_is_wanted_and_knows_whom_we_descend_from() {
+        use std::os::fd::AsRawFd as _;
+        use std::os::unix::net::UnixStream;
+        let (one, other) = UnixStream::pair().unwrap();
+        let mut reader = ProcReader::new().unwrap();
+        let inode = |stream: &UnixStream| {
+            let link = std::fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).unwrap();
+            socket_inode(link.to_str().unwrap().as_bytes()).unwrap()
+        };
+        let (wanted, unwanted) = (inode(&one), inode(&other));
+        let pass = run(&mut reader, &Wanted { sockets: [wanted].into(), ..Wanted::default() }).unwrap();
+        assert!(pass.sockets.contains(&(wanted, sys::own_pid())), "{:?}", pass.sockets);
+        assert!(pass.sockets.iter().all(|(inode, _)| *inode != unwanted), "{:?}", pass.sockets);
+        assert!(pass.ours.contains(&std::os::unix::process::parent_id()), "{:?}", pass.ours);
+    }
+
     #[test]
     fn a_longer_name_is_not_below() {
         assert!(is_below(b"/tmp/a", b"/tmp/a") && is_below(b"/tmp/a/b (deleted)", b"/tmp/a"));

@@ -120,6 +120,10 @@ mod tests {
         assert!(Wanted::find("").is_err());
         let why = Wanted::find("no-such-program --port 1").unwrap_err();
         assert!(why.contains("`no-such-program`"), "{why}");
+        let why = Wanted::find("/").unwrap_err();
+        assert!(why.contains("is no program"), "{why}");
+        // Not looked for in `PATH`.
+        assert!(Wanted::find("src/lib.rs --port 1").is_ok() && Wanted::find("lib.rs --port 1").is_err());
     }
 
     #[cfg(all(test, target_os = "linux"))]

@@ -44,7 +44,7 @@ pub(crate) fn look(reader: &mut ProcReader, directory: &Path) -> Result<Option<L
         sockets: Vec::new(),
         is_whole: true,
     };
-    looked.walk(&path).map_err(why)?;
+    looked.walk(&path, MOST_ENTRIES).map_err(why)?;
     looked.sockets = sockets_in(reader, &path);
     Ok(Some(looked))
 }
@@ -60,7 +60,7 @@ fn sockets_in(reader: &mut ProcReader, directory: &Path) -> Vec<(u64, bool, Stri
 }
 
 impl Looked {
-    fn walk(&mut self, top: &Path) -> std::io::Result<()> {
+    fn walk(&mut self, top: &Path, most: usize) -> std::io::Result<()> {
         let mut open = vec![top.to_owned()];
         let mut seen = 0;
         while let Some(directory) = open.pop() {
@@ -75,7 +75,7 @@ impl Looked {
             };
             for entry in entries.flatten() {
                 seen += 1;
-                if seen > MOST_ENTRIES {
+                if seen > most {
                     self.is_whole = false;
                     return Ok(());
                 }
@@ -105,8 +105,7 @@ fn pid_in(path: &Path) -> Option<(u32, SystemTime)> {
     let facts = fs::metadata(path).ok().filter(|facts| facts.len() <= LONGEST_PID_FILE)?;
     let text = fs::read_to_string(path).ok()?;
     let first = text.split_ascii_whitespace().next()?;
-    let pid = u32::try_from(number(first)?).ok().filter(|pid| *pid > 0)?;
-    Some((pid, facts.modified().ok()?))
+    Some((u32::try_from(number(first)?).ok()?, facts.modified().ok()?))
 }
 
 pub(crate) fn judge(reader: &mut ProcReader, looked: &Result<Option<Looked>, String>, pass: &Pass) -> Finding {
@@ -175,4 +174,149 @@ fn nobody(looked: &Looked, pass: &Pass) -> String {
     }
     text += if looked.is_whole { "" } else { "; not all of it could be looked at" };
     text
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::server::preflight::checklist::CheckOutcome;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    use std::process::{Child, Command, Stdio};
+    use tempfile::TempDir;
+
+    fn looked(folder: &TempDir) -> Looked {
+        look(&mut ProcReader::new().unwrap(), folder.path()).unwrap().unwrap()
+    }
+
+    /// What is found; empty if nobody works there.
+    fn judged(looked: Looked, pass: &Pass) -> String {
+        let found = judge(&mut ProcReader::new().unwrap(), &Ok(Some(looked)), pass);
+        if found.outcome == CheckOutcome::Failed { found.found } else { String::new() }
+    }
+
+    /// Ended and reaped with the test.
+    struct Living(Child);
+
+    impl Living {
+        fn new() -> Self {
+            Self(Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
+        }
+    }
+
+    impl Drop for Living {
+        fn drop(&mut self) {
+            drop(self.0.stdin.take());
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn a_pid_file_is_a_short_file_of_that_name_anywhere_below() {
+        let living = Living::new();
+        let pid = living.0.id();
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let outside = elsewhere.path().join("x.pid");
+        fs::write(&outside, pid.to_string()).unwrap();
+        symlink(&outside, folder.path().join("link.pid")).unwrap();
+        fs::write(folder.path().join("long.pid"), format!("{pid}{}", " ".repeat(64))).unwrap();
+        fs::write(folder.path().join("zero.pid"), "0").unwrap();
+        fs::write(folder.path().join("pid.txt"), pid.to_string()).unwrap();
+        assert_eq!(judged(looked(&folder), &Pass::default()), "");
+        for name in ["pid", "Server.PID", "sub/deeper/x.pid"] {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, pid.to_string()).unwrap();
+            let found = judged(looked(&folder), &Pass::default());
+            assert!(found.contains(&format!("maybe pid {pid} ")) && found.contains(name), "{found}");
+            // Who is named for what it does is not named for this as well.
+            let below = [(pid, (b"/x".to_vec(), 0))].into();
+            let found = judged(looked(&folder), &Pass { below, ..Pass::default() });
+            assert!(found.contains(&format!("pid {pid} ")) && !found.contains("maybe"), "{found}");
+            assert_eq!(judged(looked(&folder), &Pass { ours: vec![pid], ..Pass::default() }), "");
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_not_named_by_its_file() {
+        let mut living = Living::new();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("pid"), living.0.id().to_string()).unwrap();
+        drop(living.0.stdin.take());
+        // Nobody has waited for it: it has a number still.
+        let mut reader = ProcReader::new().unwrap();
+        while !read_stat(&mut reader, living.0.id()).unwrap().is_dead() {
+            std::thread::yield_now();
+        }
+        assert_eq!(judged(looked(&folder), &Pass::default()), "");
+    }
+
+    #[test]
+    fn who_has_how_much_open_is_said_once_for_each() {
+        let (living, folder) = (Living::new(), tempfile::tempdir().unwrap());
+        let pid = living.0.id();
+        let listener = (77, true, "/x/s".to_owned());
+        let looked = || Looked { sockets: vec![listener.clone(), (78, false, "/x/t".into())], ..looked(&folder) };
+        let sockets = vec![(77, pid), (78, pid)];
+        let found = judged(looked(), &Pass { sockets: sockets.clone(), ..Pass::default() });
+        assert!(
+            found.starts_with(&format!("in use: pid {pid} `cat`")) && found.ends_with(" listens on `/x/s`"),
+            "{found}"
+        );
+        let below = [(pid, (b"/x/file".to_vec(), 2))].into();
+        let found = judged(looked(), &Pass { sockets: sockets.clone(), below, ..Pass::default() });
+        assert!(found.contains("has `/x/file` open and 2 more; "), "{found}");
+        assert!(found.ends_with(&format!("; pid {pid} listens on `/x/s`")), "{found}");
+        let below = [(pid, (b"/x/file".to_vec(), 0))].into();
+        let found = judged(looked(), &Pass { below, ..Pass::default() });
+        assert!(found.ends_with("has `/x/file` open"), "{found}");
+        assert_eq!(judged(looked(), &Pass { sockets, ours: vec![pid], ..Pass::default() }), "");
+    }
+
+    #[test]
+    fn a_listener_of_somebody_who_is_not_seen_is_told_while_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("s")).unwrap();
+        let found = judged(looked(&folder), &Pass::default());
+        assert!(found.contains("somebody who is not seen from here listens on `"), "{found}");
+        let before = looked(&folder);
+        drop(listener);
+        // A child of another test has it until its exec.
+        while !sockets_in(&mut ProcReader::new().unwrap(), &before.path).is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(judged(before, &Pass::default()), "");
+    }
+
+    #[test]
+    fn who_holds_a_lock_is_told_whether_its_file_is_seen_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = fs::File::create(folder.path().join("lock")).unwrap();
+        file.lock().unwrap();
+        let own = sys::own_pid();
+        let found = judged(looked(&folder), &Pass::default());
+        assert!(found.ends_with(" holds a lock on a file in it") && found.contains(&format!("pid {own} ")), "{found}");
+        let below = [(own, (b"/x/lock".to_vec(), 0))].into();
+        let found = judged(looked(&folder), &Pass { below, ..Pass::default() });
+        assert!(found.ends_with(" has `/x/lock` open, with a lock"), "{found}");
+        assert_eq!(judged(looked(&folder), &Pass { ours: vec![own], ..Pass::default() }), "");
+    }
+
+    #[test]
+    fn what_could_not_be_seen_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["1", "2"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let said = |most, pass: &Pass| {
+            let mut looked = Looked { files: BTreeSet::new(), ..looked(&folder) };
+            looked.walk(folder.path(), most).unwrap();
+            judge(&mut ProcReader::new().unwrap(), &Ok(Some(looked)), pass).found
+        };
+        assert_eq!(said(2, &Pass::default()), "nobody has anything open in it");
+        assert!(said(2, &Pass { hidden: 3, ..Pass::default() }).contains("3 processes of others"));
+        assert!(said(1, &Pass::default()).ends_with("not all of it could be looked at"));
+        assert!(look(&mut ProcReader::new().unwrap(), &folder.path().join("1")).is_err());
+    }
 }
