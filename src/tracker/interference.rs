@@ -374,6 +374,15 @@ mod tests {
         let ids: Vec<SessionId> = (0..12).map(|number| id(&format!("o-{number}"))).collect();
         let others = Others::Listed { stayed: ids, appeared: Vec::new(), vanished: Vec::new() };
         assert!(others.to_string().ends_with("`o-9` and 2 more"), "{others}");
+        let Others::Listed { mut stayed, .. } = others.clone() else { unreachable!() };
+        let ten = stayed.split_off(2);
+        let some = Others::Listed { stayed: Vec::new(), appeared: Vec::new(), vanished: ten };
+        assert!(
+            some.to_string()
+                .ends_with("vanished: `o-2`, `o-3`, `o-4`, `o-5`, `o-6`, `o-7`, `o-8`, `o-9`, `o-10`, `o-11`")
+        );
+        let none = Others::Listed { stayed: Vec::new(), appeared: Vec::new(), vanished: Vec::new() };
+        assert!(none.to_string().ends_with(": none"), "{none}");
         let found = Interference { others, ..report(vec![sentinel(Role::Younger, "s-1", vanished())]) };
         let json = serde_json::to_string(&found).unwrap();
         assert_eq!(serde_json::from_str::<Interference>(&json).unwrap(), found);

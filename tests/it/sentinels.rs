@@ -53,6 +53,7 @@ async fn sentinels_stand_around_the_tests_sessions_and_cost_two_lists() {
     let roles: Vec<_> = found.sentinels().iter().map(|sentinel| sentinel.role.clone()).collect();
     assert_eq!(roles, [Role::Older, Role::Younger, Role::Prefix { of: "build".into() }]);
     assert!(found.sentinels().iter().all(|sentinel| sentinel.leader.is_some()));
+    assert!(found.notes().is_empty(), "{found}");
     let Others::Listed { stayed, appeared, vanished } = found.others() else { panic!("{found}") };
     assert_eq!((stayed.as_slice(), appeared.len(), vanished.len()), (std::slice::from_ref(&stranger), 0, 0));
 
@@ -117,6 +118,7 @@ async fn the_end_of_a_process_is_laid_beside_what_the_helper_did_then() {
     assert_eq!((gone.len(), &gone[0].role, gone[0].leader), (1, &Role::Younger, sentinel.leader));
     let Fate::Vanished { how, exit, noticed, meanwhile } = &gone[0].fate else { panic!("{found}") };
     assert!(how.contains("has ended") && exit.is_some_and(|exit| exit.signal() == Some(9)), "{found}");
+    assert_eq!(gone[0].last_seen, sentinel.last_seen, "{found}");
     let noticed = noticed.expect("its leader was watched");
     assert!(noticed + std::time::Duration::from_millis(10) >= sentinel.planted, "{found}");
     assert!(
@@ -143,6 +145,34 @@ async fn a_sentinel_is_no_session_of_the_tests() {
     let found = report.interference().unwrap();
     assert!(found.notes()[0].contains("made no session"), "{found}");
     assert_eq!(fake.sessions(), []);
+}
+
+#[tokio::test]
+async fn sessions_from_before_the_watch_are_the_tests_own() {
+    let fake = FakeBackend::new();
+    let helper = SessionTestHelper::new(fake.clone());
+    helper.create_tracked_session("bash").await.unwrap().keep();
+    helper.watch_for_interference().await.unwrap();
+    // No name begins with an empty one.
+    helper.create_tracked_session(named("")).await.unwrap().keep();
+    let found = helper.check_interference().await.unwrap();
+    assert!(found.is_clean() && found.sentinels().len() == 2, "{found}");
+    assert!(found.notes().iter().any(|note| note.contains("began after 1 of the test's sessions")), "{found}");
+    assert!(matches!(found.others(), Others::Listed { stayed, .. } if stayed.is_empty()), "{found}");
+    helper.kill_tracked_sessions().await.unwrap();
+}
+
+#[test]
+fn nothing_is_planted_once_the_test_has_ended() {
+    let fake = FakeBackend::new();
+    let mut kept = None;
+    termleash::options().name("ended").in_process().run(async |t| {
+        kept = Some(t.helper_on(fake.clone()));
+        Ok(())
+    });
+    let error = termleash::block_on(kept.unwrap().watch_for_interference()).unwrap_err();
+    assert!(error.is_refused(), "{error}");
+    assert!(fake.calls().iter().all(|call| call.method != Method::Create && call.method != Method::List));
 }
 
 #[tokio::test]
@@ -278,6 +308,9 @@ async fn a_sentinel_that_cannot_be_ended_is_told() {
     let error = helper.kill_tracked_sessions().await.unwrap_err();
     assert!(error.is_survived() && error.to_string().contains("it is a sentinel"), "{error}");
     fake.set_faults([]);
+    // It is over, and another begins when it is done.
+    assert!(helper.watch_for_interference().await.unwrap_err().is_refused());
+    assert!(helper.check_interference().await.unwrap_err().is_invalid_input());
     // Nothing is judged any more, and nothing is forgotten.
     let report = helper.kill_tracked_sessions().await.unwrap();
     assert!(report.interference().is_none());

@@ -130,6 +130,14 @@ mod tests {
         assert!(matches!(judge(&told), Judgement::Vanished { exit: Some(KILLED), .. }));
         let unasked = Evidence { leader: leader(false), said: Err("no route".into()), ..said(running()) };
         assert!(matches!(judge(&unasked), Judgement::Vanished { .. }));
+        // How it ended is told by who has seen it, if by anybody.
+        let ended = |exit| {
+            let leader = Some(LeaderSeen { pid: 41, is_alive: false, exit: Some(exit) });
+            let told = SessionState::Exited(Some(ExitStatus::Exited(3)));
+            judge(&Evidence { leader, ..said(told) })
+        };
+        assert!(matches!(ended(KILLED), Judgement::Vanished { exit: Some(KILLED), .. }));
+        assert!(matches!(ended(ExitStatus::Unknown), Judgement::Vanished { exit: None, .. }));
     }
 
     /// The server may have ended, and its sessions with it.
@@ -160,9 +168,12 @@ mod tests {
 
     #[test]
     fn an_id_that_names_another_session_by_now_is_that_of_one_that_is_gone() {
-        let other = Running::new().with_leader(50).with_server(7).into();
-        let evidence = Evidence { leader: None, ..said(other) };
+        let other: SessionState = Running::new().with_leader(50).with_server(7).into();
+        let evidence = Evidence { leader: None, ..said(other.clone()) };
         assert!(matches!(judge(&evidence), Judgement::Vanished { .. }));
+        // The server's word against a process that is held, or of the same one.
+        assert_eq!(judge(&said(other)), Judgement::There { note: None });
+        assert_eq!(judge(&Evidence { leader: None, ..said(running()) }), Judgement::There { note: None });
     }
 
     #[test]

@@ -258,10 +258,6 @@ impl Watch {
             let handle = ProcessHandle::open(known.pid()).ok()?;
             (handle.identity() == known).then_some(handle)
         });
-        if let (Some(leader), Ok(pump)) = (session.leader(), Pump::get()) {
-            // Without it an end has no time, and is seen all the same.
-            let _ = leader.watch(pump);
-        }
         let at = self.journal.now();
         Some(Planted { entry, session, server, at, last_seen: at })
     }
@@ -326,9 +322,8 @@ impl Watch {
             Judgement::Vanished { how, exit } => {
                 let noticed = planted.session.leader().and_then(ProcessHandle::end_noticed);
                 let noticed = noticed.and_then(|ticks| since(self.began, ticks));
-                let to = noticed.map_or(now, |noticed| noticed + NOTICED_WITHIN);
-                let from = noticed.map_or(Duration::ZERO, |noticed| noticed.saturating_sub(NOTICED_WITHIN));
-                let (meanwhile, _) = self.journal.between(from.max(planted.last_seen), to);
+                let (from, to) = ended_between(noticed, planted.last_seen, now);
+                let (meanwhile, _) = self.journal.between(from, to);
                 Fate::Vanished { how, exit, noticed, meanwhile }
             }
         };
@@ -439,6 +434,12 @@ async fn wait_for_dying_server(seen: &mut [(Role, Planted, Evidence)]) {
     }
 }
 
+/// The last moment at which it was there, and the first at which it was gone.
+fn ended_between(noticed: Option<Duration>, last_seen: Duration, now: Duration) -> (Duration, Duration) {
+    let from = noticed.map_or(Duration::ZERO, |noticed| noticed.saturating_sub(NOTICED_WITHIN));
+    (from.max(last_seen), noticed.map_or(now, |noticed| noticed + NOTICED_WITHIN))
+}
+
 /// Between two moments in clock ticks, rounded as they are.
 fn since(began: Ticks, then: Ticks) -> Option<Duration> {
     let second = u32::try_from(sys::ticks_in(Duration::from_secs(1))).ok().filter(|ticks| *ticks > 0)?;
@@ -458,5 +459,18 @@ where
     match pump.within(limit, future).await {
         Some(answer) => answer.map_err(|cause| cause.to_string()),
         None => Err(format!("the backend did not answer within {}", humantime::format_duration(limit))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_was_noticed_was_about_then_and_not_before_it_was_seen_last() {
+        let at = Duration::from_millis;
+        assert_eq!(ended_between(None, at(30), at(9_000)), (at(30), at(9_000)));
+        assert_eq!(ended_between(Some(at(5_000)), at(30), at(9_000)), (at(4_900), at(5_100)));
+        assert_eq!(ended_between(Some(at(5_000)), at(4_990), at(9_000)), (at(4_990), at(5_100)));
     }
 }
