@@ -216,37 +216,5 @@ impl SessionBackend for CommandBackend {
 }
 
 #[cfg(all(test, target_os = "linux", feature = "tokio"))]
-mod tests {
-    use super::*;
-    use crate::runtime::block_on;
-
-    /// Whoever follows it must refuse what the backend refuses.
-    #[test]
-    fn a_recipe_says_what_an_id_is_and_how_another_server_answers() {
-        let Recipe::Command { id_prefix, refused_text, gone_texts, arguments, .. } =
-            CommandBackend::tmux("/nowhere/socket").kill_recipe().recipe
-        else {
-            panic!("it is a command")
-        };
-        assert_eq!(id_prefix.as_deref(), Some("$"));
-        assert!(refused_text.is_some() && !gone_texts.is_empty());
-        assert!(has(&arguments, "id") && has(&arguments, "server"), "{arguments:?}");
-    }
-
-    #[test]
-    fn a_session_whose_server_is_not_known_is_not_ended() {
-        let id = SessionId::new("$1").unwrap();
-        let error = block_on(CommandBackend::tmux("/nowhere/socket").kill(&id)).unwrap_err();
-        assert!(error.to_string().contains("neither made nor seen here"), "{error}");
-    }
-
-    #[test]
-    fn a_process_of_number_zero_is_none() {
-        let backend = CommandBackend::tmux("/nowhere/socket");
-        let (leader_at, server_at) = (backend.api.leader_at.unwrap(), backend.api.server_at.unwrap());
-        let mut words = vec!["$1"; leader_at.max(server_at) + 1];
-        (words[leader_at], words[server_at]) = ("0", "0");
-        let row = backend.row(&words.join(" ")).unwrap();
-        assert_eq!((row.leader, row.server), (None, None));
-    }
-}
+#[path = "backend_tests.rs"]
+mod tests;

@@ -77,3 +77,52 @@ fn shown(invocation: &Invocation) -> String {
     let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
     format!("`{}`", line.escape_debug())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn read(status: ExitStatus, stdout: &str, stderr: &str) -> Result<Said, String> {
+        let gone_texts = ["no server".to_owned()];
+        let arguments = ["kill", "-t", "a\u{1b}", "4", "5", "a secret"].map(Into::into).to_vec();
+        let timeout = Duration::ZERO;
+        let invocation = Invocation { program: "client".into(), arguments, variables: Vec::new(), timeout };
+        let ran = Ran { status, stdout: stdout.into(), stderr: stderr.into() };
+        let reading = Reading { gone_texts: &gone_texts, refused_text: Some("another server") };
+        reading.read(&invocation, Ok(ran)).map_err(|cause| cause.to_string())
+    }
+
+    #[test]
+    fn a_client_that_failed_says_that_it_is_gone_or_why() {
+        let (well, ill) = (ExitStatus::Exited(0), ExitStatus::Exited(1));
+        let text = |text: &str| Ok(Said::Text(text.to_owned()));
+        assert_eq!(read(well, "s-1", "no server is a name"), text("s-1"));
+        assert_eq!(read(ill, "", "x: no server running"), Ok(Said::Gone));
+        assert_eq!(
+            read(ill, "no server", "other").unwrap_err(),
+            r"`client kill -t a\u{1b} 4` ended with exit status 1: other"
+        );
+        assert!(read(ill, "", "a\u{1b}[2Jb").unwrap_err().ends_with(": a [2Jb"));
+        for (stdout, stderr) in [("another server", ""), ("", "this is another server")] {
+            assert!(read(well, stdout, stderr).unwrap_err().contains("nothing was done"));
+        }
+    }
+
+    /// Somebody else in this process has waited for it.
+    #[test]
+    fn a_client_whose_status_is_not_known_has_failed_if_it_says_so() {
+        assert_eq!(read(ExitStatus::Unknown, "s-1", ""), Ok(Said::Text("s-1".into())));
+        assert_eq!(read(ExitStatus::Unknown, "s-1", "no server"), Ok(Said::Gone));
+        assert!(read(ExitStatus::Unknown, "s-1", "other").is_err());
+    }
+
+    #[test]
+    fn an_id_is_its_prefix_and_digits_where_it_must_be() {
+        let is_accepted = |id: &str, prefix| accepted(&SessionId::new(id).unwrap(), prefix).is_ok();
+        assert!(is_accepted("$12", Some("$")) && is_accepted("any", None));
+        for id in ["$", "12", "$1x", "=1"] {
+            assert!(!is_accepted(id, Some("$")), "{id}");
+        }
+    }
+}

@@ -316,3 +316,7 @@ fn word(value: &Value) -> String {
 fn pid(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0)
 }
+
+#[cfg(all(test, feature = "http"))]
+#[path = "backend_tests.rs"]
+mod tests;
