@@ -39,6 +39,14 @@ pub(crate) fn run() {
             println!("child {}", child.spawn().expect("a child").id());
             sleep();
         }
+        // The child's own parent has ended, so that it descends from this process no more.
+        "serve in a lost child" | "serve elsewhere in a lost child" => {
+            let mut child = Command::new("sh");
+            child.args(["-c", "\"$@\" &", "sh"]).arg(std::env::current_exe().expect("a path"));
+            child.args(std::env::args().skip(1)).env(WHAT, what.trim_end_matches(" in a lost child"));
+            child.stdin(Stdio::null()).status().expect("a shell");
+            sleep();
+        }
         // Its listener is inherited by a process that nobody can prove to be the server's.
         "lose the port to an unmarked child" => {
             let listener = listen();
@@ -122,7 +130,7 @@ pub(crate) fn serving(what: &str) -> ServerSpec {
         .port_variable(PORT)
 }
 
-/// Answers to `GET /x` with 200, and to `/no…` with 404.
+/// Answers to `GET /x` with 200, to `/no…` with 404 and to `/moved` with 302.
 fn serve(listener: TcpListener) -> ! {
     println!("serving");
     for stream in listener.incoming().flatten() {
@@ -134,7 +142,11 @@ fn serve(listener: TcpListener) -> ! {
 fn answer(stream: TcpStream) -> std::io::Result<()> {
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line)?;
-    let status = if line.starts_with("GET /no") { "404 Not Found" } else { "200 OK" };
+    let status = match line.split(' ').nth(1) {
+        Some(path) if path.starts_with("/no") => "404 Not Found",
+        Some("/moved") => "302 Found",
+        _ => "200 OK",
+    };
     if !line.is_empty() {
         write!(&stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")?;
     }

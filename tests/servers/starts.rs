@@ -8,14 +8,14 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::task::Poll;
 use std::time::Duration;
-use termleash::block_on;
-use termleash::server::ServerGuard;
+use termleash::server::{ServerGuard, ServerSpec};
+use termleash::{Error, block_on};
 
 const SHORT: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_server_is_reached_at_its_own_port_and_gone_afterwards() {
-    for what in ["serve", "serve late", "serve on six", "serve in a child"] {
+    for what in ["serve", "serve late", "serve on six", "serve in a child", "serve in a lost child"] {
         let server = serving(what).start_blocking().unwrap();
         let (pid, home, port) = (server.pid(), server.home().to_owned(), server.port());
         let place = if what == "serve on six" { "::1" } else { "127.0.0.1" };
@@ -100,8 +100,9 @@ fn a_socket_outside_of_its_home_is_the_servers_only_if_the_server_listens_there(
 #[cfg(feature = "http")]
 #[test]
 fn a_server_is_ready_by_http_if_it_says_so() {
-    let server = serving("serve late").ready_http("/health").start_blocking().unwrap();
-    server.close_blocking().unwrap();
+    for path in ["/health", "/moved"] {
+        serving("serve late").ready_http(path).start_blocking().unwrap().close_blocking().unwrap();
+    }
     let error = serving("serve").ready_http("/no").ready_within(SHORT).start_blocking().unwrap_err();
     assert!(error.is_timeout() && error.to_string().contains("/no` answers with a status"), "{error}");
     assert!(error.to_string().contains("it is alive, and listens at its port"), "{error}");
@@ -147,14 +148,15 @@ fn a_server_that_is_late_is_told_with_what_it_does_instead_and_ended() {
     let pid = said.rsplit("  | ").next().unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(!lives(pid));
 
-    let said = serving("serve elsewhere").ready_within(4 * SHORT).start_blocking().unwrap_err().to_string();
-    let port = said.rsplit("elsewhere is ").next().unwrap().split_whitespace().next().unwrap();
-    assert!(said.contains(&format!("listens at {port} instead")), "{said}");
+    for what in ["serve elsewhere", "serve elsewhere in a lost child"] {
+        let said = serving(what).ready_within(4 * SHORT).start_blocking().unwrap_err().to_string();
+        let port = said.rsplit("elsewhere is ").next().unwrap().split_whitespace().next().unwrap();
+        assert!(said.contains(&format!("listens at {port} instead")), "{said}");
+    }
 }
 
-/// Else a test would talk to whatever has the port.
-#[test]
-fn a_port_that_a_stranger_took_is_not_the_servers() {
+/// What is told of a server whose port a stranger has, who takes nobody in; and who waits there.
+fn beside_a_stranger(condition: impl FnOnce(ServerSpec) -> ServerSpec) -> (Error, Vec<TcpStream>) {
     let text = "echo $PORT > port; exec sleep 1000";
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("port");
@@ -170,12 +172,31 @@ fn a_port_that_a_stranger_took_is_not_the_servers() {
         }
     });
     let spec = ServerGuard::command("sh").args(["-c", text]).current_dir(directory.path()).port_variable("PORT");
-    let error = spec.ready_within(4 * SHORT).start_blocking().unwrap_err();
+    let error = condition(spec).ready_within(4 * SHORT).start_blocking().unwrap_err();
     let stranger = stranger.join().unwrap();
-    assert!(error.is_timeout() && error.to_string().contains("where another process does"), "{error}");
     stranger.set_nonblocking(true).unwrap();
-    let waiting = stranger.incoming().take_while(Result::is_ok).count();
-    assert!(waiting < 10, "{waiting} connections stand in the queue of somebody's clients");
+    (error, stranger.incoming().map_while(Result::ok).collect())
+}
+
+/// Else a test would talk to whatever has the port.
+#[test]
+fn a_port_that_a_stranger_took_is_not_the_servers() {
+    let (error, waiting) = beside_a_stranger(|spec| spec);
+    assert!(error.is_timeout() && error.to_string().contains("where another process does"), "{error}");
+    assert!(waiting.len() < 10, "{} connections stand in the queue of somebody's clients", waiting.len());
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_stranger_at_the_servers_port_is_sent_no_request() {
+    let (error, waiting) = beside_a_stranger(|spec| spec.ready_http("/health"));
+    assert!(error.is_timeout() && !waiting.is_empty(), "{error}");
+    for mut connection in waiting {
+        let mut said = String::new();
+        connection.set_nonblocking(false).unwrap();
+        connection.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "");
+    }
 }
 
 /// And its URL names the one of the two addresses at which it is not the stranger.
