@@ -11,6 +11,7 @@ use crate::server::background::end_in_background;
 use crate::server::closing::close;
 use crate::server::inner::Inner;
 use crate::server::outcome::ServerEnd;
+use crate::server::port;
 use crate::server::ready::until_dead;
 use crate::server::spec::ServerSpec;
 use crate::session::terminal::Output;
@@ -37,10 +38,7 @@ impl Server {
     /// If it was started [without one](ServerSpec::without_port).
     #[track_caller]
     pub fn port(&self) -> u16 {
-        match self.inner.port {
-            Some(port) => port,
-            None => panic!("{} was started `without_port()`", self.inner.name()),
-        }
+        port::expected(self.inner.port, || self.inner.name())
     }
 
     /// `http://127.0.0.1:PORT`, or `http://[::1]:PORT` if it was seen to listen there and not at the other, when it was ready.
@@ -51,7 +49,7 @@ impl Server {
     #[track_caller]
     pub fn url(&self) -> String {
         let port = self.port();
-        self.inner.url().unwrap_or_else(|| format!("http://127.0.0.1:{port}"))
+        self.inner.url().unwrap_or_else(|| port::url(port))
     }
 
     /// What `HOME` is for it.

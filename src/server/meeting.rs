@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  user ──Join──► steward ──Ready │ Refused │ Failed──► user … ──Release │ its process ends──► steward
+//!                    ├──Log: to whoever asks──►
 //!                    └──Died: to each user──►
 //! ```
 
@@ -10,18 +11,23 @@ use crate::ledger::client;
 use crate::process::handle::{read_stat, reader};
 use crate::process::identity::ProcessIdentity;
 use crate::process::tree::own_identity;
+use crate::session::terminal::Output;
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Longer ones leave no room in the name of a socket.
 const LONGEST_KEY: usize = 32;
+/// How much of a log is told: a socket has room for three times that.
+const MOST_LOG: usize = 64 << 10;
 
 /// From a user.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromUser {
     /// It wants this server. It is held by its identity from here on.
     Join { spec: serde_json::Value, shown: String, made_at: String, user: ProcessIdentity },
+    /// It wants to see what the server has printed.
+    AskLog,
     /// It does not need it any more.
     Release,
 }
@@ -42,6 +48,28 @@ pub(crate) enum FromSteward {
     Died {
         text: String,
     },
+    /// The end of what it has printed, and how many bytes came before that.
+    Log {
+        text: String,
+        dropped: u64,
+    },
+}
+
+impl FromSteward {
+    /// No more than a socket takes at once: a user that was stopped before it reads must not stop the steward.
+    pub(crate) fn log(output: &Output) -> Self {
+        let all = output.bytes();
+        let mut most = MOST_LOG;
+        loop {
+            let from = all.len().saturating_sub(most);
+            let text = String::from_utf8_lossy(&all[from..]).into_owned();
+            // What is no letter takes up to six bytes in a message.
+            if most <= MOST_LOG / 8 || serde_json::to_string(&text).is_ok_and(|json| json.len() <= MOST_LOG) {
+                return Self::Log { text, dropped: output.dropped_bytes() + from as u64 };
+            }
+            most /= 2;
+        }
+    }
 }
 
 /// Where a shared server is.
@@ -103,4 +131,23 @@ fn parent_of(process: ProcessIdentity) -> Option<ProcessIdentity> {
     let parent = read_stat(&mut reader, process.pid()).ok()?.parent;
     let started = read_stat(&mut reader, parent).ok()?.started;
     (parent > 1).then_some(ProcessIdentity { pid: parent, started, ..process })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_part_of_a_log_is_told_that_a_socket_has_room_for() {
+        let told = |text: &str| match FromSteward::log(&Output::of_text(text.into(), 5)) {
+            FromSteward::Log { text, dropped } => (text, dropped),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told("a line\n"), ("a line\n".into(), 5));
+        let (text, dropped) = told(&("x".repeat(MOST_LOG) + "the end"));
+        assert!(text.ends_with("the end") && dropped > 5 && text.len() as u64 + dropped == MOST_LOG as u64 + 12);
+        // Each of these takes six bytes.
+        let (text, _) = told(&"\u{1b}".repeat(MOST_LOG));
+        assert!(!text.is_empty() && serde_json::to_string(&text).unwrap().len() <= MOST_LOG + 2);
+    }
 }

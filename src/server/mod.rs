@@ -61,6 +61,7 @@ pub(crate) mod closing;
 pub(crate) mod guard;
 pub(crate) mod holders;
 pub(crate) mod inner;
+pub(crate) mod joining;
 pub(crate) mod log;
 pub(crate) mod meeting;
 pub(crate) mod outcome;

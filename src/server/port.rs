@@ -18,6 +18,24 @@ const FIRST: u16 = 10_000;
 /// Where it cannot be read which ports the kernel gives to connections (ip(7), `ip_local_port_range`), its default.
 const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
 
+/// The port of a server that has one.
+///
+/// # Panics
+///
+/// With the server's name if it has none.
+#[track_caller]
+pub(crate) fn expected(port: Option<u16>, name: impl FnOnce() -> String) -> u16 {
+    match port {
+        Some(port) => port,
+        None => panic!("{} was started `without_port()`", name()),
+    }
+}
+
+/// Where a server is reached by HTTP.
+pub(crate) fn url(port: u16) -> String {
+    format!("http://{}:{port}", Ipv4Addr::LOCALHOST)
+}
+
 /// A port for as long as it is held.
 pub(crate) struct Lease {
     port: u16,

@@ -98,7 +98,7 @@ impl Steward<'_> {
         loop {
             self.wait(&server);
             self.take_in();
-            self.heed(&FromSteward::Ready(reached.clone()));
+            self.heed(&FromSteward::Ready(reached.clone()), &server);
             has_had_users |= self.has_users();
             if self.has_users() {
                 self.idle_since = Instant::now();
@@ -176,9 +176,9 @@ impl Steward<'_> {
     }
 
     /// What they say, and who of them has gone.
-    fn heed(&mut self, ready: &FromSteward) {
+    fn heed(&mut self, ready: &FromSteward, server: &ServerGuard) {
         let begin = self.begin;
-        self.guests.retain_mut(|guest| guest.heed(begin, ready));
+        self.guests.retain_mut(|guest| guest.heed(begin, ready, server));
     }
 
     fn has_users(&self) -> bool {
@@ -188,10 +188,14 @@ impl Steward<'_> {
 
 impl Guest {
     /// False if it is gone.
-    fn heed(&mut self, begin: &StewardStart, ready: &FromSteward) -> bool {
+    fn heed(&mut self, begin: &StewardStart, ready: &FromSteward, server: &ServerGuard) -> bool {
         while let Some(channel) = &mut self.channel {
             match hear::<FromUser>(channel, Some(Duration::ZERO)) {
                 Ok(Some(FromUser::Release)) => return false,
+                Ok(Some(FromUser::AskLog)) if self.user.is_none() => return false,
+                Ok(Some(FromUser::AskLog)) => {
+                    let _ = tell(channel, &FromSteward::log(&server.log()));
+                }
                 Ok(Some(FromUser::Join { spec, shown, made_at, user })) => {
                     let peer = sys::peer_of(channel.fd()).ok().map(|(pid, _)| pid);
                     let process = held(user).filter(|_| peer == Some(user.pid())).and(Pidfd::open(user.pid()).ok());

@@ -126,6 +126,11 @@ impl Output {
         Self { bytes: ring.since(0), dropped: ring.dropped() }
     }
 
+    /// Of a log that another process has kept.
+    pub(crate) fn of_text(text: String, dropped: u64) -> Self {
+        Self { bytes: text.into_bytes(), dropped }
+    }
+
     /// The last lines as a failure shows them, after what stands before them.
     pub(crate) fn shown(&self, what: &str) -> String {
         let lines = last_lines(&self.bytes, SHOWN_LINES);

@@ -112,6 +112,22 @@ fn a_server_that_dies_is_told_to_its_users_and_the_next_one_is_another() {
 }
 
 #[test]
+fn each_user_sees_what_it_has_printed_and_of_a_dead_one_the_end_of_that() {
+    let (first, second) = (shared("log"), shared("log"));
+    for user in [&first, &second] {
+        soon("its log", || user.log().unwrap().text().contains("serving"));
+    }
+    kill(first.pid());
+    soon("its end", || !first.is_alive());
+    for user in [&first, &second] {
+        for error in [user.log().unwrap_err(), user.check().unwrap_err()] {
+            let said = error.to_string();
+            assert!(error.is_server_ended() && said.contains("SIGKILL") && said.contains("serving"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_killed_steward_takes_its_server_along_and_the_next_one_is_another() {
     let first = shared("steward");
     let around = Around::of(&first);
