@@ -16,6 +16,9 @@ pub(crate) fn describe(scope: &Scope) -> String {
             let _ = writeln!(text, "still alive: {line}");
         }
     }
+    for line in scope.servers().alive() {
+        let _ = writeln!(text, "still alive: {line}");
+    }
     match waiting::of_all_threads() {
         Ok(mut threads) => {
             threads.retain(|thread| !thread.name.starts_with("termleash-"));

@@ -9,6 +9,9 @@ use crate::report::text::duration;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
+const MORE_TIME: &str = "    to do: end what it waits for, or give it more time: `termleash::options().timeout(…)`, or \
+                         `TERMLEASH_TIMEOUT` for all tests";
+
 /// How the body ended.
 pub(crate) enum BodyEnd {
     Passed,
@@ -97,7 +100,7 @@ impl Ending {
             BodyEnd::TimedOut { after, alive, error } => {
                 let own = error.as_ref().map(|cause| format!("\nand failed then: {cause}"));
                 let own = own.unwrap_or_default();
-                format!("test `{name}` timed out after {}{own}\n{}", duration(*after), alive.trim_end())
+                format!("test `{name}` timed out after {}{own}\n{alive}{MORE_TIME}", duration(*after))
             }
         };
         let logs = self.logs();
@@ -154,6 +157,7 @@ mod tests {
         and failed then: no route
         still alive: session `pty-1` (`sh`), made at tests/x.rs:2:9
         thread `a_test` (tid 7): sleeping
+            to do: end what it waits for, or give it more time: `termleash::options().timeout(…)`, or `TERMLEASH_TIMEOUT` for all tests
         containment: in the test process (asked for), a keeper beside it with a ledger of its sessions
         ");
     }

@@ -169,6 +169,7 @@ impl Frame {
         // Before they are ended: those that a failure is about.
         let logs = self.scope.servers().logs();
         let failures = self.deferred_and_killed(watchdog).await;
+        let logs = logs.into_iter().filter(|(server, _)| !server.has_told_its_log()).map(|(_, log)| log).collect();
         // Within the runtime: a task that was spawned and never ended holds what it holds until the runtime ends, which in
         // a server is never.
         let look = || {
@@ -185,32 +186,32 @@ impl Frame {
     async fn deferred_and_killed(&self, watchdog: &Watchdog) -> Vec<String> {
         let wait = self.settings.wait;
         let mut failures = self.scope.deferred().run(wait, || watchdog.step(wait)).await;
+        let mut of_sessions = Vec::new();
         for helper in self.scope.helpers() {
             watchdog.step(wait);
+            let was_told = helper.is_told();
             // A backend is the user's code.
             match caught(|| helper.kill_tracked_sessions()).await {
                 Ok(Ok(_)) => {}
+                Ok(Err(_)) if was_told => {}
                 Ok(Err(cause)) => {
-                    helper.was_told(&cause.to_string());
-                    failures.push(cause.to_string());
+                    of_sessions.push(cause.to_string());
+                    helper.mark_told();
                 }
                 Err(payload) => {
-                    failures.push(format!("a backend panicked when its sessions were ended: {}", message(payload)))
+                    of_sessions.push(format!("a backend panicked when its sessions were ended: {}", message(payload)))
                 }
             }
         }
+        // A server that has died is why its sessions could not be ended, so it is told first.
         failures.extend(self.scope.servers().end(|limit| watchdog.step(limit)).await);
+        failures.extend(of_sessions);
         failures
     }
 
     fn end(self, watchdog: Watchdog, body: BodyEnd, mut left: Left) -> Ending {
         let name = self.scope.name().to_owned();
-        for failure in self.late_clean_up(&watchdog) {
-            // What could not be done before can mostly not be done now.
-            if !left.failures.contains(&failure) {
-                left.failures.push(failure);
-            }
-        }
+        left.failures.extend(self.late_clean_up(&watchdog));
         let alive = self.scope.references().alive();
         let is_alive =
             |item: &Item| alive.iter().any(|still| (&still.name, &still.made_at) == (&item.name, &item.made_at));

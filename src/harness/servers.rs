@@ -57,9 +57,15 @@ impl Servers {
         self.state.lock().running.is_empty()
     }
 
-    /// The ends of their logs.
-    pub(crate) fn logs(&self) -> Vec<String> {
+    /// Each with the end of its log, as it is now.
+    pub(crate) fn logs(&self) -> Vec<(Server, String)> {
         let running = self.state.lock().running.clone();
-        running.iter().map(Server::last_words).collect()
+        running.into_iter().map(|server| (server.clone(), server.last_words())).collect()
+    }
+
+    /// One line for each that is alive.
+    pub(crate) fn alive(&self) -> Vec<String> {
+        let running = self.state.lock().running.clone();
+        running.iter().filter(|server| server.is_alive()).map(Server::line).collect()
     }
 }

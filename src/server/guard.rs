@@ -9,7 +9,7 @@ use crate::process::pump::Pump;
 use crate::runtime::block_on;
 use crate::server::background::end_in_background;
 use crate::server::closing::close;
-use crate::server::inner::Inner;
+use crate::server::inner::{Inner, Phase};
 use crate::server::outcome::ServerEnd;
 use crate::server::port;
 use crate::server::ready::until_dead;
@@ -161,6 +161,17 @@ impl Server {
     /// As [`ServerGuard::close`].
     pub async fn close(&self) -> Result<ServerEnd> {
         close(&self.inner).await
+    }
+
+    /// True once its end was an error, which shows its log.
+    pub(crate) fn has_told_its_log(&self) -> bool {
+        self.inner.life.peek(|life| matches!(life.phase, Phase::Closed(Err(_))))
+    }
+
+    /// Its name and where it is reached, for a test that takes too long.
+    pub(crate) fn line(&self) -> String {
+        let port = self.inner.port.map(|port| format!(", at port {port}")).unwrap_or_default();
+        format!("{}{port}", self.inner.name())
     }
 
     /// The end of its log with its name, for a test that fails.

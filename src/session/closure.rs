@@ -76,7 +76,7 @@ impl SessionBackend for Closure {
     }
 
     fn kill_recipe(&self) -> KillRecipe {
-        KillRecipe { recipe: Recipe::Unknown { backend: "a closure of the test's".into() } }
+        KillRecipe { recipe: Recipe::Unknown { backend: "a closure in the test".into() } }
     }
 }
 

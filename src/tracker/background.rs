@@ -97,10 +97,8 @@ pub(crate) fn end_helper(shared: &Arc<Shared>) {
         let from = born_late.map_or_else(Instant::now, |until| until.max(Instant::now()));
         crate::runtime::park_on(pump.until(from + LAST_WAIT, is_done.wait(|done| done.then_some(()))));
     }
-    let told = shared.told.lock().clone();
-    let is_told = |entry: &Arc<Entry>| last_outcome(entry).is_some_and(|outcome| told.contains(&outcome));
-    let still_there: Vec<Arc<Entry>> =
-        left.into_iter().filter(|entry| shared.holds(entry) && !is_told(entry)).collect();
+    let is_untold = |entry: &Arc<Entry>| shared.holds(entry) && !entry.state.peek(|state| state.is_told);
+    let still_there: Vec<Arc<Entry>> = left.into_iter().filter(is_untold).collect();
     complain(shared, &neglected, &still_there);
 }
 

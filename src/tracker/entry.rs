@@ -57,6 +57,8 @@ pub(crate) struct EntryState {
     /// One kill at a time.
     is_busy: bool,
     pub(crate) last_outcome: Option<KillOutcome>,
+    /// The report of its test has that outcome: nobody need complain of it again.
+    pub(crate) is_told: bool,
     /// Its place among what leak checks know to be ours.
     pub(crate) registered: Option<Registered>,
 }
@@ -82,6 +84,7 @@ impl Entry {
             is_let_go: false,
             is_busy: false,
             last_outcome: None,
+            is_told: false,
             registered: None,
         };
         Self { serial, record, backend, label, made_at, state: Watched::new(state) }

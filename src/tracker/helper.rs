@@ -109,14 +109,22 @@ impl SessionTestHelper {
         self.core.watch.end_by_processes().await;
     }
 
+    /// The report of the test has what the last kill came to.
+    pub(crate) fn mark_told(&self) {
+        for entry in self.shared().entries() {
+            entry.state.update(|state| state.is_told = state.last_outcome.is_some());
+        }
+    }
+
+    /// True if the report of the test has all that is tracked still.
+    pub(crate) fn is_told(&self) -> bool {
+        let entries = self.shared().entries();
+        !entries.is_empty() && entries.iter().all(|entry| entry.state.peek(|state| state.is_told))
+    }
+
     /// Nothing is created from here on: what is asked for is refused.
     pub(crate) fn end(&self) {
         self.shared().end();
-    }
-
-    /// Somebody has told this of its sessions.
-    pub(crate) fn was_told(&self, text: &str) {
-        text.clone_into(&mut self.shared().told.lock());
     }
 
     /// One line for each session that is tracked.

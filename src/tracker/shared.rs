@@ -37,8 +37,6 @@ pub(crate) struct Shared {
     entries: Mutex<Entries>,
     cleared: Mutex<Vec<SessionId>>,
     pub(crate) last_error: LastError,
-    /// What a test's frame has told of its sessions: the helper's end does not say it again.
-    pub(crate) told: Mutex<String>,
     /// Every cookie that was ever planted, for the question whether anything is left.
     cookies: Mutex<Vec<Cookie>>,
     /// The same of the servers' own variables.
@@ -76,7 +74,6 @@ impl Shared {
             entries: Mutex::default(),
             cleared: Mutex::default(),
             last_error: LastError::default(),
-            told: Mutex::default(),
             cookies: Mutex::default(),
             variables: Mutex::default(),
             background: Watched::new(Background::default()),

@@ -77,6 +77,34 @@ fn a_server_that_dies_fails_the_test() {
     ran.failed().says(&["passed, and did not end cleanly", "died during the test: by exit status 0"]);
 }
 
+/// What its sessions' end cannot be proven for, since nobody can be asked any more.
+#[test]
+fn a_server_that_dies_is_told_before_its_sessions_and_each_once() {
+    let Some(ran) = children::alone(&[]) else {
+        return termleash::test(async |t| {
+            let server = t.server(script("echo it was the cache; exec sleep 1000").ready_line("cache")).await?;
+            t.helper().track_with("s-1", |_| async { Err("no route to it".into()) })?;
+            crate::seen::kill(server.pid());
+            crate::seen::soon("its end", || !server.is_alive());
+            Ok(())
+        });
+    };
+    let parts = ["died during the test: by signal 9", "  | it was the cache", "session `s-1`", "no route to it"];
+    ran.failed().says(&parts).says_once("  | it was the cache").says_once("NOT proven gone");
+    ran.does_not_say("end of a SessionTestHelper");
+}
+
+#[test]
+fn a_deadline_names_the_servers_that_are_alive() {
+    let Some(ran) = children::alone(&[]) else {
+        return termleash::options().timeout(std::time::Duration::from_millis(500)).run(async |t| {
+            t.server(script("echo ready; exec sleep 1000").ready_line("ready")).await?;
+            std::future::pending().await
+        });
+    };
+    ran.failed().says(&["timed out after 500ms", "still alive: the server `sh -c", "to do: end what it waits for"]);
+}
+
 #[test]
 fn a_server_in_the_test_process_ends_too() {
     let Some(ran): Option<Ran> = children::alone(&[("TERMLEASH_ISOLATE", "never")]) else {
