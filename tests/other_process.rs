@@ -344,6 +344,17 @@ fn hooks_are_asked_before_each_sample_and_told_of_a_leak_once() {
 }
 
 #[test]
+fn a_hook_that_hangs_is_given_up_and_takes_no_verdict_along() {
+    let (subject, count) = (Subject::start(), AtomicU64::new(0));
+    let hunt = hunt(&subject).counts_only().rounds(18..=18).hooks_within(Duration::from_millis(50));
+    let hunt = hunt.records(async move || Ok(count.fetch_add(1, Ordering::Relaxed)));
+    let report = block_on(hunt.on_leak(async |_| std::future::pending().await).run(async |_| Ok(()))).unwrap();
+    let said = report.on_leak.as_deref().unwrap_or_default();
+    assert!(said.starts_with("timed out after 50ms: `on_leak`"), "{said}");
+    assert_eq!(leaked(&report), [Gauge::Records], "{report}");
+}
+
+#[test]
 fn nothing_is_told_of_a_hunt_that_found_nothing() {
     let subject = Subject::start();
     let hunt = hunt(&subject).counts_only().rounds(7..=7).on_leak(async |_| Ok("a snapshot".into()));

@@ -35,6 +35,7 @@ pub(crate) mod difference;
 pub(crate) mod hooks;
 pub(crate) mod hunt;
 pub(crate) mod hunt_report;
+pub(crate) mod hunting;
 pub(crate) mod ignore;
 pub(crate) mod judging;
 mod long_look;
