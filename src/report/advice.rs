@@ -1,6 +1,6 @@
 //! What to write instead: one sentence for each kind of finding.
 
-use crate::leak::{GONE, Item, Kind, Verdict};
+use crate::leak::{GONE, Gauge, Item, Kind, Verdict};
 
 /// What to do about a finding.
 pub(crate) fn for_finding(verdict: Verdict, item: &Item) -> &'static str {
@@ -33,6 +33,24 @@ pub(crate) fn for_process(verdict: Verdict, item: &Item) -> &'static str {
         Kind::Thread => "have the server end the session's thread: it may block in a read that never ends",
         Kind::Ended | Kind::Session | Kind::Reference => for_kind(item),
         _ => "have the server close it at the session's end",
+    }
+}
+
+/// What to do about what grows and is no item.
+pub(crate) fn for_gauge(gauge: Gauge) -> Option<&'static str> {
+    match gauge {
+        Gauge::Heap | Gauge::Resident => Some(
+            "have `on_leak` write a snapshot of the heap, and take work out of a round until the rise is gone: what was taken out last \
+             is it",
+        ),
+        Gauge::Processor => {
+            Some("look for a timer, a poll or a thread that begins with each session and does not stop with it")
+        }
+        Gauge::Forks => Some("look for a timer that starts a program, `ps` say, and does not stop with its session"),
+        Gauge::Records => {
+            Some("have the server drop its record of a session that has ended, or ask it to: `discard` of its backend")
+        }
+        _ => None,
     }
 }
 

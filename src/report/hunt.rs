@@ -1,6 +1,7 @@
 //! What a person reads of a hunt: each series as a line with a sparkline.
 
 use crate::leak::{Confidence, Gauge, HuntReport, QuietWindows, Series, Verdict, sparkline};
+use crate::report::advice;
 use crate::report::console::Color;
 use crate::report::text::{bytes, duration, painted, whose};
 use std::fmt::{self, Write};
@@ -30,6 +31,7 @@ impl HuntReport {
         if let Some(quiet) = self.quiet_windows {
             write_quiet_windows(text, quiet)?;
         }
+        self.write_advice(text)?;
         writeln!(text, "  {}", whose(self.attribution, self.process.is_some()))?;
         if let Some(containment) = &self.containment {
             writeln!(text, "  containment: {containment}")?;
@@ -41,6 +43,26 @@ impl HuntReport {
             writeln!(text, "what the rounds have left:")?;
             for line in left.render(color).lines() {
                 writeln!(text, "  {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl HuntReport {
+    /// What the list of what is left does not say.
+    fn write_advice(&self, text: &mut String) -> fmt::Result {
+        let leaked = self.series.iter().filter(|series| series.verdict == Verdict::Leaked);
+        // What counts have left is memory, too, and what holds that is what is to be mended.
+        let is_count = |gauge: Gauge| gauge.is_count() && gauge != Gauge::Records;
+        let has_items = leaked.clone().any(|series| is_count(series.gauge));
+        let mut told = Vec::new();
+        for series in leaked {
+            let Some(advice) = advice::for_gauge(series.gauge) else { continue };
+            let is_by_the_way = has_items && matches!(series.gauge, Gauge::Heap | Gauge::Resident);
+            if !is_by_the_way && !told.contains(&advice) {
+                writeln!(text, "  to do: {advice}")?;
+                told.push(advice);
             }
         }
         Ok(())
@@ -68,10 +90,8 @@ fn write_series(text: &mut String, series: &Series, report: &HuntReport, color: 
     let (first, last) = (series.values.first().copied(), series.values.last().copied());
     write!(text, "  {:<12}{} ", series.gauge.to_string(), sparkline(&values))?;
     if let (Some(first), Some(last)) = (first, last) {
-        let first = match series.gauge {
-            Gauge::Forks => first.to_string(),
-            gauge => amount(gauge, first as f64),
-        };
+        // A unit of several words stands once.
+        let first = if series.gauge == Gauge::Forks { first.to_string() } else { amount(series.gauge, first as f64) };
         write!(text, "{first} to {}", amount(series.gauge, last as f64))?;
     }
     match series.verdict {

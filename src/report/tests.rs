@@ -123,6 +123,25 @@ fn the_worst_comes_first_and_many_of_the_same_are_one() {
 }
 
 #[test]
+fn what_differs_in_its_name_alone_is_shown_a_few_times_and_then_counted() {
+    let file = |name: u32| {
+        let mut item = item(Kind::File);
+        (item.name, item.number) = (format!("/tmp/s-{name}.log"), Some(name));
+        one(Verdict::Leaked, item)
+    };
+    let shown = |count| {
+        let report = report(Verdict::Leaked, (1..=count).map(file).collect());
+        let text = report.to_string();
+        let lines = text.lines().filter(|line| line.contains("/tmp/s-")).map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(shown(4).len(), 4);
+    let of_many = shown(60);
+    assert_eq!(of_many.len(), 4);
+    assert_snapshot!(of_many[3], @"leaked: 57 more files: `/tmp/s-4.log`, `/tmp/s-5.log`, `/tmp/s-6.log`, `/tmp/s-7.log`, `/tmp/s-8.log`, `/tmp/s-9.log`, `/tmp/s-10.log`, `/tmp/s-11.log` and 49 more");
+}
+
+#[test]
 fn what_could_not_be_looked_at_is_said_with_its_cause() {
     let mut report = report(Verdict::CouldNotCheck, vec![]);
     let why = |resource, cause: &str, is_unsupported| NotLookedAt {

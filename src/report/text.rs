@@ -1,6 +1,6 @@
 //! A report for a person: short, in the order of what to do, and the same however wide the terminal is.
 
-use crate::leak::{Attribution, Finding, Kind, LeakReport, Level, Memory, Resource, Verdict};
+use crate::leak::{Attribution, Finding, Item, Kind, LeakReport, Level, Memory, Resource, Verdict};
 use crate::report::advice;
 use crate::report::console::Color;
 use std::fmt::{self, Write};
@@ -10,6 +10,10 @@ use std::time::Duration;
 const MOST_FINDINGS: usize = 25;
 /// More numbers than this are counted instead of shown.
 const MOST_NUMBERS: usize = 8;
+/// More notes than this say nothing new of the same leak.
+const MOST_NOTES: usize = 3;
+/// More findings than this that differ in their names alone are one line: a log for each session, say.
+const MOST_ALIKE: usize = 3;
 
 impl LeakReport {
     /// The text that a failing check panics with.
@@ -39,12 +43,7 @@ fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Re
     if report.level == Level::Off {
         return Ok(());
     }
-    for finding in report.findings.iter().take(MOST_FINDINGS) {
-        write_finding(text, finding, report.process.is_some(), color)?;
-    }
-    if let Some(more) = report.findings.len().checked_sub(MOST_FINDINGS).filter(|more| *more > 0) {
-        writeln!(text, "and {more} more findings, which `to_json` shows")?;
-    }
+    write_findings(text, &report.findings, report.process.is_some(), color)?;
     for why in &report.not_looked_at {
         let (word, verdict, advice) = match (why.is_unsupported, why.is_required) {
             (true, false) => ("not looked at", Verdict::Suspicious, UNSUPPORTED),
@@ -124,6 +123,40 @@ fn summary(report: &LeakReport, color: Color) -> String {
     parts.join(", ")
 }
 
+/// What is alike stands together, and is named in full a few times only.
+fn write_findings(text: &mut String, findings: &[Finding], is_of_process: bool, color: Color) -> fmt::Result {
+    let mut shown = 0;
+    for alike in findings.chunk_by(are_alike) {
+        if shown >= MOST_FINDINGS {
+            break;
+        }
+        let (full, rest) = alike.split_at(alike.len().min(MOST_ALIKE).min(MOST_FINDINGS - shown));
+        // One more takes no more room by itself.
+        let (full, rest) = if rest.len() == 1 { (alike, &[][..]) } else { (full, rest) };
+        for finding in full {
+            write_finding(text, finding, is_of_process, color)?;
+        }
+        shown += alike.len();
+        if let [first, ..] = rest {
+            let count: usize = rest.iter().map(|finding| finding.items.len()).sum();
+            let names: Vec<String> = rest.iter().map(|finding| format!("`{}`", finding.item().name)).collect();
+            let verdict = painted(&first.verdict.to_string(), first.verdict, color);
+            let (_, several) = first.item().kind.words();
+            writeln!(text, "{verdict}: {count} more {several}: {}", few(&names))?;
+        }
+    }
+    if let Some(more) = findings.len().checked_sub(shown).filter(|more| *more > 0) {
+        writeln!(text, "and {more} more findings, which `to_json` shows")?;
+    }
+    Ok(())
+}
+
+/// True if two findings differ in their names and numbers alone.
+fn are_alike(one: &Finding, other: &Finding) -> bool {
+    let of = |item: &Item| (item.kind, item.state.clone(), item.made_at.clone(), item.replaces.clone());
+    one.verdict == other.verdict && of(one.item()) == of(other.item()) && one.item().stack.is_none()
+}
+
 fn write_finding(text: &mut String, finding: &Finding, is_of_process: bool, color: Color) -> fmt::Result {
     let (item, count) = (finding.item(), finding.items.len());
     let verdict = painted(&finding.verdict.to_string(), finding.verdict, color);
@@ -164,8 +197,12 @@ fn write_finding(text: &mut String, finding: &Finding, is_of_process: bool, colo
     if let Some(old) = &item.replaces {
         writeln!(text, "    in the place of {old}, which was there before")?;
     }
-    for note in finding.items.iter().flat_map(|item| &item.notes).take(MOST_NUMBERS) {
+    let notes: Vec<&String> = finding.items.iter().flat_map(|item| &item.notes).collect();
+    for note in notes.iter().take(MOST_NOTES) {
         writeln!(text, "    {note}")?;
+    }
+    if let Some(more) = notes.len().checked_sub(MOST_NOTES).filter(|more| *more > 0) {
+        writeln!(text, "    and {more} more notes like these")?;
     }
     if let Some(stack) = &item.stack {
         writeln!(text, "    stack of its creation:")?;
