@@ -228,7 +228,7 @@ impl Book {
 
     /// Every rule has one entry, in the order of the rules.
     fn close(mut self) -> Conformance {
-        let rest = self.rest.unwrap_or_else(|| "an earlier check that it builds on has failed".to_owned());
+        let rest = self.rest.unwrap_or_else(|| "an earlier check has failed".to_owned());
         let checks = rules::ALL.map(|rule| {
             let noted = self.checks.iter().position(|check| check.rule == rule);
             noted.map(|at| self.checks.swap_remove(at)).unwrap_or_else(|| Check {

@@ -130,7 +130,16 @@ impl fmt::Display for Conformance {
         let width = self.checks.iter().map(|check| check.name().len()).max().unwrap_or(0);
         let mut checks: Vec<_> = self.checks.iter().collect();
         checks.sort_by_key(|check| check.outcome.rank());
-        for check in checks {
+        let is_skipped_as =
+            |one: &Check, other: &Check| matches!(one.outcome, Outcome::Skipped { .. }) && one.outcome == other.outcome;
+        for alike in checks.chunk_by(|one, next| is_skipped_as(one, next)) {
+            let check = alike[0];
+            if alike.len() > 1 {
+                let Outcome::Skipped { why } = &check.outcome else { continue };
+                let names: Vec<&str> = alike.iter().map(|check| check.name()).collect();
+                writeln!(f, "skipped  {} checks, since {why}: {}", names.len(), names.join(", "))?;
+                continue;
+            }
             writeln!(f, "{:<7}  {:width$}  {}", check.outcome.word(), check.name(), check.meaning())?;
             let more = match &check.outcome {
                 Outcome::Failed { why } | Outcome::Skipped { why } => Some(why),
@@ -159,17 +168,20 @@ mod tests {
             checks: vec![
                 check("create", Outcome::Passed, None),
                 check("list", Outcome::skipped("it cannot list"), None),
+                check("leader", Outcome::skipped("an earlier check has failed"), None),
+                check("cookie", Outcome::skipped("an earlier check has failed"), None),
                 check("kill twice", Outcome::failed("the second kill ended `b`\nand `c`"), None),
                 check("slow death", Outcome::Passed, Some("it was ended")),
             ],
         };
         insta::assert_snapshot!(conformance, @r"
-        4 checks: 2 passed, 1 failed, 1 skipped
+        6 checks: 2 passed, 1 failed, 3 skipped
         FAILED   kill twice  It does.
                              > the second kill ended `b`
                              > and `c`
         skipped  list        It does.
                              > it cannot list
+        skipped  2 checks, since an earlier check has failed: leader, cookie
         passed   create      It does.
         passed   slow death  It does.
                              > it was ended
