@@ -94,6 +94,12 @@ impl Finding {
         Self { outcome: CheckOutcome::CouldNotLook, found: cause.to_string(), to_do: to_do.into() }
     }
 
+    /// Something better to do about it.
+    pub(crate) fn advise(mut self, to_do: impl Into<String>) -> Self {
+        self.to_do = to_do.into();
+        self
+    }
+
     pub(crate) fn of(self, what: CheckItem, subject: impl Into<String>) -> Check {
         let Self { outcome, found, to_do } = self;
         Check { what, subject: subject.into(), outcome, found, to_do, is_required: false }

@@ -7,7 +7,10 @@ use crate::sys::ProcReader;
 
 pub(crate) fn judge(reader: &mut ProcReader, wanted: &Result<Wanted, String>, pass: &Pass) -> Finding {
     if let Err(cause) = wanted {
-        return Finding::could_not_look(format!("{cause}, so that its instances could not be looked for"));
+        let here = std::env::current_dir().unwrap_or_default();
+        let to_do = format!("build it first, or give its path as it is found from `{}`", here.display());
+        let cause = format!("{cause}, so that its instances could not be looked for");
+        return Finding::could_not_look(cause).advise(to_do);
     }
     if pass.programs.is_empty() {
         return Finding::passed("no other instance runs");

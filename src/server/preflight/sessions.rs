@@ -48,7 +48,11 @@ pub(crate) fn judge(
 ) -> Finding {
     let records = match records {
         Ok(records) => records,
-        Err(cause) => return Finding::could_not_look(format!("the server's sessions could not be listed: {cause}")),
+        Err(cause) => {
+            let cause = format!("the server's sessions could not be listed: {cause}");
+            return Finding::could_not_look(cause)
+                .advise("have its backend implement `list`, and see that the server runs");
+        }
     };
     let runs = match runs {
         Ok(runs) => runs,

@@ -38,7 +38,10 @@ impl Auth {
         self.check()?;
         let (Some(header), Some(variable)) = (&self.header, &self.variable) else { return Ok(None) };
         let Some(secret) = crate::settings::secret(variable) else {
-            let text = format!("the variable {variable}, which holds the secret for the server, is not set");
+            let text = format!(
+                "the variable {variable}, which holds the secret for the server, is not set in the test's environment: export it \
+                 before `cargo test`, or write it below `[env]` in `.cargo/config.toml`"
+            );
             return Err(Error::invalid(text).into());
         };
         let (name, value) = header.split_once(':').unwrap_or((header, ""));
