@@ -5,7 +5,7 @@ use crate::error::{BoxError, Error, Result};
 use crate::leak::check::LeakCheck;
 use crate::leak::hunt::LeakHunt;
 use crate::leak::hunt_report::{HuntReport, QuietWindows, Series};
-use crate::leak::judging::{Judging, asked, outlives, works};
+use crate::leak::judging::{Judging, outlives, works};
 use crate::leak::long_look::LongLook;
 use crate::leak::quiet::{Cost, cheapest_window};
 use crate::leak::rounds::{Gauge, Rounds, Sample};
@@ -163,7 +163,7 @@ impl LeakHunt {
             && !self.quiet_window.is_zero()
         {
             let cost = cheapest_window(other, self.quiet_window).await;
-            more.extend(asked(&cost.map_err(|cause| blamed(target, round, cause))?));
+            more.extend(cost.map_err(|cause| blamed(target, round, cause))?.gauges());
         }
         more.extend(self.hooks.count(round).await?.map(|records| (Gauge::Records, records)));
         let sample = settled_sample(target, before).await.map_err(|cause| blamed(target, round, cause))?;

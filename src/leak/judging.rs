@@ -110,10 +110,8 @@ impl Judging {
 
     /// Those that are measured, with what they have cost before the first round.
     fn activities(&self) -> impl Iterator<Item = (Gauge, Vec<u64>)> {
-        let before = |of: fn(&Cost) -> u64| self.before.iter().map(of).collect();
-        let all: [(Gauge, Vec<u64>); 2] =
-            [(Gauge::Processor, before(micros)), (Gauge::Forks, before(|cost| cost.faults_of_reaped))];
-        all.into_iter().filter(|(_, before)| !before.is_empty())
+        let gauges = self.before.first().map(Cost::gauges).into_iter().flatten().map(|(gauge, _)| gauge);
+        gauges.enumerate().map(|(at, gauge)| (gauge, self.before.iter().map(|cost| cost.gauges()[at].1).collect()))
     }
 
     fn activity(&self, samples: &Rounds, gauge: Gauge) -> ActivityVerdict {
@@ -158,7 +156,7 @@ fn floors(gauge: Gauge, window: Duration) -> Floors {
 
 /// What a long window costs more in the end than before the first round, if that is far more.
 fn more_in_long(look: &LongLook, gauge: Gauge) -> Option<Confidence> {
-    let cost = |of: &Cost| asked(of).into_iter().find(|(known, _)| *known == gauge).map(|(_, value)| value as f64);
+    let cost = |of: &Cost| of.gauges().into_iter().find(|(known, _)| *known == gauge).map(|(_, value)| value as f64);
     let more = step(cost(&look.before)?, cost(look.after.as_ref()?)?, floors(gauge, look.window))?;
     Some(Confidence::MoreInLong { more, window: look.window })
 }
@@ -179,15 +177,6 @@ fn count(samples: &Rounds, gauge: Gauge) -> Series {
         resolution: None,
         rounds_needed: None,
     }
-}
-
-fn micros(cost: &Cost) -> u64 {
-    u64::try_from(cost.processor.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// What a quiet window has cost, for a sample.
-pub(crate) fn asked(cost: &Cost) -> [(Gauge, u64); 2] {
-    [(Gauge::Processor, micros(cost)), (Gauge::Forks, cost.faults_of_reaped)]
 }
 
 /// Whether a count that has leaked is still there in a later sample, or the most of it has gone: what a server keeps for a while,

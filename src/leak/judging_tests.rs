@@ -45,7 +45,7 @@ fn a_server_is_judged_after_certain_rounds_only_but_where_nothing_has_grown() {
 #[test]
 fn activity_is_judged_against_what_was_before_the_first_round() {
     let cost = |processor| Cost { processor: Duration::from_millis(processor), faults_of_reaped: 0 };
-    let busy = samples(18, |_| Sample::of_memory(None, 0).with(&asked(&cost(90)))).of_other();
+    let busy = samples(18, |_| Sample::of_memory(None, 0).with(&cost(90).gauges())).of_other();
     for (before, verdict) in [(0, Verdict::Leaked), (80, Verdict::Clean)] {
         let server = Judging { is_own: false, before: vec![cost(before); 3], ..judging(7..=60) };
         let series = server.series(&busy);
@@ -90,7 +90,7 @@ fn what_still_costs_something_is_looked_at_like_a_leak_of_a_count() {
     let cost = |processor| Cost { processor: Duration::from_millis(processor), faults_of_reaped: 0 };
     let server = Judging { is_own: false, judges_memory: false, before: vec![cost(0); 3], ..judging(7..=60) };
     let busy = |count, resident: fn(u64) -> u64| {
-        samples(count, |round| Sample::of_memory(None, resident(round)).with(&asked(&cost(90)))).of_other()
+        samples(count, |round| Sample::of_memory(None, resident(round)).with(&cost(90).gauges())).of_other()
     };
     assert!(!server.is_decided(&busy(9, |_| 0), 9));
     let server = Judging { judges_memory: true, ..server };
@@ -102,7 +102,7 @@ fn activity(before: (u64, u64), cost: impl Fn(u64) -> (u64, u64)) -> [(Verdict, 
     let cost_of = |(micros, faults_of_reaped)| Cost { processor: Duration::from_micros(micros), faults_of_reaped };
     let server = Judging { is_own: false, before: vec![cost_of(before); 3], ..judging(7..=18) };
     let series =
-        server.series(&samples(18, |round| Sample::of_memory(None, 0).with(&asked(&cost_of(cost(round))))).of_other());
+        server.series(&samples(18, |round| Sample::of_memory(None, 0).with(&cost_of(cost(round)).gauges())).of_other());
     [Gauge::Processor, Gauge::Forks].map(|gauge| {
         let one = series.iter().find(|series| series.gauge == gauge).unwrap();
         (one.verdict, one.confidence)
@@ -177,7 +177,7 @@ fn what_has_gone_by_itself_is_no_leak() {
 #[test]
 fn what_only_long_windows_show_is_a_leak_that_says_so() {
     let cost = |faults_of_reaped| Cost { processor: Duration::ZERO, faults_of_reaped };
-    let quiet = samples(18, |_| Sample::of_memory(None, 0).with(&asked(&cost(0)))).of_other();
+    let quiet = samples(18, |_| Sample::of_memory(None, 0).with(&cost(0).gauges())).of_other();
     let window = Duration::from_secs(1);
     let look = |before, after| LongLook { window, before: cost(before), after: Some(cost(after)) };
     for (long, verdict) in [(look(0, 90), Verdict::Leaked), (look(90, 90), Verdict::Clean)] {
@@ -190,7 +190,7 @@ fn what_only_long_windows_show_is_a_leak_that_says_so() {
         let more = (verdict == Verdict::Leaked).then_some(Confidence::MoreInLong { more: 90.0, window });
         assert_eq!(forks.confidence, more);
     }
-    let few = samples(6, |_| Sample::of_memory(None, 0).with(&asked(&cost(0)))).of_other();
+    let few = samples(6, |_| Sample::of_memory(None, 0).with(&cost(0).gauges())).of_other();
     let server = Judging { is_own: false, before: vec![cost(0); 3], ..judging(1..=6) };
     assert!(!server.wants_long_look(&few), "six rounds are no proof");
 }

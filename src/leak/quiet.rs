@@ -4,6 +4,7 @@
 //! and not dearer. The cheapest of up to three windows counts: what a session has left on its way out is done in one of them.
 
 use crate::error::{Error, Result};
+use crate::leak::rounds::Gauge;
 use crate::probe::children::Child;
 use crate::probe::other::Other;
 use crate::process::pump::Pump;
@@ -27,6 +28,12 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// As a sample has it.
+    pub(crate) fn gauges(&self) -> [(Gauge, u64); 2] {
+        let micros = u64::try_from(self.processor.as_micros()).unwrap_or(u64::MAX);
+        [(Gauge::Processor, micros), (Gauge::Forks, self.faults_of_reaped)]
+    }
+
     pub(crate) fn cheapest(self, other: Self) -> Self {
         Self {
             processor: self.processor.min(other.processor),

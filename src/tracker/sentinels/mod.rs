@@ -1,8 +1,10 @@
 //! Sentinels: sessions that a helper plants on a server which others use, to see whether somebody ends what is not theirs.
 //!
 //! ```text
-//!  watch (plants, looks) ─► evidence ─► judge (pure) ─► an `Interference`, which is data
+//!  watch (when) ─► planting ─► look ─► evidence ─► judge (pure) ─► an `Interference`, which is data
 //! ```
 
 pub(crate) mod judge;
+pub(crate) mod look;
+pub(crate) mod planting;
 pub(crate) mod watch;
