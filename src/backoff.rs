@@ -24,6 +24,17 @@ pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
+/// For tests: polls until it holds. The deadline is only for a test that fails.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn soon(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what} did not come true");
+        std::thread::yield_now();
+    }
+}
+
 impl Iterator for Backoff {
     type Item = Duration;
 

@@ -13,6 +13,7 @@ mod faults;
 mod honest;
 #[path = "example_server/leaks.rs"]
 mod leaks;
+mod seen;
 #[path = "example_server/stopping.rs"]
 mod stopping;
 #[path = "../examples/terminal_server/mod.rs"]

@@ -6,37 +6,27 @@
 
 #[path = "it/checked.rs"]
 mod checked;
-#[path = "children/mod.rs"]
 mod children;
+mod seen;
 
 use checked::{checked_alone, checked_blocking};
-use children::is_keeper;
+use children::{alone, is_child, is_keeper};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use seen::soon;
 use std::fs::{self, File};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 use termleash::process::raise_descriptor_limit;
 use termleash::{Error, PtyBackend, SessionSpec, SessionTestHelper};
 
-/// Says that this process is the child in which a test's body runs.
-const CHILD: &str = "LIMITS_CHILD";
+/// The number of a body where a test has several.
+const NUMBER: &str = "LIMITS_NUMBER";
 
-/// Runs the body in a child process of its own, by running this very test again; true in that child.
-///
-/// Its argument is the body's number where a test has several.
-fn in_child(test: &str, argument: usize) -> Option<usize> {
-    if let Ok(argument) = std::env::var(CHILD) {
-        return Some(argument.parse().unwrap());
+/// Runs this very test again as the only one of a process, where the answer is the body's number.
+fn in_child(number: usize) -> Option<usize> {
+    if is_child() {
+        return Some(std::env::var(NUMBER).unwrap().parse().unwrap());
     }
     checked_blocking(|| {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture"])
-            .env(CHILD, argument.to_string())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success() && text.contains("1 passed"), "with {argument}: {}\n{text}", output.status);
+        alone(&[(NUMBER, &number.to_string())]).expect("this is no child").passed();
     });
     None
 }
@@ -95,16 +85,6 @@ fn children() -> Vec<String> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| child(entry.ok()?)).collect()
 }
 
-/// Polls until it holds; the deadline is only for a test that fails.
-#[track_caller]
-fn soon(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what} did not come true within 20 s");
-        std::thread::yield_now();
-    }
-}
-
 /// No session, no process, no zombie, no descriptor.
 #[track_caller]
 fn nothing_is_left(helper: &SessionTestHelper, before: usize, when: &str) {
@@ -126,8 +106,7 @@ fn speaks_of_descriptors(error: &Error) -> bool {
 
 #[test]
 fn a_creation_without_a_free_descriptor_is_an_error_with_a_hint_and_works_again_later() {
-    let Some(_) = in_child("a_creation_without_a_free_descriptor_is_an_error_with_a_hint_and_works_again_later", 0)
-    else {
+    let Some(_) = in_child(0) else {
         return;
     };
     checked_alone(|| {
@@ -192,7 +171,7 @@ fn fails_at(free: usize, is_warm: bool) {
 #[test]
 fn each_step_of_a_creation_may_be_the_one_that_finds_no_descriptor() {
     for free in 0..=ENOUGH {
-        let Some(free) = in_child("each_step_of_a_creation_may_be_the_one_that_finds_no_descriptor", free) else {
+        let Some(free) = in_child(free) else {
             continue;
         };
         return checked_alone(|| fails_at(free, true));
@@ -204,8 +183,7 @@ fn each_step_of_a_creation_may_be_the_one_that_finds_no_descriptor() {
 #[test]
 fn each_step_of_the_first_creation_may_be_the_one_that_finds_no_descriptor() {
     for free in 0..=ENOUGH {
-        let Some(free) = in_child("each_step_of_the_first_creation_may_be_the_one_that_finds_no_descriptor", free)
-        else {
+        let Some(free) = in_child(free) else {
             continue;
         };
         return fails_at(free, false);
@@ -215,7 +193,7 @@ fn each_step_of_the_first_creation_may_be_the_one_that_finds_no_descriptor() {
 /// A kill that cannot look is an error, and can be called again.
 #[test]
 fn a_kill_without_a_free_descriptor_proves_nothing_and_can_be_called_again() {
-    let Some(_) = in_child("a_kill_without_a_free_descriptor_proves_nothing_and_can_be_called_again", 0) else {
+    let Some(_) = in_child(0) else {
         return;
     };
     checked_alone(|| {
@@ -240,7 +218,7 @@ fn a_kill_without_a_free_descriptor_proves_nothing_and_can_be_called_again() {
 #[cfg(feature = "tokio")]
 #[test]
 fn a_blocking_helper_without_a_descriptor_for_its_runtime_says_so() {
-    let Some(_) = in_child("a_blocking_helper_without_a_descriptor_for_its_runtime_says_so", 0) else { return };
+    let Some(_) = in_child(0) else { return };
     checked_alone(|| {
         let helper = SessionTestHelper::new(PtyBackend::new()).blocking();
         let taken = Taken::all_but(0);
@@ -253,7 +231,7 @@ fn a_blocking_helper_without_a_descriptor_for_its_runtime_says_so() {
 
 #[test]
 fn a_raised_limit_is_not_passed_on_to_sessions() {
-    let Some(_) = in_child("a_raised_limit_is_not_passed_on_to_sessions", 0) else { return };
+    let Some(_) = in_child(0) else { return };
     checked_alone(|| {
         set_soft_limit(200);
         let helper = SessionTestHelper::new(PtyBackend::new()).blocking();

@@ -9,7 +9,6 @@ mod ends;
 mod program;
 #[path = "servers/scopes.rs"]
 mod scopes;
-#[path = "servers/seen.rs"]
 mod seen;
 #[path = "servers/starts.rs"]
 mod starts;

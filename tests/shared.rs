@@ -11,7 +11,6 @@ mod members;
 mod process;
 #[path = "servers/program.rs"]
 mod program;
-#[path = "servers/seen.rs"]
 mod seen;
 
 use book::parent;

@@ -268,9 +268,9 @@ fn parsed(content: &[u8]) -> io::Result<Stat> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::backoff::soon;
     use std::io::{BufRead as _, BufReader, Read as _};
     use std::process::{Child as Spawned, Command, Stdio};
-    use std::time::{Duration, Instant};
 
     /// A shell that starts what it is to, prints a line, and waits for the end of its input; what it has started waits, too.
     fn server(command: &mut Command, script: &str) -> (Spawned, String) {
@@ -290,15 +290,6 @@ mod tests {
 
     fn other(child: &Spawned) -> Other {
         Other::open(&ProcessHandle::open(child.id()).unwrap()).unwrap()
-    }
-
-    #[track_caller]
-    fn soon(what: &str, mut holds: impl FnMut() -> bool) {
-        let start = Instant::now();
-        while !holds() {
-            assert!(start.elapsed() < Duration::from_secs(20), "{what} did not come true");
-            std::thread::yield_now();
-        }
     }
 
     /// Loses its parent, and is nobody's child that we know.

@@ -336,6 +336,7 @@ pub(crate) fn read_stat(reader: &mut ProcReader, pid: u32) -> io::Result<Stat> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::backoff::soon;
     use std::process::{Command, Stdio};
 
     #[test]
@@ -364,15 +365,6 @@ mod tests {
     /// A child that only the handle under test reaps.
     fn sleeper() -> std::process::Child {
         Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap()
-    }
-
-    #[track_caller]
-    fn soon(what: &str, mut holds: impl FnMut() -> bool) {
-        let start = std::time::Instant::now();
-        while !holds() {
-            assert!(start.elapsed() < std::time::Duration::from_secs(20), "{what} did not come true");
-            std::thread::yield_now();
-        }
     }
 
     #[test]

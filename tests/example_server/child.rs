@@ -1,6 +1,8 @@
 //! The example server as a process of its own, and what of it shows in /proc.
 
 use super::client::{Client, PATIENCE};
+pub(crate) use super::seen::lives;
+use super::seen::stat;
 use super::terminal_server::cli;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
@@ -146,15 +148,8 @@ pub(crate) fn becomes<T: PartialEq + std::fmt::Debug>(mut look: impl FnMut() -> 
     }
 }
 
-/// What follows the name in `/proc/PID/stat`: state, parent, …
 fn fields(pid: u32) -> Option<Vec<String>> {
-    let text = read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(text.rsplit_once(") ")?.1.split_whitespace().map(String::from).collect())
-}
-
-/// It runs: it is there, and no zombie.
-pub(crate) fn lives(pid: u32) -> bool {
-    fields(pid).is_some_and(|fields| !matches!(&*fields[0], "Z" | "X"))
+    Some(stat(pid)?.split_whitespace().map(String::from).collect())
 }
 
 /// What its descriptors lead to.

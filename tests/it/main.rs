@@ -3,6 +3,8 @@
 #![cfg(target_os = "linux")]
 
 mod checked;
+#[path = "../seen/mod.rs"]
+mod seen;
 mod support;
 
 mod bad_input;

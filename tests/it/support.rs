@@ -1,8 +1,8 @@
 //! What several tests need: helpers, strangers, and a way to wait that has an end.
 
+pub(crate) use crate::seen::lives;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use termleash::process::ProcessHandle;
 use termleash::{PtyBackend, SessionTestHelper};
 
 pub(crate) fn helper() -> SessionTestHelper {
@@ -47,11 +47,6 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(20), "{what} did not come true within 20 s");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// True while a process with this id lives. For ids of processes that the test itself keeps or waits for.
-pub(crate) fn lives(pid: u32) -> bool {
-    ProcessHandle::open(pid).is_ok_and(|handle| handle.is_alive())
 }
 
 /// What a shell printed as the id of a process that it started.

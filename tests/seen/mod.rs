@@ -1,5 +1,8 @@
 //! What a test sees of processes by their numbers, and waits for.
 
+// Each binary uses a part of this.
+#![allow(dead_code, reason = "shared by binaries that each need another part")]
+
 use std::time::{Duration, Instant};
 
 /// Polls until it holds; the deadline is only for a test that fails.
