@@ -19,7 +19,7 @@ use std::time::Duration;
 ///   and things are initialised. At least 18 rounds; it is looked at after 18, 30 and 60 only, since looking after every
 ///   round would raise false alarms (measured: from 0.5 % to 9.7 %), and a leak at the first look must be one at the second,
 ///   where the rounds go as far: what fills ever more slowly looks like one after 18. What they do not tell is
-///   [`Inconclusive`](Verdict::Inconclusive), with the number of rounds that would.
+///   [`Inconclusive`](crate::leak::Verdict::Inconclusive), with the number of rounds that would.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", feature = "tokio"))] {
@@ -93,7 +93,7 @@ impl LeakHunt {
     /// Looks at another process, the server under test, with its whole tree, instead of at this one. A round is what the test does to it;
     /// whatever it breaks of this process is not seen.
     ///
-    /// Beside the counts and memory of [`LeakCheck::of`] it judges *activity*: what the server costs in a window after each round in which
+    /// Beside the counts and memory of [`LeakCheck::of`](crate::LeakCheck::of) it judges *activity*: what the server costs in a window after each round in which
     /// nothing runs, in processor time and in programs that it starts. See `docs/leaks.md`, "The server under test", for the rules.
     ///
     /// ```

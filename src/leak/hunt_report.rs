@@ -1,7 +1,7 @@
 //! What came of a hunt, as data.
 
 use crate::leak::report::LeakReport;
-use crate::leak::rounds::Gauge;
+use crate::leak::sample::Gauge;
 use crate::leak::verdict::Verdict;
 use crate::ledger::Containment;
 use crate::probe::attribution::Attribution;

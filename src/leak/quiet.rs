@@ -4,7 +4,7 @@
 //! and not dearer. The cheapest of up to three windows counts: what a session has left on its way out is done in one of them.
 
 use crate::error::{Error, Result};
-use crate::leak::rounds::Gauge;
+use crate::leak::sample::Gauge;
 use crate::probe::children::Child;
 use crate::probe::other::Other;
 use crate::process::pump::Pump;
