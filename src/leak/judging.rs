@@ -101,7 +101,7 @@ impl Judging {
                 values: samples.values(gauge),
                 verdict,
                 per_round: own.per_round,
-                confidence: own.p.filter(|_| verdict != Verdict::Clean).map(Confidence::ByChance),
+                confidence: own.p.map(Confidence::ByChance),
                 resolution: own.resolution,
                 rounds_needed: own.rounds_needed.filter(|_| self.judges_memory),
             }
