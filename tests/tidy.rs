@@ -225,7 +225,7 @@ fn touching_them_elsewhere_is_caught() {
 
 #[test]
 fn the_changelog_begins_with_this_version() {
-    holds(rules::changelog(&one("CHANGELOG.md"), env!("CARGO_PKG_VERSION")));
+    holds(rules::changelog(one("CHANGELOG.md"), env!("CARGO_PKG_VERSION")));
 }
 
 #[test]

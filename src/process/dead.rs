@@ -54,7 +54,7 @@ mod tests {
         let identity = ProcessHandle::open(child.id()).unwrap().identity();
         drop(child.stdin.take());
         // Nobody has waited for it yet.
-        while !ProcessHandle::open(child.id()).is_err() {
+        while ProcessHandle::open(child.id()).is_ok() {
             std::thread::yield_now();
         }
         assert!(is_proven_dead(identity, here));

@@ -187,29 +187,5 @@ impl Joining<'_> {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-    use crate::runtime::park_on;
-
-    /// By us, who stand for somebody else.
-    #[test]
-    fn a_name_that_somebody_else_has_is_told_with_its_holder() {
-        let (name, owner) = (format!("termleash-test-squatted-{}", sys::own_pid()), own_identity().unwrap());
-        let (spec, made_at) = (serde_json::Value::Null, String::new());
-        let start = StewardStart { name, key: "k".into(), spec, made_at, owner, idle: Duration::ZERO };
-        let mut joining =
-            Joining { start: &start, deadline: after(Duration::from_millis(50)), turn: None, asked: None };
-        let turn = sys::take_name(joining.name_of_turn().as_bytes()).unwrap();
-        assert!(park_on(joining.answer(|| unreachable!("nobody listens"))).unwrap().is_none());
-        assert!(joining.asked.is_none() && turn.is_some());
-        let why = joining.why_nobody_answers();
-        let holder = format!("/start`, is held by pid {}", sys::own_pid());
-        assert!(why.contains("did not ask for one") && why.contains(&holder), "{why}");
-
-        joining.turn = turn;
-        assert_eq!(joining.why_nobody_answers(), ": the test process was asked to start one");
-        let _squatted = sys::take_name(start.name.as_bytes()).unwrap().unwrap();
-        let why = joining.why_nobody_answers();
-        assert!(why.contains("was asked to start one; its name, `termleash-test-squatted-"), "{why}");
-    }
-}
+#[path = "joining_tests.rs"]
+mod tests;

@@ -133,9 +133,11 @@ fn parent_of(process: ProcessIdentity) -> Option<ProcessIdentity> {
     (parent > 1).then_some(ProcessIdentity { pid: parent, started, ..process })
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::process::handle::ProcessHandle;
+    use crate::process::tree;
 
     #[test]
     fn the_newest_part_of_a_log_is_told_that_a_socket_has_room_for() {
@@ -149,5 +151,29 @@ mod tests {
         // Each of these takes six bytes.
         let (text, _) = told(&"\u{1b}".repeat(MOST_LOG));
         assert!(!text.is_empty() && serde_json::to_string(&text).unwrap().len() <= MOST_LOG + 2);
+    }
+
+    #[test]
+    fn a_key_and_the_id_of_a_run_are_short_words() {
+        let run = Run { id: "r".into(), owner: own_identity().unwrap() };
+        assert!(run.meeting_place(&"k".repeat(LONGEST_KEY)).unwrap().ends_with("/r/kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"));
+        assert!(run.meeting_place(&"k".repeat(LONGEST_KEY + 1)).is_err());
+        assert!(is_plain("9b2e6a1c-4f0d-4b7a-8c3e-5d6f7a8b9c0d"));
+        assert!(!is_plain(&"r".repeat(41)) && !is_plain("a/b") && !is_plain("a b"));
+    }
+
+    #[test]
+    fn who_has_started_a_test_process_is_known_by_its_start_and_is_not_process_one() {
+        let own = own_identity().unwrap();
+        let parent = std::os::unix::process::parent_id();
+        if parent > 1 {
+            let parent = ProcessHandle::open(parent).unwrap().identity();
+            assert_eq!(parent_of(own), Some(parent));
+        }
+        let above = tree::ancestors(&mut reader().unwrap(), own.pid());
+        if let [.., child, 1] = above[..] {
+            let child = ProcessHandle::open(child).unwrap().identity();
+            assert_eq!(parent_of(child), None);
+        }
     }
 }

@@ -182,3 +182,7 @@ impl Drop for SharedServer {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+#[path = "shared_tests.rs"]
+mod tests;

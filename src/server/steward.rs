@@ -17,6 +17,7 @@ use crate::server::guard::ServerGuard;
 use crate::server::meeting::{FromSteward, FromUser, Reached};
 use crate::server::spec::ServerSpec;
 use crate::server::starting::start;
+use crate::session::terminal::Output;
 use crate::sys::{self, AsFd as _, Channel, OwnedFd, Pidfd};
 use std::pin::pin;
 use std::task::Poll;
@@ -135,16 +136,12 @@ impl Steward<'_> {
         while start.elapsed() < FIRST_USER && self.owner.is_alive() {
             self.take_in();
             self.guests.retain_mut(|guest| {
-                let is_told = match &mut guest.channel {
-                    Some(channel) => {
-                        guest.user.is_some() || !matches!(hear::<FromUser>(channel, Some(Duration::ZERO)), Ok(None))
-                    }
-                    None => true,
-                };
-                if is_told && let Some(channel) = &guest.channel {
+                let Some(channel) = &mut guest.channel else { return false };
+                let has_spoken = !matches!(hear::<FromUser>(channel, Some(Duration::ZERO)), Ok(None));
+                if has_spoken {
                     let _ = tell(channel, answer);
                 }
-                !is_told
+                !has_spoken
             });
             // Those that wait have connected before it failed.
             if self.guests.is_empty() && start.elapsed() >= 2 * TICK {
@@ -178,7 +175,7 @@ impl Steward<'_> {
     /// What they say, and who of them has gone.
     fn heed(&mut self, ready: &FromSteward, server: &ServerGuard) {
         let begin = self.begin;
-        self.guests.retain_mut(|guest| guest.heed(begin, ready, server));
+        self.guests.retain_mut(|guest| guest.heed(begin, ready, || server.log()));
     }
 
     fn has_users(&self) -> bool {
@@ -188,13 +185,13 @@ impl Steward<'_> {
 
 impl Guest {
     /// False if it is gone.
-    fn heed(&mut self, begin: &StewardStart, ready: &FromSteward, server: &ServerGuard) -> bool {
+    fn heed(&mut self, begin: &StewardStart, ready: &FromSteward, log: impl Fn() -> Output) -> bool {
         while let Some(channel) = &mut self.channel {
             match hear::<FromUser>(channel, Some(Duration::ZERO)) {
                 Ok(Some(FromUser::Release)) => return false,
                 Ok(Some(FromUser::AskLog)) if self.user.is_none() => return false,
                 Ok(Some(FromUser::AskLog)) => {
-                    let _ = tell(channel, &FromSteward::log(&server.log()));
+                    let _ = tell(channel, &FromSteward::log(&log()));
                 }
                 Ok(Some(FromUser::Join { spec, shown, made_at, user })) => {
                     let peer = sys::peer_of(channel.fd()).ok().map(|(pid, _)| pid);
@@ -231,3 +228,7 @@ fn two_of(begin: &StewardStart, spec: &serde_json::Value, shown: &str, made_at: 
         begin.key, begin.made_at, begin.spec
     )
 }
+
+#[cfg(all(test, target_os = "linux"))]
+#[path = "steward_tests.rs"]
+pub(crate) mod tests;

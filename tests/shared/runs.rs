@@ -4,8 +4,7 @@
 mod book;
 #[path = "../servers/program.rs"]
 mod program;
-#[path = "../servers/seen.rs"]
-#[allow(dead_code, reason = "shared by binaries that each need another part")]
+#[path = "../seen/mod.rs"]
 mod seen;
 
 use book::{Book, cargo, cargo_command, hold, is_member, lines, word};

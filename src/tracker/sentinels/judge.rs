@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn an_id_that_names_another_session_by_now_is_that_of_one_that_is_gone() {
         let other: SessionState = Running::new().with_leader(50).with_server(7).into();
-        let evidence = Evidence { leader: None, ..said(other.clone()) };
+        let evidence = Evidence { leader: None, ..said(other) };
         assert!(matches!(judge(&evidence), Judgement::Vanished { .. }));
         // The server's word against a process that is held, or of the same one.
         assert_eq!(judge(&said(other)), Judgement::There { note: None });
