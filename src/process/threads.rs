@@ -21,7 +21,17 @@ const MOST_LISTINGS: usize = 20;
 /// What the other threads show of a process whose main thread has ended; nothing for one that is dead.
 pub(crate) fn shown_by_threads(reader: &mut ProcReader, pid: u32) -> Shown {
     let reader = std::cell::RefCell::new(reader);
-    let environ = |thread: u32| reader.borrow_mut().read(pid, &format!("task/{thread}/environ")).map(<[u8]>::to_vec);
+    let environ = |thread: u32| {
+        let mut reader = reader.borrow_mut();
+        match reader.read(pid, &format!("task/{thread}/environ")) {
+            Ok(environ) => Ok(environ.to_vec()),
+            // A zombie has no memory either, and the kernel says the same of it as of one that is gone.
+            Err(cause) if tree::is_gone(&cause) => {
+                reader.read(pid, &format!("task/{thread}/stat")).map(|_| Vec::new()).map_err(|_| cause)
+            }
+            Err(cause) => Err(cause),
+        }
+    };
     shown_by(|| reader.borrow_mut().threads(pid), environ)
 }
 
@@ -50,10 +60,23 @@ fn shown_by(list: impl Fn() -> io::Result<Vec<u32>>, environ: impl Fn(u32) -> io
     Shown::Unknown
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
     use std::cell::Cell;
+
+    /// However often it is looked at: a zombie that nobody reaps must not keep every look from its end.
+    #[test]
+    fn a_zombie_shows_nothing_and_that_is_known() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let mut reader = crate::process::handle::reader().unwrap();
+        while !crate::process::handle::read_stat(&mut reader, child.id()).unwrap().is_dead() {
+            std::thread::yield_now();
+        }
+        assert_eq!(shown_by_threads(&mut reader, child.id()), Shown::Nothing);
+        child.wait().unwrap();
+        assert_eq!(shown_by_threads(&mut reader, child.id()), Shown::Nothing);
+    }
 
     /// Thread 1 is a zombie, 2 ends while it is listed, and 3, which is not listed then, stays.
     #[test]
