@@ -14,9 +14,10 @@ use termleash::session::BoxError;
 pub(crate) const BOOK: &str = "TEST_BOOK";
 /// How long each holds the server, in milliseconds.
 pub(crate) const HOLDS: &str = "TEST_HOLDS";
-/// How long the server stays without a user, in milliseconds; if nobody says that, for so long.
+/// How long the server stays without a user, in milliseconds; if nobody says that, for so long: longer than a busy machine needs
+/// from one member to the next.
 const IDLE: &str = "TEST_IDLE";
-const SHORTLY: Duration = Duration::from_millis(400);
+const A_WHILE: Duration = Duration::from_secs(3);
 /// What a real run runs.
 const PROGRAM: &str = "TEST_PROGRAM";
 /// No run takes so long, and no server is waited for so long.
@@ -41,7 +42,7 @@ pub(crate) async fn hold() -> Result<(), BoxError> {
     let milliseconds = |name, otherwise| -> Result<Duration, BoxError> {
         std::env::var(name).map_or(Ok(otherwise), |text| Ok(Duration::from_millis(text.parse()?)))
     };
-    let spec = serving("serve late").idle(milliseconds(IDLE, SHORTLY)?);
+    let spec = serving("serve late").idle(milliseconds(IDLE, A_WHILE)?);
     let server = ServerGuard::shared("members", spec).await?;
     let steward = parent(server.pid()).ok_or("it has one")?;
     let line = format!("{} {steward} {} {}\n", server.pid(), std::process::id(), server.home().display());
@@ -53,11 +54,17 @@ pub(crate) async fn hold() -> Result<(), BoxError> {
 
 pub(crate) struct Book {
     pub(crate) directory: tempfile::TempDir,
+    idle: Duration,
 }
 
 impl Book {
     pub(crate) fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        Self { directory: tempfile::tempdir().unwrap(), idle: A_WHILE }
+    }
+
+    /// Of a server that stays no longer without a user.
+    pub(crate) fn of_idle(idle: Duration) -> Self {
+        Self { idle, ..Self::new() }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -70,7 +77,9 @@ impl Book {
 
     pub(crate) fn variables(&self, holds: &str) -> Vec<(String, String)> {
         let text = |path: PathBuf| path.to_str().unwrap().to_owned();
-        [(BOOK, text(self.path())), ("TERMLEASH_LEDGER", text(self.ledger())), (HOLDS, holds.into())]
+        let idle = self.idle.as_millis().to_string();
+        let of_ledger = ("TERMLEASH_LEDGER", text(self.ledger()));
+        [(BOOK, text(self.path())), of_ledger, (HOLDS, holds.into()), (IDLE, idle)]
             .map(|(name, value)| (name.to_owned(), value))
             .to_vec()
     }
