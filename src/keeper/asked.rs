@@ -72,17 +72,27 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::process::{Child, Command, Stdio};
 
-    fn child(command: &[&str], input: Stdio) -> (Child, ProcessIdentity) {
+    fn child(command: &[&str], input: Stdio) -> (Ends, ProcessIdentity) {
         let child = Command::new(command[0]).args(&command[1..]).stdin(input).spawn().unwrap();
         let identity = ProcessHandle::open(child.id()).unwrap().identity();
-        (child, identity)
+        (Ends(child), identity)
+    }
+
+    /// Killed and reaped however its test ends.
+    struct Ends(Child);
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
     }
 
     /// In the queue first, accepted then.
     #[test]
     fn a_connection_is_to_whoever_has_its_other_end() {
         let own = own_identity().unwrap();
-        let (mut stranger, theirs) = child(&["cat"], Stdio::piped());
+        let (_stranger, theirs) = child(&["cat"], Stdio::piped());
         for host in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"] {
             let Ok(listener) = TcpListener::bind(host) else { continue };
             let port = listener.local_addr().unwrap().port();
@@ -100,8 +110,6 @@ mod tests {
             assert!(look(before).is_err(), "its number is another's by now");
             drop(accepted);
         }
-        drop(stranger.stdin.take());
-        stranger.wait().unwrap();
     }
 
     /// The listener stands as the input of another process.
@@ -111,16 +119,14 @@ mod tests {
         for (program, is_its) in [("env", true), ("setsid", false)] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let (mut worker, theirs) = child(&[program, "sleep", "1000"], OwnedFd::from(listener).into());
-            let session = || read_stat(&mut reader().unwrap(), worker.id()).unwrap().session;
+            let (worker, theirs) = child(&[program, "sleep", "1000"], OwnedFd::from(listener).into());
+            let session = || read_stat(&mut reader().unwrap(), worker.0.id()).unwrap().session;
             let start = std::time::Instant::now();
-            while (session() == worker.id()) == is_its && start.elapsed() < std::time::Duration::from_secs(20) {
+            while (session() == worker.0.id()) == is_its && start.elapsed() < std::time::Duration::from_secs(20) {
                 std::thread::yield_now();
             }
             assert_eq!(is_the_server(&client, own).is_ok(), is_its, "{program}");
             assert_eq!(is_the_server(&client, theirs), Ok(()), "{program}");
-            worker.kill().unwrap();
-            worker.wait().unwrap();
         }
     }
 }

@@ -49,24 +49,30 @@ async fn a_session_made_through_the_api_is_ended_with_what_has_left_it() {
 #[tokio::test]
 async fn a_server_whose_numbers_mean_somebody_else_here_is_not_believed() {
     use std::io::{BufRead as _, BufReader};
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
+    /// It ends when its input does, and its child with it.
+    struct Theirs(Child);
+    impl Drop for Theirs {
+        fn drop(&mut self) {
+            drop(self.0.stdin.take());
+            self.0.wait().unwrap();
+        }
+    }
     let mut theirs = Command::new("setsid");
-    theirs.args(["sh", "-c", "sleep 1000 & echo $!; wait"]).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut theirs = theirs.spawn().unwrap();
+    theirs.args(["sh", "-c", "exec 3<&0; cat <&3 & echo $!; wait"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut theirs = Theirs(theirs.spawn().unwrap());
     let mut line = String::new();
-    BufReader::new(theirs.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(theirs.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let child = ProcessHandle::open(line.trim().parse().unwrap()).unwrap();
-    let server = Server::start(Manners { numbers: Some((theirs.id(), child.pid())), ..Manners::default() });
+    let server = Server::start(Manners { numbers: Some((theirs.0.id(), child.pid())), ..Manners::default() });
     let helper = SessionTestHelper::new(backend(&server));
     let made = backend(&server).create(&SessionSpec::new("sleep").arg("1000")).await.unwrap();
     helper.track_session(made.id()).await.unwrap();
     let created = helper.create_tracked_session(SessionSpec::new("sleep").arg("1000")).await.unwrap();
     assert!(created.leader().is_none());
     let report = helper.kill_tracked_sessions().await.unwrap();
-    assert!(child.is_alive() && theirs.try_wait().unwrap().is_none(), "{report}");
+    assert!(child.is_alive() && theirs.0.try_wait().unwrap().is_none(), "{report}");
     assert!(report.to_string().contains("names no server"), "{report}");
-    crate::scene::kill(child.pid());
-    theirs.wait().unwrap();
 }
 
 #[tokio::test]
