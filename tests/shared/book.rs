@@ -54,17 +54,12 @@ pub(crate) async fn hold() -> Result<(), BoxError> {
 
 pub(crate) struct Book {
     pub(crate) directory: tempfile::TempDir,
-    idle: Duration,
+    pub(crate) idle: Duration,
 }
 
 impl Book {
     pub(crate) fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap(), idle: A_WHILE }
-    }
-
-    /// Of a server that stays no longer without a user.
-    pub(crate) fn of_idle(idle: Duration) -> Self {
-        Self { idle, ..Self::new() }
     }
 
     pub(crate) fn path(&self) -> PathBuf {

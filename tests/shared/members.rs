@@ -136,7 +136,7 @@ fn a_run_that_is_killed_leaves_no_server() {
 
 #[test]
 fn a_user_that_is_killed_uses_it_no_more_and_the_others_do() {
-    let book = Book::of_idle(Duration::from_millis(400));
+    let book = Book { idle: Duration::from_millis(400), ..Book::new() };
     let run = format!("33333333-1111-4111-8111-{:012}", std::process::id());
     let mut killed = nextest(&book, "member_1", "100000", &run);
     let mut other = nextest(&book, "member_2", "3000", &run);
