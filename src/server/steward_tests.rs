@@ -113,13 +113,12 @@ fn who_says_nothing_or_hangs_up_before_it_has_joined_is_forgotten() {
 /// What a thread does is another user's after it has become that one: in a process of its own, which the kernel hides from then
 /// on. `None` where only root could try it.
 pub(crate) fn as_another_user<T: Send>(test: &str, act: impl FnOnce() -> T + Send) -> Option<T> {
-    const ALONE: &str = "TERMLEASH_TEST_ALONE";
     if sys::own_uid() != 0 {
         return None;
     }
-    if std::env::var_os(ALONE).is_none() {
+    if std::env::var_os("TEST_ALONE").is_none() {
         let mut again = Command::new(std::env::current_exe().unwrap());
-        let told = again.args(["--exact", test]).env(ALONE, "1").output().unwrap();
+        let told = again.args(["--exact", test]).env("TEST_ALONE", "1").output().unwrap();
         let text = String::from_utf8_lossy(&told.stdout);
         assert!(told.status.success() && text.contains("1 passed"), "{text}");
         return None;

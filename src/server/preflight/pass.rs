@@ -135,11 +135,10 @@ pub(crate) fn words(pids: &[u32]) -> String {
     pids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn a_pass_looks_for_what_is_wanted_and_knows_whom_we_descend_from() {
         use std::os::fd::AsRawFd as _;
