@@ -15,6 +15,9 @@ mod closures;
 mod http;
 #[path = "backends/keepers.rs"]
 mod keepers;
+#[cfg(feature = "http")]
+#[path = "backends/masters.rs"]
+mod masters;
 #[cfg(all(feature = "http", feature = "pty"))]
 mod on_example;
 #[path = "backends/scarce.rs"]

@@ -4,7 +4,7 @@
 //! server whose masters lack close-on-exec hands them to each program that it starts.
 
 use crate::probe::item::{Item, Kind};
-use crate::process::scan;
+use crate::process::scan::{self, Side};
 
 /// Adds to each pty who else holds its program's side. For what a report names only: it reads the descriptors of every
 /// process that we may look into.
@@ -19,10 +19,11 @@ pub(crate) fn name_holders(items: &mut [&mut Item]) {
     let paths: Vec<Vec<u8>> = ptys.iter().map(|(_, path)| path.clone()).collect();
     // Without /proc the report says so elsewhere.
     let Ok(holders) = scan::holders_of(&paths) else { return };
+    let of_side = holders.iter().filter(|(_, side, _)| *side == Side::Program);
     for (index, (item, path)) in ptys.iter_mut().enumerate() {
         let path = String::from_utf8_lossy(path).into_owned();
         let of: Vec<String> =
-            holders.iter().filter(|(held, _)| *held == index).map(|(_, process)| process.to_string()).collect();
+            of_side.clone().filter(|(held, ..)| *held == index).map(|(_, _, process)| process.to_string()).collect();
         item.notes.push(match of.is_empty() {
             true => format!("no other process has {path} open"),
             false => format!("{path} is open in {}", of.join(", ")),

@@ -123,6 +123,9 @@ pub enum Refusal {
     ServesOthers,
     /// It holds the session's terminal open, and nothing else ties it to the session.
     HoldsTerminal,
+    /// It holds the other side of the session's terminal, the master, which keeps the terminal alive, and nothing else ties it to
+    /// the session.
+    HoldsMaster,
     /// It belongs to our own user, started in the session's time and shows its environment to nobody, as an ssh-agent.
     Unreadable,
     /// It descends from a process of the session and carries no mark, as after `env -i` and `setsid`.
@@ -146,6 +149,10 @@ impl fmt::Display for Refusal {
             Self::AfterLeader => "it started after the leader's end, and does not carry the session's cookie",
             Self::ServesOthers => "it serves others by now: it has children from outside of the session's time",
             Self::HoldsTerminal => "it holds the session's terminal open, which proves nothing: anybody may open one",
+            Self::HoldsMaster => {
+                "it holds the master of the session's terminal, as everything does that a server starts whose masters lack \
+                 close-on-exec: it need not be the session's"
+            }
             Self::Unreadable => "it started in the session's time and shows nobody whether it carries the cookie",
             Self::UnmarkedDescendant => {
                 "it descends from the session but has neither its cookie nor its kernel session"

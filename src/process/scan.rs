@@ -390,8 +390,15 @@ fn users(status: &[u8]) -> Option<[u32; 2]> {
     Some([ids.next()?.parse().ok()?, ids.next()?.parse().ok()?])
 }
 
-/// The living processes, other than ourselves, that hold one of these terminals open, with which: suspects all.
-pub(crate) fn holders_of(terminals: &[Vec<u8>]) -> Result<Vec<(usize, ProcessSummary)>> {
+/// Which side of a terminal a process holds open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Program,
+    Master,
+}
+
+/// The living processes, other than ourselves, that hold one of these terminals open, with which and how: suspects all.
+pub(crate) fn holders_of(terminals: &[Vec<u8>]) -> Result<Vec<(usize, Side, ProcessSummary)>> {
     let mut reader = reader()?;
     let mut holders = Vec::new();
     for pid in list(&reader)? {
@@ -400,15 +407,30 @@ pub(crate) fn holders_of(terminals: &[Vec<u8>]) -> Result<Vec<(usize, ProcessSum
         }
         // Unreadable for another user's process, which nothing could be done about anyway.
         let Ok(targets) = reader.descriptor_targets(pid) else { continue };
+        let has_master = targets.iter().any(|target| target.ends_with(b"/ptmx"));
+        let masters = if has_master { masters_of(pid) } else { Vec::new() };
         for (index, terminal) in terminals.iter().enumerate() {
-            if targets.contains(terminal)
-                && let Ok(summary) = ProcessSummary::of(&mut reader, pid)
-            {
-                holders.push((index, summary));
+            for (side, held) in [(Side::Program, &targets), (Side::Master, &masters)] {
+                if held.contains(terminal)
+                    && let Ok(summary) = ProcessSummary::of(&mut reader, pid)
+                {
+                    holders.push((index, side, summary));
+                }
             }
         }
     }
     Ok(holders)
+}
+
+/// The paths of the terminals whose masters it has.
+fn masters_of(pid: u32) -> Vec<Vec<u8>> {
+    let mut paths = Vec::new();
+    let visit = |_, found: sys::FileStat| {
+        paths.extend(found.terminal.map(|number| format!("/dev/pts/{number}").into_bytes()));
+    };
+    // One that has ended holds nothing.
+    let _ = sys::ProcDir::open(pid).and_then(|directory| directory.each_descriptor(visit));
+    paths
 }
 
 /// The living processes that carry one of these cookies, from one pass; nothing is judged or signalled.

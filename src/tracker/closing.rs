@@ -19,7 +19,7 @@ use crate::process::kill::{self, Target, end_all};
 use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
 use crate::process::pump::Pump;
 use crate::process::rule::{Mark, Refusal};
-use crate::process::scan;
+use crate::process::scan::{self, Side};
 use crate::process::summary::ProcessSummary;
 use crate::process::tree::own_identity;
 use crate::session::backend::{Running, SessionState};
@@ -29,6 +29,7 @@ use crate::sys;
 use crate::tracker::entry::Entry;
 use crate::tracker::outcome::KillOutcome;
 use crate::tracker::shared::Shared;
+use crate::tracker::terminals::{self, Seen};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,7 @@ struct Closing {
     session: Option<Session>,
     leader: Option<ProcessHandle>,
     is_owned: bool,
+    terminal: Option<Seen>,
     /// What descended from its leader before its server was asked to end that.
     below: Vec<ProcessSummary>,
     ending: Ending,
@@ -72,6 +74,15 @@ impl Closing {
     fn note(&mut self, text: String) {
         if !self.notes.contains(&text) {
             self.notes.push(text);
+        }
+    }
+
+    /// Named, unless it is already.
+    fn suspects(&mut self, process: ProcessSummary, why: Refusal) {
+        let ending = &mut self.ending;
+        let mut named = ending.suspects.iter().map(|suspect| &suspect.process).chain(&ending.survivors);
+        if named.all(|named| named.identity != process.identity) {
+            ending.suspects.push(Suspect { process, why });
         }
     }
 }
@@ -103,6 +114,7 @@ pub(crate) async fn close_all(shared: &Shared, mut entries: Vec<Arc<Entry>>, ord
     }
     name_holders(&mut closings).await;
     hear_servers(shared, &mut closings).await;
+    name_master_holders(&mut closings).await;
     let outcomes = closings.into_iter().filter_map(|closing| finish(shared, closing, start)).collect();
     drop(turns);
     outcomes
@@ -120,7 +132,7 @@ fn begin(shared: &Shared, entry: &Arc<Entry>) -> Closing {
     // Without a mark it is out of the books: gone, or cleared, while this kill waited for its turn.
     let mark = shared.ledger.mark(entry.record);
     let is_ours = mark.is_some();
-    entry.state.update(|state| {
+    let mut closing = entry.state.update(|state| {
         state.take(LifeEvent::KillBegins);
         Closing {
             entry: Arc::clone(entry),
@@ -128,6 +140,7 @@ fn begin(shared: &Shared, entry: &Arc<Entry>) -> Closing {
             session: state.session.clone().filter(|_| is_ours),
             leader: state.leader().filter(|_| is_ours),
             is_owned: state.is_owned,
+            terminal: None,
             below: Vec::new(),
             ending: Ending::default(),
             notes: state.notes.clone(),
@@ -135,7 +148,9 @@ fn begin(shared: &Shared, entry: &Arc<Entry>) -> Closing {
             id_is_ours: is_ours,
             is_unknown: false,
         }
-    })
+    });
+    closing.terminal = closing.leader.as_ref().and_then(terminals::seen);
+    closing
 }
 
 /// Asks each server to kill its session, all at once, after a look at whether the id still means it.
@@ -321,12 +336,8 @@ async fn name_holders(closings: &mut [Closing]) {
     }
     match scan::holders_of(&devices) {
         Ok(holders) => {
-            for (index, process) in holders {
-                let ending = &mut closings[of[index]].ending;
-                let mut named = ending.suspects.iter().map(|suspect| &suspect.process).chain(&ending.survivors);
-                if named.all(|named| named.identity != process.identity) {
-                    ending.suspects.push(Suspect { process, why: Refusal::HoldsTerminal });
-                }
+            for (index, _, process) in holders.into_iter().filter(|(_, side, _)| *side == Side::Program) {
+                closings[of[index]].suspects(process, Refusal::HoldsTerminal);
             }
         }
         Err(cause) => {
@@ -335,6 +346,22 @@ async fn name_holders(closings: &mut [Closing]) {
                     .notes
                     .push(format!("somebody holds its terminal open, and who could not be found: {cause}"));
             }
+        }
+    }
+}
+
+/// Names who keeps a terminal alive whose session is gone, and whose server need not know.
+async fn name_master_holders(closings: &mut [Closing]) {
+    let mut left = Vec::new();
+    for (index, closing) in closings.iter_mut().enumerate() {
+        let terminal = closing.terminal.take().filter(|_| closing.ending.survivors.is_empty());
+        left.extend(terminal.map(|terminal| (index, terminal)));
+    }
+    // What cannot be looked through was told of by the proof itself, which needs the same.
+    for (index, process, why) in terminals::holders(&left).await.unwrap_or_default() {
+        let server = closings[index].entry.state.peek(|state| state.server);
+        if server != Some(process.identity) {
+            closings[index].suspects(process, why);
         }
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod journal;
 pub(crate) mod outcome;
 pub(crate) mod sentinels;
 pub(crate) mod shared;
+pub(crate) mod terminals;
 
 pub use blocking::{BlockingGuard, BlockingHelper};
 pub use guard::SessionGuard;

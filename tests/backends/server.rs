@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,15 +20,27 @@ pub(crate) struct Manners {
     pub(crate) dies_of_creation: bool,
     /// Server and leaders name themselves by other numbers, as in a container.
     pub(crate) numbers: Option<(u32, u32)>,
+    /// Its sessions have terminals, whose masters it hands to each younger one, since they lack close-on-exec.
+    pub(crate) leaks_masters: bool,
+    /// It never closes one either.
+    pub(crate) keeps_masters: bool,
     /// Requests need `Authorization: Bearer` and this.
     pub(crate) secret: Option<&'static str>,
 }
 
 #[derive(Default)]
 struct State {
-    sessions: BTreeMap<String, (Child, Option<i32>)>,
+    sessions: BTreeMap<String, Kept>,
     /// Method and path of each request.
     requests: Vec<String>,
+}
+
+struct Kept {
+    child: Child,
+    exit: Option<i32>,
+    /// Closed at the session's end, as by any server, or never.
+    master: Option<OwnedFd>,
+    is_kept: bool,
 }
 
 /// It lives in threads of this process until that ends; its sessions end with this value.
@@ -58,10 +71,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        for (child, exit) in self.state.lock().unwrap().sessions.values_mut() {
-            if exit.is_none() {
-                let _ = child.kill();
-                let _ = child.wait();
+        for kept in self.state.lock().unwrap().sessions.values_mut() {
+            if kept.exit.is_none() {
+                let _ = kept.child.kill();
+                let _ = kept.child.wait();
             }
         }
     }
@@ -117,12 +130,19 @@ fn serve(state: &Mutex<State>, manners: Manners, method: &str, path: &str, body:
             }
             let id = uuid();
             let mut command = Command::new("setsid");
+            command.args(manners.leaks_masters.then_some("--ctty"));
             command.args(words).current_dir(body["workingDir"].as_str().unwrap()).env("VIBETUNNEL_SESSION_ID", &id);
             if manners.is_opaque {
                 command.env_remove("VIBETUNNEL_SESSION_ID");
             }
-            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-            state.lock().unwrap().sessions.insert(id.clone(), (child, None));
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            let master = manners.leaks_masters.then(|| {
+                let (master, program) = terminal();
+                command.stdin(program.try_clone().unwrap()).stdout(program);
+                master
+            });
+            let kept = Kept { child: command.spawn().unwrap(), exit: None, master, is_kept: manners.keeps_masters };
+            state.lock().unwrap().sessions.insert(id.clone(), kept);
             (200, json!({"sessionId": id}))
         }
         ("GET", "/api/sessions", _) => {
@@ -159,11 +179,27 @@ fn serve(state: &Mutex<State>, manners: Manners, method: &str, path: &str, body:
 
 fn look(state: &Mutex<State>, id: &str) -> Option<(u32, Option<i32>)> {
     let mut state = state.lock().unwrap();
-    let (child, exit) = state.sessions.get_mut(id)?;
-    if exit.is_none() {
-        *exit = child.try_wait().unwrap().map(|status| status.code().unwrap_or(-1));
+    let kept = state.sessions.get_mut(id)?;
+    if kept.exit.is_none() {
+        kept.exit = kept.child.try_wait().unwrap().map(|status| status.code().unwrap_or(-1));
+        if let Some(master) = kept.master.take_if(|_| kept.exit.is_some() && kept.is_kept) {
+            std::mem::forget(master);
+        }
+        kept.master.take_if(|_| kept.exit.is_some());
     }
-    Some((child.id(), *exit))
+    Some((kept.child.id(), kept.exit))
+}
+
+/// A master without close-on-exec, and its program's side.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    use rustix::fs::{Mode, OFlags};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let program = rustix::fs::open(ptsname(&master, Vec::new()).unwrap(), flags, Mode::empty()).unwrap();
+    (master, program)
 }
 
 /// As the kernel makes them.

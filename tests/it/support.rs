@@ -19,6 +19,13 @@ impl Stranger {
         Self { child: command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap() }
     }
 
+    /// A kernel session of its own, with this as its input.
+    pub(crate) fn with(input: impl Into<Stdio>) -> Self {
+        let mut command = Command::new("setsid");
+        command.args(["sleep", "1000"]).stdin(input).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { child: command.spawn().unwrap() }
+    }
+
     pub(crate) fn sleeping() -> Self {
         Self::new(Command::new("sleep").arg("1000"))
     }

@@ -79,6 +79,38 @@ fn a_terminal_is_closed_although_a_stranger_holds_its_other_end() {
     });
 }
 
+/// As a program does that was started in the instant before a master had close-on-exec: it keeps the terminal, and proves
+/// nothing by that.
+#[test]
+fn a_strangers_younger_session_that_inherited_a_master_is_named_and_lives() {
+    use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
+    /// A copy of the descriptor by which this process holds that terminal's master.
+    fn copy_of_master(tty: &str) -> std::os::fd::OwnedFd {
+        let index = format!("tty-index:\t{}\n", tty.rsplit('/').next().unwrap());
+        let infos = std::fs::read_dir("/proc/self/fdinfo").unwrap().map(|entry| entry.unwrap());
+        let is_it =
+            |entry: &std::fs::DirEntry| std::fs::read_to_string(entry.path()).is_ok_and(|it| it.contains(&index));
+        let entry = infos.into_iter().find(is_it).expect("it is ours");
+        let own: Pid = getpid();
+        let ourselves = pidfd_open(own, PidfdFlags::empty()).unwrap();
+        let number = entry.file_name().to_str().unwrap().parse().unwrap();
+        pidfd_getfd(ourselves, number, PidfdGetfdFlags::empty()).unwrap()
+    }
+
+    checked(async || {
+        let helper = helper();
+        let session = helper.create_tracked_session("sh").await.unwrap();
+        let tty = session.run("tty").await.unwrap().stdout().to_owned();
+        let mut stranger = Stranger::with(copy_of_master(&tty));
+        let outcome = session.close().await.unwrap();
+        assert!(outcome.is_proven() && std::path::Path::new(&tty).exists(), "{outcome}");
+        let named: Vec<_> = outcome.suspects().iter().map(|it| (it.process.identity.pid(), it.why)).collect();
+        assert_eq!(named, [(stranger.pid(), Refusal::HoldsMaster)], "{outcome}");
+        assert!(stranger.is_alive());
+    });
+}
+
 /// PDEATHSIG fires when the *thread* that spawned ends; test threads and blocking threads are short-lived.
 #[test]
 fn a_session_outlives_the_thread_that_created_it() {

@@ -3,6 +3,7 @@
 mod cgroup;
 mod channel;
 mod clock;
+mod controlling;
 mod files;
 mod launch;
 mod limit;
@@ -25,6 +26,7 @@ mod supervise;
 pub(crate) use cgroup::CgroupDir;
 pub(crate) use channel::Channel;
 pub(crate) use clock::{now_ticks, ticks_in};
+pub(crate) use controlling::Controlling;
 pub(crate) use files::{
     create_directory, create_in, device_numbers, facts_of, facts_of_link, file_facts, names_in, number_of,
     open_directory, open_in, remove_in,

@@ -35,7 +35,7 @@ pub(crate) use own::{
     stat_descriptor, ticks_in, trim_heap,
 };
 pub(crate) use poller::{Pollable, Poller};
-pub(crate) use process::{CgroupDir, Pidfd, ProcDir, ProcReader, processor_time_of, reap_child};
+pub(crate) use process::{CgroupDir, Controlling, Pidfd, ProcDir, ProcReader, processor_time_of, reap_child};
 pub(crate) use pty::{Master, Peer, c_string, is_executable, spawn_on_terminal};
 
 /// True where sessions can be spawned, pinned and proven dead by this crate itself.
