@@ -4,6 +4,8 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "server_inside/bodies.rs"]
+mod bodies;
 mod children;
 mod on_example;
 #[path = "dying/processes.rs"]
@@ -19,8 +21,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-use termleash::session::BoxError;
-use termleash::testing::Scope;
 use termleash::{SessionSpec, SessionTestHelper};
 use tokio::runtime::{Builder, Runtime};
 
@@ -155,71 +155,6 @@ fn a_test_with_a_server_inside() {
             // Last, so that nothing of it is left when the test is compared with its beginning.
             Ok(server.stop().await?)
         });
-    };
-    ran.passed();
-}
-
-/// The server is still there when the body ends, and then only its tasks: they end with the runtime.
-async fn with_a_session(t: &Scope) -> Result<Server, BoxError> {
-    let server = serving().await;
-    let helper = t.helper_on(backend(server.url.clone()));
-    helper.create_tracked_session(stubborn()).await?.keep();
-    Ok(server)
-}
-
-#[test]
-fn a_panic_beside_a_server_inside_is_told_and_its_sessions_end() {
-    let Some(ran) = marked() else {
-        return termleash::test(async |t| {
-            let _server = with_a_session(t).await?;
-            panic!("as a test does");
-        });
-    };
-    ran.failed().says(&["as a test does"]);
-}
-
-#[test]
-fn a_timeout_beside_a_server_inside_is_told_and_its_sessions_end() {
-    let Some(ran) = marked() else {
-        return termleash::options().timeout(Duration::from_secs(3)).run(async |t| {
-            let _server = with_a_session(t).await?;
-            std::future::pending().await
-        });
-    };
-    ran.failed().says(&["3s"]);
-}
-
-/// Nobody can answer any more: the thread that serves is the one that is blocked.
-#[test]
-fn a_body_that_blocks_the_thread_of_its_server_is_killed_and_its_sessions_end() {
-    let Some(ran) = marked() else {
-        return termleash::options().timeout(Duration::from_secs(3)).run(async |t| {
-            let _server = with_a_session(t).await?;
-            std::thread::sleep(Duration::from_secs(1000));
-            Ok(())
-        });
-    };
-    ran.failed().says(&["3s"]);
-}
-
-#[test]
-fn the_same_in_process_with_a_panic_and_a_timeout() {
-    let Some(ran) = marked() else {
-        let panics = catch_unwind(|| {
-            termleash::options().in_process().run(async |t| {
-                let _server = with_a_session(t).await?;
-                panic!("as a test does");
-            });
-        });
-        assert!(panics.is_err());
-        let late = catch_unwind(|| {
-            termleash::options().in_process().timeout(Duration::from_secs(3)).run(async |t| {
-                let _server = with_a_session(t).await?;
-                std::future::pending().await
-            });
-        });
-        assert!(late.is_err());
-        return;
     };
     ran.passed();
 }
