@@ -33,5 +33,7 @@ mod server;
 #[cfg(feature = "http")]
 #[path = "backends/spoiled.rs"]
 mod spoiled;
+#[path = "backends/stale.rs"]
+mod stale;
 #[path = "backends/tmux.rs"]
 mod tmux;
