@@ -186,8 +186,10 @@ fn a_child_of_another_user_is_named_and_lives_and_the_ledger_leads_to_its_contro
             return println!("{}", termleash::sweep().expect("a sweep"));
         }
         return termleash::test(async |t| {
-            let words = ["env", "-i", "setpriv", "--reuid=65534", "--clear-groups", "sleep", &mark];
-            Command::new("setsid").args(words).stdin(Stdio::null()).spawn()?;
+            if part != "alone" {
+                let words = ["env", "-i", "setpriv", "--reuid=65534", "--clear-groups", "sleep", &mark];
+                Command::new("setsid").args(words).stdin(Stdio::null()).spawn()?;
+            }
             leave(t, &mark).await?;
             let group = std::fs::read_to_string("/proc/self/cgroup")?;
             println!("is in a group: {}.", group.contains("/termleash-"));
@@ -199,10 +201,24 @@ fn a_child_of_another_user_is_named_and_lives_and_the_ledger_leads_to_its_contro
     }
     let bystanders = Bystanders::start();
     for has_groups in [true, false] {
-        let place = Place::new(has_groups);
-        let start = Instant::now();
-        let ran = place.run("victim");
-        assert!(start.elapsed() < Duration::from_secs(5), "it is waited for, and is not to be signalled");
+        // Whoever is waited for is so each time, for 5 s. What else takes time takes it of a run without that child, too.
+        let in_time = (0..3).find_map(|_| {
+            let place = Place::new(has_groups);
+            let timed = |part| {
+                let start = Instant::now();
+                (place.run(part), start.elapsed())
+            };
+            let (alone, beside) = timed("alone");
+            alone.failed();
+            let (ran, took) = timed("victim");
+            if took < beside + Duration::from_secs(4) {
+                return Some((place, ran));
+            }
+            end_carriers(&place.mark);
+            place.run("sweep").passed();
+            None
+        });
+        let (place, ran) = in_time.expect("it is waited for, and is not to be signalled");
         let left: Vec<_> = carriers(&place.mark).iter().filter_map(|carrier| Pinned::open(carrier.pid)).collect();
         let is_well = left.iter().all(Pinned::is_well);
         let has_ledger = place.ledger().exists();
