@@ -1,7 +1,7 @@
 //! A process's controlling terminal, to be known again when the process is gone.
 
 use super::proc_dir::ProcDir;
-use std::ffi::OsStr;
+use rustix::fs::{AtFlags, StatxFlags};
 
 /// Pseudo-terminals have these device numbers, each for 2^20 of them in turn (devices.txt of the kernel).
 const PTS_MAJORS: std::ops::RangeInclusive<u32> = 136..=143;
@@ -19,7 +19,7 @@ struct Stamp {
     device: u64,
     inode: u64,
     special: u64,
-    changed: (i64, u64),
+    changed: (i64, u32),
 }
 
 impl Controlling {
@@ -30,7 +30,7 @@ impl Controlling {
         let mut buffer = [0; 1024];
         let number = terminal_in(directory.read_short("stat", &mut buffer).ok()?)?;
         let path = format!("/dev/pts/{number}");
-        let stamp = stamp(path.as_ref())?;
+        let stamp = stamp(&path)?;
         let mut is_open = false;
         let same = |device, inode, special| (device, inode, special) == (stamp.device, stamp.inode, stamp.special);
         directory.each_descriptor(|_, found| is_open |= same(found.device, found.inode, found.special)).ok()?;
@@ -39,7 +39,7 @@ impl Controlling {
 
     /// Whether it is the same terminal that is there now: somebody holds its master.
     pub(crate) fn is_there(&self) -> bool {
-        stamp(self.path.as_ref()) == Some(self.stamp)
+        stamp(&self.path) == Some(self.stamp)
     }
 
     pub(crate) fn path(&self) -> &[u8] {
@@ -47,10 +47,15 @@ impl Controlling {
     }
 }
 
-fn stamp(path: &OsStr) -> Option<Stamp> {
-    let found = rustix::fs::stat(path).ok()?;
-    let changed = (found.st_ctime.try_into().ok()?, found.st_ctime_nsec.try_into().ok()?);
-    Some(Stamp { device: found.st_dev, inode: found.st_ino, special: found.st_rdev, changed })
+fn stamp(path: &str) -> Option<Stamp> {
+    let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::CTIME;
+    let found = rustix::fs::statx(rustix::fs::CWD, path, AtFlags::empty(), wanted).ok()?;
+    Some(Stamp {
+        device: rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor),
+        inode: found.stx_ino,
+        special: rustix::fs::makedev(found.stx_rdev_major, found.stx_rdev_minor),
+        changed: (found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec),
+    })
 }
 
 /// Field 7 of `/proc/PID/stat` (proc_pid_stat(5)): the number of the pseudo-terminal.
@@ -60,7 +65,7 @@ fn terminal_in(stat: &[u8]) -> Option<u32> {
     let device = rest.split_ascii_whitespace().nth(4)?.parse::<i64>().ok()? as u32;
     // As the kernel packs them: eight bits of the minor number, twelve of the major one, twelve of the minor one.
     let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
-    PTS_MAJORS.contains(&major).then(|| minor + (major - PTS_MAJORS.start() << 20))
+    PTS_MAJORS.contains(&major).then(|| minor + ((major - PTS_MAJORS.start()) << 20))
 }
 
 #[cfg(test)]
