@@ -20,3 +20,19 @@ pub(crate) fn judge(reader: &mut ProcReader, wanted: &Result<Wanted, String>, pa
                  be the one under test; give the tests one of their own";
     Finding::failed(text, to_do)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::server::preflight::checklist::CheckOutcome;
+
+    #[test]
+    fn a_program_that_is_not_there_is_to_be_built_or_named_from_here() {
+        let wanted = Wanted::find("sh no-such-script.sh");
+        let found = judge(&mut ProcReader::new().unwrap(), &wanted, &Pass::default());
+        assert_eq!(found.outcome, CheckOutcome::CouldNotLook);
+        let here = std::env::current_dir().unwrap();
+        let parts = ["build it first", here.to_str().unwrap()];
+        assert!(parts.iter().all(|part| found.to_do.contains(part)), "{}", found.to_do);
+    }
+}
