@@ -57,7 +57,7 @@ pub(crate) async fn create(
         return Err(Error::timeout(
             format!(
                 "the backend did not answer to the creation of `{}`; should it still come to be, the helper's kill \
-                 finds it by its cookie",
+                 finds it by its cookie; `TERMLEASH_CREATE_TIMEOUT` gives it more time",
                 entry.label
             ),
             settings.create,

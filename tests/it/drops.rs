@@ -399,7 +399,7 @@ fn a_creation_that_is_never_answered_is_an_error_that_says_what_may_still_come()
         let helper = SessionTestHelper::new(FakeBackend::new().fault(Fault::Hangs(Method::Create)));
         let error = helper.create_tracked_session("bash").await.unwrap_err();
         assert!(error.is_timeout());
-        insta::assert_snapshot!(error, @"timed out after 5s: the backend did not answer to the creation of `bash`; should it still come to be, the helper's kill finds it by its cookie");
+        insta::assert_snapshot!(error, @"timed out after 5s: the backend did not answer to the creation of `bash`; should it still come to be, the helper's kill finds it by its cookie; `TERMLEASH_CREATE_TIMEOUT` gives it more time");
         assert_eq!(helper.tracked_count(), 0);
         assert!(helper.kill_tracked_sessions().await.unwrap().is_proven());
     });
