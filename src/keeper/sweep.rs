@@ -1,6 +1,7 @@
 //! Ending what a dead run has left, by the marks in its ledger.
 
 use crate::backoff::{Backoff, pause};
+use crate::error::Error;
 use crate::keeper::recipes;
 use crate::ledger::message::Swept;
 use crate::ledger::recipe::Recipe;
@@ -10,7 +11,7 @@ use crate::process::dead::{Held, held};
 use crate::process::handle::{ProcessHandle, reader};
 use crate::process::identity::Ticks;
 use crate::process::kill::{Target, end_all};
-use crate::process::policy::Suspect;
+use crate::process::policy::{Ending, Suspect};
 use crate::process::rule::{Mark, may_signal};
 use crate::process::scan::examine;
 use crate::process::summary::ProcessSummary;
@@ -65,11 +66,7 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
     }
     let is_proven = swept.undone.is_empty();
     for ((open, target), asked) in opens.into_iter().zip(targets).zip(asked) {
-        // While somebody of it lives, it is used, and the record leads to it.
-        if is_proven
-            && target.ending.survivors.is_empty()
-            && let Some(Err(cause)) = open.home.as_ref().map(|home| home.remove(open.cookie))
-        {
+        if is_proven && let Err(cause) = remove_home(open, &target.ending) {
             swept.undone.push(cause.to_string());
         }
         take_down(open, target, asked, &mut swept);
@@ -79,6 +76,14 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
     swept.suspects.extend(named.into_iter().filter_map(lives));
     swept.took = start.elapsed();
     swept
+}
+
+/// While somebody of it lives, it is used, and the record leads to it.
+fn remove_home(open: &Open, ending: &Ending) -> Result<(), Error> {
+    match &open.home {
+        Some(home) if ending.survivors.is_empty() => home.remove(open.cookie),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a server was asked for it, and its answer has not come.
@@ -156,3 +161,7 @@ fn take_down(open: &Open, target: Target, asked: Option<Result<(), String>>, swe
     swept.survivors.extend(ending.survivors);
     swept.suspects.extend(ending.suspects);
 }
+
+#[cfg(all(test, target_os = "linux"))]
+#[path = "sweep_tests.rs"]
+mod tests;
