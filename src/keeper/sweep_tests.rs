@@ -100,7 +100,7 @@ fn a_session_of_which_nothing_came_is_told_and_one_whose_leader_is_gone_is_not()
 fn a_home_goes_with_its_server_and_stays_for_who_is_left_of_it() {
     let cookie = Cookie::new();
     let home = Home::of(cookie);
-    home.create().unwrap();
+    home.create(cookie).unwrap();
     let open = |cookie| Open { home: Some(home.clone()), ..open(cookie, Recipe::Own) };
     // By a record that was altered.
     let refused = swept(open(Cookie::new()), Duration::ZERO);
