@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// How long what a round has left behind may take to end before it is counted: a thread is listed for some milliseconds
 /// after its join.
 const ROUND_SETTLES: Duration = Duration::from_millis(20);
+/// Our own thread may still hold a waker of a runtime that has ended by now, and with that the runtime's descriptors, until it comes to
+/// its next deadline.
+const WAKERS_ARE_DROPPED: Duration = Duration::from_millis(1);
 /// Room for so many rounds is made beforehand.
 const MOST_ROOM: usize = 4096;
 /// So many quiet windows before the first round.
@@ -68,6 +71,7 @@ impl LeakHunt {
             Sample::take(&target).map_err(|cause| blamed(&target, number, cause))?;
         }
         let (check, settle) = self.check(&target);
+        Pump::get()?.sleep(WAKERS_ARE_DROPPED).await;
         samples.push(self.sample(&target, None, self.warmup).await?);
         for done in 1..=most {
             let number = self.warmup + done - 1;
