@@ -7,7 +7,8 @@ use crate::ledger::record::tests::samples;
 use crate::process::cookie::Cookie;
 use crate::process::identity::ProcessIdentity;
 use crate::process::tree::own_identity;
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -76,7 +77,7 @@ fn a_session_that_is_born_after_its_owners_death_is_ended() {
     let cookie = Cookie::new();
     let unborn = Open { is_identified: false, ..open(cookie, unknown()) };
     let late = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
+        pause(Duration::from_millis(300));
         Command::new("sleep").arg("1000").env(cookie.name(), cookie.value()).spawn().unwrap()
     });
     let swept = swept(unborn, Duration::from_millis(1500));
@@ -112,22 +113,75 @@ fn a_home_goes_with_its_server_and_stays_for_who_is_left_of_it() {
     assert!(swept.undone.is_empty() && !home.path().exists(), "{swept:?}");
 }
 
+/// A shell that leads a kernel session, and starts another process in it when it is told to; both are ended with the test.
+struct Led {
+    leader: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    other: Option<ProcessHandle>,
+}
+
+impl Led {
+    fn start() -> Self {
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", "read line; sleep 1000 <&- >/dev/null 2>&1 & echo $!; read line"]);
+        let mut leader = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (leader.stdin.take(), BufReader::new(leader.stdout.take().unwrap()));
+        Self { leader, input, output, other: None }
+    }
+
+    fn identity(&self) -> ProcessIdentity {
+        ProcessHandle::open(self.leader.id()).unwrap().identity()
+    }
+
+    fn begin_another(&mut self) {
+        self.input.as_mut().unwrap().write_all(b"\n").unwrap();
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        self.other = Some(ProcessHandle::open(line.trim().parse().unwrap()).unwrap());
+    }
+
+    fn end_leader(&mut self) {
+        drop(self.input.take());
+        self.leader.wait().unwrap();
+    }
+}
+
+impl Drop for Led {
+    fn drop(&mut self) {
+        self.end_leader();
+        let Some(other) = self.other.as_ref().filter(|other| other.is_alive()) else { return };
+        let pid = rustix::process::Pid::from_raw(other.pid().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+}
+
 /// Their number may be that of anybody's session by now: when the leader ended nobody has written down.
 #[test]
 fn who_is_in_the_session_of_a_dead_leader_without_its_cookie_lives() {
-    let mut command = Command::new("setsid");
-    command.args(["sh", "-c", "sleep 1000 <&- >/dev/null 2>&1 & echo $!; read line"]);
-    let mut leader = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(leader.stdout.take().unwrap()), &mut line).unwrap();
-    let identity = ProcessHandle::open(leader.id()).unwrap().identity();
-    drop(leader.stdin.take());
-    leader.wait().unwrap();
-    let left = ProcessHandle::open(line.trim().parse().unwrap()).unwrap();
-    let since = Open { since: identity.started, leader: Some(identity), ..open(Cookie::new(), unknown()) };
-    let swept = swept(since, Duration::from_secs(5));
-    let lives = left.is_alive();
-    let pid = rustix::process::Pid::from_raw(left.pid().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    assert!(lives && swept.ended.is_empty(), "{swept:?}");
+    let mut led = Led::start();
+    let identity = led.identity();
+    led.begin_another();
+    led.end_leader();
+    let open = Open { since: identity.started, leader: Some(identity), ..open(Cookie::new(), unknown()) };
+    let swept = swept(open, Duration::from_secs(5));
+    assert!(led.other.as_ref().unwrap().is_alive() && swept.ended.is_empty(), "{swept:?}");
+}
+
+/// A record may name anybody's.
+#[test]
+fn a_leader_that_may_get_no_signal_marks_nobody() {
+    let mut led = Led::start();
+    let identity = led.identity();
+    // It was there before the session was asked for, and what it starts was not.
+    let since = identity.started + 1;
+    while sys::now_ticks() <= since {
+        std::thread::yield_now();
+    }
+    led.begin_another();
+    let open = Open { since, leader: Some(identity), ..open(Cookie::new(), unknown()) };
+    let swept = swept(open, Duration::from_secs(5));
+    assert!(led.other.as_ref().unwrap().is_alive() && swept.ended.is_empty(), "{swept:?}");
+    let [suspect] = &swept.suspects[..] else { panic!("{swept:?}") };
+    assert_eq!((suspect.process.identity, suspect.why), (identity, crate::process::rule::Refusal::TooEarly));
 }
