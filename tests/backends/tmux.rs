@@ -198,7 +198,9 @@ async fn a_session_made_by_other_means_and_one_that_ended_by_itself() {
     let handed = tmux.stranger("handed over");
     helper.track_session(&handed).await.unwrap();
     let brief = helper.create_tracked_session("true").await.unwrap();
-    crate::scene::until("its end", || (!tmux.has(brief.id())).then_some(()));
+    // tmux forgets a session when its terminal is closed, a moment before its process has ended.
+    let lives = || brief.leader().is_some_and(ProcessHandle::is_alive);
+    crate::scene::until("its end", || (!tmux.has(brief.id()) && !lives()).then_some(()));
     let outcome = brief.close().await.unwrap();
     assert!(outcome.was_already_gone(), "{outcome}");
     assert!(helper.kill_tracked_sessions().await.unwrap().is_proven());
