@@ -8,8 +8,8 @@ mod subject;
 
 use std::cell::RefCell;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use subject::Subject;
 use termleash::leak::{Confidence, Gauge, HuntReport, Kind, LeakHunt, LeakReport, Level, Resource, Snapshot, Verdict};
@@ -319,6 +319,58 @@ fn the_end_of_the_process_in_a_round_is_the_hunts_error() {
     let text = error.to_string();
     assert!(text.contains("the connection was reset"), "{text}");
     assert!(text.contains("has ended in round 4 of a leak hunt"), "{text}");
+}
+
+/// Ends a subject while it is hunted on; as a zombie it is listed still, and once somebody has waited for it it is not.
+fn end(subject: &Mutex<Subject>, is_reaped: bool) {
+    let mut subject = subject.lock().unwrap();
+    let handle = subject.handle();
+    subject.kill();
+    if is_reaped {
+        subject.wait();
+    }
+    while handle.is_alive() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_end_of_the_process_between_two_rounds_or_after_the_last_is_the_hunts_error_too() {
+    for is_reaped in [false, true] {
+        let subject = Arc::new(Mutex::new(Subject::start()));
+        let (of_hook, samples) = (Arc::clone(&subject), AtomicU64::new(0));
+        let hunted = hunt(&subject.lock().unwrap()).quiet_window(Duration::ZERO).before_sample(async move || {
+            if samples.fetch_add(1, Ordering::Relaxed) == 3 {
+                end(&of_hook, is_reaped);
+            }
+            Ok(())
+        });
+        let error = block_on(hunted.run(async |_| Ok(()))).map(drop).unwrap_err();
+        assert!(error.to_string().contains("has ended in round 4 of a leak hunt"), "{error}");
+
+        let subject = Arc::new(Mutex::new(Subject::start()));
+        let of_hook = Arc::clone(&subject);
+        let hunted = hunt(&subject.lock().unwrap()).counts_only().rounds(7..=7).on_leak(async move |_| {
+            end(&of_hook, is_reaped);
+            Ok(String::new())
+        });
+        let round = async |_| {
+            subject.lock().unwrap().tell("descriptor");
+            Ok(())
+        };
+        let error = block_on(hunted.run(round)).map(drop).unwrap_err();
+        assert!(error.to_string().contains("has ended in round 6 of a leak hunt"), "{error}");
+    }
+}
+
+#[test]
+fn without_windows_nothing_is_said_of_what_it_costs_and_a_leak_of_memory_has_no_items() {
+    let mut subject = Subject::start();
+    let hunt = hunt(&subject).quiet_window(Duration::ZERO);
+    let report = run(hunt, &mut subject, &["heap"]);
+    assert_eq!(leaked(&report), [Gauge::Resident], "{report}");
+    assert!(report.left.is_none(), "{report}");
+    assert!(report.series.iter().all(|series| series.gauge != Gauge::Processor), "{report}");
 }
 
 #[test]
