@@ -113,6 +113,22 @@ pub(crate) fn command_in_child(mut command: Command, variables: &[(&str, &str)])
     Ran { status: output.status, text }
 }
 
+/// Runs this test again as process 1 of a container, where the numbers of processes are its own to choose.
+pub(crate) fn in_container() -> Option<Ran> {
+    if is_child() {
+        return None;
+    }
+    let name = std::thread::current().name().expect("libtest names its threads").to_owned();
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc"]);
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.arg(std::env::current_exe().expect("this program has a path"));
+    command.args(["--exact", &name, "--nocapture", "--test-threads=1"]);
+    Some(command_in_child(command, &[]))
+}
+
 /// Runs this test again in a mount namespace, after a command that changes /proc there.
 pub(crate) fn in_namespace(prepare: &str, variables: &[(&str, &str)]) -> Option<Ran> {
     if is_child() {

@@ -3,6 +3,8 @@
 #![cfg(target_os = "linux")]
 
 mod checked;
+#[path = "../children/mod.rs"]
+mod children;
 #[path = "../seen/mod.rs"]
 mod seen;
 mod support;

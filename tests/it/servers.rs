@@ -1,6 +1,7 @@
 //! What a server says and does when its sessions are killed, and what is made of it.
 
 use crate::checked::checked;
+use crate::children::in_container;
 use crate::support::{Stranger, eventually};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -170,20 +171,23 @@ impl SessionBackend for Recurring {
     }
 }
 
-/// `None` where the kernel lets this user not choose.
-fn stranger_with_the_number(pid: u32) -> Option<Stranger> {
+fn stranger_with_the_number(pid: u32) -> Stranger {
     for _ in 0..1000 {
-        std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
         let stranger = Stranger::sleeping();
         if stranger.pid() == pid {
-            return Some(stranger);
+            return stranger;
         }
     }
-    None
+    panic!("{pid} is not to be had");
 }
 
 #[test]
 fn an_id_whose_leaders_number_is_anothers_is_not_killed() {
+    if let Some(ran) = in_container() {
+        ran.passed();
+        return;
+    }
     checked(async || {
         let server = Arc::new(Recurring { leader: Mutex::default(), kills: AtomicUsize::new(0) });
         let helper = SessionTestHelper::new(Arc::clone(&server));
@@ -192,12 +196,11 @@ fn an_id_whose_leaders_number_is_anothers_is_not_killed() {
         drop(server.leader.lock().take());
         // Start times are known in ticks of 10 ms.
         tokio::time::sleep(Duration::from_millis(30)).await;
-        *server.leader.lock() = stranger_with_the_number(pid);
-        let is_taken_over = server.leader.lock().is_some();
+        *server.leader.lock() = Some(stranger_with_the_number(pid));
         let report = helper.kill_tracked_sessions().await.unwrap();
         assert_eq!(server.kills.load(Ordering::Relaxed), 0, "somebody's new `1` was killed");
         let notes = report.outcomes()[0].notes();
-        assert!(!is_taken_over || notes.iter().any(|note| note.contains("another process has")), "{report}");
+        assert!(notes.iter().any(|note| note.contains("another process has")), "{report}");
     });
 }
 
