@@ -8,8 +8,12 @@
 //! | `vibetunnel/kill20` | kill of 20 shells on VibeTunnel, together | the slowest of three that VibeTunnel is asked to end by hand, alone |
 
 mod floor;
+#[path = "../tests/real_servers/patience.rs"]
+#[allow(dead_code, reason = "its requests have a time of their own")]
+mod patience;
 
 use floor::harness::Harness;
+use patience::become_patient;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -28,6 +32,7 @@ fn main() {
     if let Ok(millis) = std::env::var(SERVES_AFTER) {
         return serve(millis.parse().expect("a number"));
     }
+    become_patient();
     let Some(harness) = Harness::from_args() else { return };
     start(&harness, "server/start", 60, 1.1);
     // No server is that fast: all that is seen is our own part, some two milliseconds.

@@ -8,9 +8,12 @@
 //! used up. Then the same tests with a `SessionTestHelper`. A table shows both. It takes less than a minute, and leaves nothing.
 //! Without VibeTunnel it says how to install it, and exits with status 2.
 
+#[path = "../tests/real_servers/patience.rs"]
+pub(crate) mod patience;
 #[path = "../tests/real_servers/web.rs"]
 pub(crate) mod web;
 
+use patience::{PATIENCE, become_patient};
 use serde_json::{Value, json};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -25,9 +28,6 @@ const INSTALL: &str = "VibeTunnel is missing: install it by tests/real_servers/i
 const PROGRAM: &str = "vibetunnel-1.0.0-beta.15.1/node_modules/vibetunnel/dist/vibetunnel-cli";
 /// What the server may have for its data. Each session costs it a thread with its stack, about 10 MiB.
 const LIMIT_KIB: u64 = 360_000;
-/// A server that has leaked for a while answers late, on a busy machine by many seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
-const OF_HELPERS: [(&str, &str); 2] = [("TERMLEASH_CREATE_TIMEOUT", "60s"), ("TERMLEASH_WAIT", "60s")];
 /// With a session each: more than it has memory for.
 const TESTS: usize = 40;
 const TERMINALS: usize = 2;
@@ -37,9 +37,7 @@ fn main() -> ExitCode {
         eprintln!("{INSTALL}");
         return ExitCode::from(2);
     };
-    if OF_HELPERS.iter().any(|(name, _)| std::env::var_os(name).is_none()) {
-        return again_with_patience();
-    }
+    become_patient();
     println!(
         "Twice the same two suites on VibeTunnel, which may use {} MiB. This takes less than a minute.",
         LIMIT_KIB >> 10
@@ -51,19 +49,6 @@ fn main() -> ExitCode {
         }
         Err(cause) => {
             eprintln!("{cause}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// The variables are read when a process begins, and by its keeper as well.
-fn again_with_patience() -> ExitCode {
-    let again = || std::process::Command::new(std::env::current_exe()?).envs(OF_HELPERS).status();
-    match again() {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(cause) => {
-            eprintln!("this program could not be started again: {cause}");
             ExitCode::FAILURE
         }
     }

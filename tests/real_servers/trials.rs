@@ -15,11 +15,11 @@ mod tmux;
 mod vibetunnel;
 mod victim;
 
+use incident::example::patience::{self, become_patient};
 use incident::example::web;
 use libtest_mimic::{Arguments, Failed, Trial};
 use real::Kind;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use termleash::options;
@@ -28,8 +28,6 @@ use termleash::testing::Scope;
 
 /// Longer than anything takes on a busy machine, races and hunts apart.
 const LIMIT: Duration = Duration::from_secs(100);
-/// For a server to create a session, and to answer.
-const PATIENCE: [(&str, &str); 2] = [("TERMLEASH_CREATE_TIMEOUT", "30s"), ("TERMLEASH_WAIT", "60s")];
 const LONG: Duration = Duration::from_secs(1_800);
 
 static TURN: Mutex<()> = Mutex::new(());
@@ -93,12 +91,7 @@ fn cases() -> Vec<Case> {
 }
 
 pub(crate) fn main() -> ExitCode {
-    if PATIENCE.iter().any(|(name, _)| std::env::var_os(name).is_none()) {
-        // Beside each other on a busy machine the servers take their time, and no test here is about that.
-        let program = std::env::current_exe().expect("this program has a path");
-        let again = Command::new(program).args(std::env::args_os().skip(1)).envs(PATIENCE).exec();
-        panic!("this program cannot be run again: {again}");
-    }
+    become_patient();
     if let Some((part, mark)) = dying::part() {
         victim::play(&part, &mark);
         return ExitCode::SUCCESS;

@@ -1,15 +1,14 @@
 //! VibeTunnel on a port and a home of its own, as a person uses it by its web interface.
 
+use crate::trials::patience::PATIENCE;
 use crate::trials::real::installed;
 use crate::trials::web::ask;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::Duration;
 use termleash::server::{Server, ServerGuard, ServerSpec};
 use termleash::session::{BoxError, HttpBackend};
 use termleash::testing::Scope;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const VERSION: &str = "1.0.0-beta.15.1";
 
 pub(crate) struct VibeTunnel {
