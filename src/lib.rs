@@ -175,6 +175,8 @@
 //! | `TERMLEASH_LEAKS` | what a leak check does: `off`, `warn`, `fail`, `paranoid` | `fail` |
 //! | `TERMLEASH_SETTLE` | how long it waits for what is on its way out | `2s`; `5s` where `CI` is set |
 //! | `TERMLEASH_REQUIRE` | what it must be able to look at: some of `fds,processes,threads,memory` | none |
+//! | `TERMLEASH_SESSIONS` | how many sessions a test may have at once | no limit |
+//! | `TERMLEASH_CREATIONS` | how many may be under creation at once | no limit |
 //! | `TERMLEASH_MAX_OUTPUT` | how much of a session's output is kept, 4 KiB to 1 GiB | `1MiB` |
 //!
 //! A value that cannot be read is an error that says so. Sessions get none of these, but `TERMLEASH_S_…`, their cookie.
@@ -209,6 +211,7 @@ mod join;
 mod keeper;
 pub mod leak;
 mod ledger;
+mod limits;
 mod probe;
 pub mod process;
 mod report;

@@ -4,8 +4,10 @@
 //! the user did not ask for.
 
 use crate::error::{Error, Result};
+use crate::limits::{self, Limits, MAX_OUTPUT, MIN_OUTPUT};
 use bytesize::ByteSize;
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) ledger: Option<PathBuf>,
     /// `TERMLEASH_ISOLATE`: whether a test runs in a process of its own.
     pub(crate) isolation: Isolation,
+    /// `TERMLEASH_SESSIONS` and the like: what a test may use, by the run's word, and else by that of all tests.
+    pub(crate) limits: Limits,
     /// `TERMLEASH_KEEP`: whether what a test has at its end is kept.
     pub(crate) keeps: bool,
 }
@@ -102,6 +106,7 @@ impl Default for Settings {
             ledger: None,
             isolation: Isolation::Auto,
             keeps: false,
+            limits: Limits::new(),
         }
     }
 }
@@ -111,7 +116,16 @@ impl Settings {
     ///
     /// If a variable has a value that cannot be read.
     pub(crate) fn from_env() -> Result<Self> {
-        Self::read(|name| std::env::var_os(name))
+        let mut settings = Self::read(|name| std::env::var_os(name))?;
+        settings.limit(Limits::new(), &limits::of_all_tests());
+        Ok(settings)
+    }
+
+    /// Those of a test come before what is there, and the others after it.
+    pub(crate) fn limit(&mut self, first: Limits, last: &Limits) {
+        self.limits = first.or(&std::mem::take(&mut self.limits)).or(last);
+        self.max_output = self.limits.output.unwrap_or(self.max_output);
+        self.timeout = self.limits.test_time.unwrap_or(self.timeout);
     }
 
     fn read(get_raw: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
@@ -158,23 +172,35 @@ impl Settings {
         }
         if let Some(value) = get("TERMLEASH_MAX_OUTPUT") {
             let good = "a size of at least 4KiB such as `64KiB` or `16MiB`";
-            let size: ByteSize =
-                value.parse().map_err(|cause| malformed("TERMLEASH_MAX_OUTPUT", &value, &cause, good))?;
-            settings.max_output = usize::try_from(size.as_u64())
-                .ok()
-                .filter(|bytes| (MIN_OUTPUT..=MAX_OUTPUT).contains(bytes))
-                .ok_or_else(|| malformed("TERMLEASH_MAX_OUTPUT", &value, &"out of range", good))?;
+            let bytes = size("TERMLEASH_MAX_OUTPUT", &value, MIN_OUTPUT as u64..=MAX_OUTPUT as u64, good)?;
+            settings.max_output = usize::try_from(bytes).unwrap_or(MAX_OUTPUT);
+            settings.limits.output = Some(settings.max_output);
         }
+        let counted = |name: &str| get(name).map(|value| count(name, &value)).transpose();
+        settings.limits.sessions = counted("TERMLEASH_SESSIONS")?;
+        settings.limits.creations = counted("TERMLEASH_CREATIONS")?;
+        settings.limits.test_time = get("TERMLEASH_TIMEOUT").map(|_| settings.timeout);
         // Not as text: a path need not be UTF-8, and a replacement character would name another one.
         settings.ledger = get_raw("TERMLEASH_LEDGER").map(absolute).transpose()?;
         Ok(settings)
     }
 }
 
-/// Less would not hold the lines that a failure shows.
-pub(crate) const MIN_OUTPUT: usize = 4 << 10;
-/// A ring larger than this is a mistake in the unit.
-pub(crate) const MAX_OUTPUT: usize = 1 << 30;
+fn size(name: &str, value: &str, range: RangeInclusive<u64>, good: &str) -> Result<u64> {
+    let size: ByteSize = value.parse().map_err(|cause| malformed(name, value, &cause, good))?;
+    let bytes = size.as_u64();
+    if range.contains(&bytes) { Ok(bytes) } else { Err(malformed(name, value, &"out of range", good)) }
+}
+
+/// Nought would mean that nothing can run: whoever wants no limit unsets the variable.
+fn count(name: &str, value: &str) -> Result<usize> {
+    let good = "a number of at least 1 such as `4` or `100`";
+    match value.parse() {
+        Ok(0) => Err(malformed(name, value, &"out of range", good)),
+        Ok(count) => Ok(count),
+        Err(cause) => Err(malformed(name, value, &cause, good)),
+    }
+}
 
 fn level(value: &str) -> Result<Level> {
     match value {
@@ -236,6 +262,9 @@ mod tests {
         assert_eq!(with("TERMLEASH_MAX_OUTPUT", "64KiB").unwrap().max_output, 64 << 10);
         assert_eq!(with("TERMLEASH_ISOLATE", "never").unwrap().isolation, Isolation::Never);
         assert!(with("TERMLEASH_KEEP", "1").unwrap().keeps && !with("TERMLEASH_KEEP", "0").unwrap().keeps);
+        assert_eq!(with("TERMLEASH_SESSIONS", "20").unwrap().limits, Limits::new().max_sessions(20));
+        assert_eq!(with("TERMLEASH_CREATIONS", "4").unwrap().limits, Limits::new().max_creations(4));
+        assert_eq!(with("TERMLEASH_TIMEOUT", "3m").unwrap().limits.test_time, Some(Duration::from_secs(180)));
         let directory = std::env::temp_dir().join("x");
         let settings = Settings::read(|asked| (asked == "TERMLEASH_LEDGER").then(|| directory.clone().into())).unwrap();
         assert_eq!(settings.ledger, Some(directory));
@@ -249,6 +278,9 @@ mod tests {
             ("TERMLEASH_CREATE_TIMEOUT", ""),
             ("TERMLEASH_MAX_OUTPUT", "much"),
             ("TERMLEASH_MAX_OUTPUT", "1B"),
+            ("TERMLEASH_SESSIONS", "0"),
+            ("TERMLEASH_SESSIONS", "many"),
+            ("TERMLEASH_CREATIONS", "-1"),
             ("TERMLEASH_SETTLE", "a while"),
             ("TERMLEASH_TIMEOUT", "never"),
             ("TERMLEASH_LEAKS", "Off"),

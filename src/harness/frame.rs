@@ -68,7 +68,7 @@ impl Frame {
         let pump = Pump::get().map_err(|cause| format!("test `{name}` was not run: {cause}"))?;
         let id = Scope::next_id();
         let check = check(&name).of_scope(id);
-        let scope = Scope::new(name, policy, check.references().clone(), id);
+        let scope = Scope::new(name, policy, check.references().clone(), id, &settings.limits);
         let timeout = timeout.unwrap_or(settings.timeout);
         Ok(Self { scope, check, timeout, settings, pump, owner: std::process::id(), why_here })
     }

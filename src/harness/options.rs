@@ -11,6 +11,7 @@ use crate::harness::runner::{self, Call};
 use crate::harness::scope::Scope;
 use crate::leak::{Ignore, LeakCheck, Level};
 use crate::ledger::message::Outcome;
+use crate::limits::Limits;
 use crate::process::policy::KillPolicy;
 use crate::runtime::Runtime;
 use crate::server::Preflight;
@@ -173,6 +174,7 @@ pub struct TestOptions {
     rules: Vec<Ignore>,
     is_exclusive: bool,
     policy: KillPolicy,
+    limits: Limits,
     preflight: Option<Preflight>,
     wish: Wish,
 }
@@ -236,6 +238,22 @@ impl TestOptions {
     /// How its sessions are ended.
     pub fn policy(mut self, policy: KillPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// What the test and its sessions may use, as far as that differs from what its run and its suite say.
+    ///
+    /// ```
+    /// use termleash::testing::Limits;
+    ///
+    /// # #[cfg(all(target_os = "linux", feature = "tokio"))]
+    /// termleash::options().limits(Limits::new().max_sessions(3).max_creations(1)).run(async |t| {
+    ///     t.session("sh").await?.close().await?;
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -329,7 +347,8 @@ impl TestOptions {
     #[track_caller]
     fn somewhere(&self, name: &str, run: impl FnOnce(Frame) -> Ending) {
         refuse_nesting(name);
-        let settings = settings(name);
+        let mut settings = settings(name);
+        settings.limit(self.limits.clone(), &Limits::new());
         match place(&self.wish, &settings) {
             Place::Here(why) => {
                 say_once(&why, &self.wish, &settings);

@@ -4,6 +4,7 @@ use crate::error::{BoxError, Result};
 use crate::harness::deferred::Deferred;
 use crate::harness::servers::Servers;
 use crate::leak::MustDrop;
+use crate::limits::Limits;
 use crate::probe::origins::ScopeId;
 use crate::process::policy::KillPolicy;
 use crate::server::guard::Server;
@@ -11,6 +12,7 @@ use crate::server::spec::ServerSpec;
 use crate::session::backend::SessionBackend;
 use crate::session::pty::PtyBackend;
 use crate::session::spec::SessionSpec;
+use crate::tracker::gate::Gate;
 use crate::tracker::{BlockingHelper, SessionGuard, SessionTestHelper};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
@@ -39,6 +41,10 @@ struct Inner {
     name: String,
     id: ScopeId,
     policy: KillPolicy,
+    /// How much output of a session is kept, if the test says so.
+    output: Option<usize>,
+    /// Where its sessions wait for their places.
+    gate: Arc<Gate>,
     /// On the embedded pty backend; made by the first session.
     helper: OnceCell<SessionTestHelper>,
     /// On backends of the test's own.
@@ -51,12 +57,20 @@ struct Inner {
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 impl Scope {
-    pub(crate) fn new(name: String, policy: KillPolicy, references: Arc<MustDrop>, id: ScopeId) -> Self {
+    pub(crate) fn new(
+        name: String,
+        policy: KillPolicy,
+        references: Arc<MustDrop>,
+        id: ScopeId,
+        limits: &Limits,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 name,
                 id,
                 policy,
+                output: limits.output,
+                gate: Gate::of(limits),
                 helper: OnceCell::new(),
                 others: Mutex::default(),
                 deferred: Deferred::default(),
@@ -92,7 +106,14 @@ impl Scope {
     }
 
     fn own_helper(&self) -> &SessionTestHelper {
-        self.inner.helper.get_or_init(|| self.made(SessionTestHelper::new(PtyBackend::new())))
+        self.inner.helper.get_or_init(|| {
+            let backend = PtyBackend::new();
+            let backend = match self.inner.output {
+                Some(bytes) => backend.max_output(bytes),
+                None => backend,
+            };
+            self.made(SessionTestHelper::new(backend))
+        })
     }
 
     /// A helper for sessions on another backend, such as the server under test; they end with the test, too.
@@ -117,7 +138,7 @@ impl Scope {
     }
 
     fn made(&self, helper: SessionTestHelper) -> SessionTestHelper {
-        helper.with_policy(self.inner.policy.clone()).within_scope(self.inner.id)
+        helper.with_policy(self.inner.policy.clone()).within_scope(self.inner.id, Arc::clone(&self.inner.gate))
     }
 
     /// Starts a server under test, and waits until it is ready. It ends with the test, after what was deferred and all sessions,

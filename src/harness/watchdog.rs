@@ -273,6 +273,7 @@ fn last_resort(shared: &Shared, phase: Phase, what: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
 
     #[test]
     fn time_in_which_the_process_was_stopped_does_not_count() {
@@ -294,7 +295,7 @@ mod tests {
     }
 
     fn watchdog(timeout: Duration) -> Watchdog {
-        let scope = Scope::new("a test".into(), Default::default(), Arc::default(), Scope::next_id());
+        let scope = Scope::new("a test".into(), Default::default(), Arc::default(), Scope::next_id(), &Limits::new());
         Watchdog::start(Pump::get().unwrap(), &scope, timeout)
     }
 

@@ -1,8 +1,9 @@
 //! What server is wanted: program, port, environment, and when it is ready.
 
 use crate::error::{Error, Result};
+use crate::limits::{MAX_OUTPUT, MIN_OUTPUT};
 use crate::session::spec::SessionSpec;
-use crate::settings::{MAX_OUTPUT, MIN_OUTPUT, Settings};
+use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;

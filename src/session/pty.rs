@@ -1,6 +1,7 @@
 //! Sessions of our own on pseudo-terminals: the backend for tests that bring no server.
 
 use crate::error::{BoxError, Error, Result};
+use crate::limits::{MAX_OUTPUT, MIN_OUTPUT};
 use crate::process::cookie::Cookie;
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
@@ -13,7 +14,7 @@ use crate::session::native;
 use crate::session::portable::{self, PortableSession, Started};
 use crate::session::spec::SessionSpec;
 use crate::session::terminal::Terminal;
-use crate::settings::{MAX_OUTPUT, MIN_OUTPUT, Settings};
+use crate::settings::Settings;
 use crate::sys;
 use parking_lot::Mutex;
 use std::collections::HashMap;

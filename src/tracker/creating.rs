@@ -17,6 +17,7 @@ use crate::session::spec::SessionSpec;
 use crate::sys;
 use crate::tracker::closing::{Order, close_all};
 use crate::tracker::entry::{Creation, Entry};
+use crate::tracker::gate::{Creating, Place};
 use crate::tracker::guard::SessionGuard;
 use crate::tracker::outcome::KillOutcome;
 use crate::tracker::shared::Shared;
@@ -27,6 +28,8 @@ use std::time::{Duration, Instant};
 
 /// How long a new leader may take to show its cookie: between fork and exec it shows the server's environment.
 const UNTIL_EXEC: Duration = Duration::from_millis(200);
+/// How many of those who have a place are named to one who got none.
+const MOST_HOLDERS: usize = 5;
 
 /// Announces, asks, identifies.
 pub(crate) async fn create(
@@ -45,10 +48,15 @@ pub(crate) async fn create(
         Some(name) => format!("create `{name}` (`{}`)", spec.command_line()),
         None => format!("create `{}`", spec.command_line()),
     });
+    let (_creating, place) = enter(&shared, &spec, settings.wait).await?;
+    if shared.has_ended() {
+        return Err(has_ended(&spec.command_line()));
+    }
     let cookie = Cookie::new();
     let spec = spec.with_cookie(cookie);
     let since = sys::now_ticks();
     let entry = shared.announce(&shared.backend, Some(cookie), since, spec.command_line(), made_at);
+    entry.state.update(|state| state.place = Some(place));
 
     let asked = InFlight { entry: &entry, until: after(settings.create) };
     let answer = pump.within(settings.create, shared.backend.create_boxed(&spec)).await;
@@ -110,6 +118,31 @@ pub(crate) async fn create(
     shared.register(&entry, stack);
     emit(Event::Created { id: id.to_string(), at: made_at });
     Ok(SessionGuard::new(shared, entry, session))
+}
+
+/// Waits in line for a place.
+async fn enter(shared: &Shared, spec: &SessionSpec, wait: Duration) -> Result<(Creating, Place)> {
+    let gate = Arc::clone(&shared.gate.lock());
+    if let Some(places) = Pump::get()?.within(wait, gate.enter()).await {
+        return Ok(places);
+    }
+    let holders: Vec<String> = shared
+        .entries()
+        .iter()
+        .take(MOST_HOLDERS)
+        .map(|entry| format!("`{}` (made at {})", entry.name(), entry.made_at))
+        .collect();
+    let most = gate.max_sessions.map_or_else(|| "any number".to_owned(), |most| most.to_string());
+    Err(Error::timeout(
+        format!(
+            "session `{}` waited in vain for its place: the test may have {most} at once (`TERMLEASH_SESSIONS`, \
+             `Limits::max_sessions`), and {} have a place, such as {}; close some before, or set a higher limit",
+            spec.command_line(),
+            gate.sessions(),
+            if holders.is_empty() { "those of another helper".to_owned() } else { holders.join(", ") },
+        ),
+        wait,
+    ))
 }
 
 fn has_ended(label: &str) -> Error {

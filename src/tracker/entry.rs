@@ -8,6 +8,7 @@ use crate::session::backend::DynBackend;
 use crate::session::id::SessionId;
 use crate::session::life::{Life, LifeEvent};
 use crate::session::live::Session;
+use crate::tracker::gate::Place;
 use crate::tracker::outcome::KillOutcome;
 use crate::watched::Watched;
 use std::panic::Location;
@@ -61,6 +62,8 @@ pub(crate) struct EntryState {
     pub(crate) is_told: bool,
     /// Its place among what leak checks know to be ours.
     pub(crate) registered: Option<Registered>,
+    /// Its place among the sessions that a test may have at once; none for one that was handed over.
+    pub(crate) place: Option<Place>,
 }
 
 impl Entry {
@@ -86,6 +89,7 @@ impl Entry {
             last_outcome: None,
             is_told: false,
             registered: None,
+            place: None,
         };
         Self { serial, record, backend, label, made_at, state: Watched::new(state) }
     }

@@ -13,6 +13,7 @@ use crate::session::spec::SessionSpec;
 use crate::tracker::background::end_helper;
 use crate::tracker::closing::{Order, close_all};
 use crate::tracker::creating;
+use crate::tracker::gate::Gate;
 use crate::tracker::guard::{SessionGuard, close_one};
 use crate::tracker::interference::Interference;
 use crate::tracker::outcome::{KillOutcome, KillReport};
@@ -95,9 +96,10 @@ impl SessionTestHelper {
         self
     }
 
-    /// Its sessions are those of a test's scope.
-    pub(crate) fn within_scope(self, scope: ScopeId) -> Self {
+    /// Its sessions are those of a test's scope, and wait with the scope's for their places.
+    pub(crate) fn within_scope(self, scope: ScopeId, gate: Arc<Gate>) -> Self {
         *self.shared().scope.lock() = Some(scope);
+        *self.shared().gate.lock() = gate;
         self
     }
 

@@ -1,8 +1,8 @@
 //! A test's own sessions: tracked from before their creation to the proof of their end.
 //!
 //! ```text
-//!  helper ─► creating ─► entry in shared books ─► guard ─► closing ─► outcome
-//!                                                   └─ dropped ─► background ─┘
+//!  helper ─► (gate) ─► creating ─► entry in shared books ─► guard ─► closing ─► outcome
+//!                                                            └─ dropped ─► background ─┘
 //!  sentinels: sessions beside them, planted to see whether somebody ends what is not theirs; journal: what was done meanwhile
 //! ```
 
@@ -11,6 +11,7 @@ pub(crate) mod blocking;
 pub(crate) mod closing;
 pub(crate) mod creating;
 pub(crate) mod entry;
+pub(crate) mod gate;
 pub(crate) mod guard;
 pub(crate) mod handing;
 pub(crate) mod helper;

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::ledger::book::{Announcement, Known};
+use crate::limits::Limits;
 use crate::probe::origins::{self, Origin, ScopeId};
 use crate::process::cookie::Cookie;
 use crate::process::handle::ProcessHandle;
@@ -15,6 +16,7 @@ use crate::session::life::Life;
 use crate::session::live::LastError;
 use crate::settings::Settings;
 use crate::tracker::entry::{Entry, EntryState};
+use crate::tracker::gate::Gate;
 use crate::tracker::journal::{Journal, Ongoing};
 use crate::watched::Watched;
 use parking_lot::Mutex;
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) scope: Mutex<Option<ScopeId>>,
     /// Read once, when the helper is made; what was wrong with it is told by whatever is asked first.
     settings: Result<Settings, String>,
+    /// Where creations wait for their place; a scope's helpers have one together.
+    pub(crate) gate: Mutex<Arc<Gate>>,
     pub(crate) ledger: Ledger,
     next: AtomicU64,
     entries: Mutex<Entries>,
@@ -64,11 +68,14 @@ pub(crate) struct Background {
 
 impl Shared {
     pub(crate) fn new(backend: Arc<dyn DynBackend>) -> Self {
+        let settings = Settings::from_env().map_err(|cause| cause.to_string());
+        let gate = Gate::of(&settings.as_ref().map_or_else(|_| Limits::new(), |settings| settings.limits.clone()));
         Self {
             backend,
             policy: Mutex::default(),
             scope: Mutex::default(),
-            settings: Settings::from_env().map_err(|cause| cause.to_string()),
+            settings,
+            gate: Mutex::new(gate),
             ledger: Ledger::default(),
             next: AtomicU64::new(1),
             entries: Mutex::default(),
@@ -146,7 +153,7 @@ impl Shared {
     /// Takes it out of the books: its end is proven, or it is not ours to end any more.
     pub(crate) fn forget(&self, entry: &Entry) {
         self.ledger.forget(entry.record);
-        drop(entry.state.update(|state| state.registered.take()));
+        drop(entry.state.update(|state| (state.registered.take(), state.place.take())));
         let mut entries = self.entries.lock();
         entries.by_serial.remove(&entry.serial);
         // Another may have the id by now: that of a session whose end is proven is free.
