@@ -15,3 +15,4 @@ pub(crate) mod others;
 pub(crate) mod program;
 pub(crate) mod reads;
 pub(crate) mod session;
+pub(crate) mod tree;

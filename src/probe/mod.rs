@@ -23,4 +23,5 @@ pub(crate) mod prime;
 pub(crate) mod ptys;
 pub(crate) mod target;
 pub(crate) mod threads;
+pub(crate) mod usage;
 pub(crate) mod waiting;

@@ -26,6 +26,8 @@ pub use crate::ledger::Containment;
 #[doc(inline)]
 pub use crate::limits::Limits;
 #[doc(inline)]
+pub use crate::probe::usage::{TreeSampler, Usage};
+#[doc(inline)]
 pub use crate::report::{AssertNoLeaks, Color};
 pub use assert::assert;
 pub use conformance::{BackendCheck, check_backend};

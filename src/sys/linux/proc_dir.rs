@@ -125,13 +125,40 @@ impl ProcDir {
 
     /// Its resident bytes: the second field of `statm`, kept open, which shows the memory that it has now, also after an exec.
     pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
+        let [_, resident, _] = self.memory()?;
+        Ok(resident)
+    }
+
+    /// The bytes that it has mapped, those of them that are resident, and those of these that belong to files or are shared
+    /// memory: the first three fields of `statm`. All are nought once it has ended.
+    pub(crate) fn memory(&self) -> io::Result<[u64; 3]> {
         let kept = self.statm.get_or_try_init(|| self.open_file("statm", OFlags::empty()))?;
         let mut buffer = [0; 128];
         let length = rustix::io::pread(kept, &mut buffer, 0)?;
-        let pages = std::str::from_utf8(&buffer[..length]).ok().and_then(|text| text.split(' ').nth(1)?.parse().ok());
-        pages
-            .map(|pages: u64| pages * rustix::param::page_size() as u64)
-            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+        let text = std::str::from_utf8(&buffer[..length]).unwrap_or_default();
+        let mut pages = text.split(' ').map_while(|field| field.parse::<u64>().ok());
+        match (pages.next(), pages.next(), pages.next()) {
+            (Some(size), Some(resident), Some(shared)) => {
+                Ok([size, resident, shared].map(|pages| pages * rustix::param::page_size() as u64))
+            }
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// How many descriptors it has open: the size of their directory (Linux 6.2), else a listing.
+    pub(crate) fn descriptor_count(&self) -> io::Result<u64> {
+        let size = rustix::fs::statat(&self.directory, "fd", AtFlags::empty())?.st_size.cast_unsigned();
+        if size > 0 {
+            return Ok(size);
+        }
+        let directory = self.open_file("fd", OFlags::DIRECTORY)?;
+        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; ENTRIES];
+        let mut entries = RawDir::new(&directory, &mut buffer);
+        let mut count = 0;
+        while let Some(entry) = entries.next() {
+            count += u64::from(procfs::number(entry?.file_name().to_bytes()).is_some());
+        }
+        Ok(count)
     }
 
     /// The time that all of its threads have run, those that have ended included, in nanoseconds. By its number, since the kernel

@@ -185,6 +185,14 @@ impl ProcDir {
         match *self {}
     }
 
+    pub(crate) fn memory(&self) -> io::Result<[u64; 3]> {
+        match *self {}
+    }
+
+    pub(crate) fn descriptor_count(&self) -> io::Result<u64> {
+        match *self {}
+    }
+
     pub(crate) fn processor_time(&self) -> io::Result<u64> {
         match *self {}
     }
