@@ -178,8 +178,7 @@ pub(crate) fn own_directory() -> Result<PathBuf, String> {
     let own = own_kernel_path()?;
     let mut why = "no cgroup v2 file system is mounted".to_owned();
     for mount in mounts()?.iter().rev() {
-        // To look, it may be mounted read-only.
-        match (Mount { is_read_only: false, ..mount.clone() }).find(&own) {
+        match mount.find_to_look(&own) {
             Ok(found) if found.join("cgroup.controllers").exists() => return Ok(found),
             Ok(found) => why = format!("{} is no directory of cgroup v2", found.display()),
             Err(cause) => why = cause,
@@ -291,7 +290,7 @@ fn may_write(path: &Path) -> Result<(), String> {
 
 /// One line of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)) about a cgroup v2 file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Mount {
+pub(crate) struct Mount {
     /// Which group is at its top, from the root of our cgroup namespace.
     root: String,
     point: PathBuf,
@@ -299,6 +298,11 @@ struct Mount {
 }
 
 impl Mount {
+    /// The directory in which a group is to be found, also where nothing can be made.
+    pub(crate) fn find_to_look(&self, kernel_path: &str) -> Result<PathBuf, String> {
+        (Self { is_read_only: false, ..self.clone() }).find(kernel_path)
+    }
+
     /// The directory in which a group is to be found.
     fn find(&self, kernel_path: &str) -> Result<PathBuf, String> {
         let point = self.point.display();
@@ -334,10 +338,15 @@ fn kernel_path_of(mounts: &[Mount], directory: &Path) -> Option<String> {
 
 /// In the order in which they were mounted. Lines that cannot be read and other file systems are passed over.
 fn parse_mounts(mountinfo: &str) -> Vec<Mount> {
+    parse_mounts_of(mountinfo, |kind, _| kind == "cgroup2")
+}
+
+/// The same of other file systems, chosen by type and options.
+pub(crate) fn parse_mounts_of(mountinfo: &str, is_wanted: impl Fn(&str, &str) -> bool) -> Vec<Mount> {
     let parse = |line: &str| {
         // A varying number of fields stands before the separator.
         let (before, after) = line.split_once(" - ")?;
-        if after.split(' ').next()? != "cgroup2" {
+        if !is_wanted(after.split(' ').next()?, after.split(' ').nth(2).unwrap_or_default()) {
             return None;
         }
         let mut fields = before.split(' ').skip(3);

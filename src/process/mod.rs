@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!  identity ─► handle ─► scan, tree ─► rule ─► kill          cookie marks, pump waits, policy and summary are data
-//!                            └──► listening: whose a port is
+//!                            └──► listening: whose a port is       exit ─► death: of what, and how that is known
 //! ```
 
 pub(crate) mod cgroup;
 pub(crate) mod claim;
 pub(crate) mod cookie;
 pub(crate) mod dead;
+pub mod death;
 pub(crate) mod exit;
 pub(crate) mod handle;
 pub(crate) mod identity;
@@ -27,6 +28,7 @@ pub(crate) mod tree;
 pub(crate) mod variable;
 
 pub use cookie::Cookie;
+pub use death::{CauseOfDeath, Death, Evidence};
 pub use exit::ExitStatus;
 pub use handle::ProcessHandle;
 pub use identity::{BootId, ProcessIdentity};

@@ -1,0 +1,99 @@
+//! What a cause of death was concluded from.
+
+use crate::process::exit::ExitStatus;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+
+/// One thing that was looked at, and what was seen there: also what did not decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Evidence {
+    /// How it ended.
+    Status(ExitStatus),
+    /// A line out of the last that it printed.
+    Printed(String),
+    /// Its output was looked at, and has no last words.
+    NoLastWords,
+    /// Nobody had its output.
+    NoOutput,
+    /// How many processes of its control group the kernel had killed for want of memory.
+    GroupKills {
+        /// The file that counts.
+        file: PathBuf,
+        /// While it lived.
+        before: u64,
+        /// After its end.
+        after: u64,
+    },
+    /// The same of the whole machine, `oom_kill` of `/proc/vmstat`.
+    MachineKills {
+        /// While it lived.
+        before: u64,
+        /// After its end.
+        after: u64,
+    },
+    /// No counter of its control group could be read, or none that decides.
+    NoGroupCounter,
+    /// No counter at all was read.
+    NoCounters,
+    /// These signals were sent by whoever asks.
+    Sent(Vec<i32>),
+    /// None were.
+    NotSent,
+    /// The status is what a shell answers with when its child was ended by this signal.
+    ShellStatus(i32),
+    /// Where a core file was left, or who has it.
+    Core(String),
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signal = |signal: i32| ExitStatus::Signaled { signal, core_dumped: false };
+        match self {
+            Self::Status(status) => write!(f, "it ended by {status}"),
+            Self::Printed(line) => write!(f, "it printed `{line}`"),
+            Self::NoLastWords => f.write_str("what it printed last gives no reason"),
+            Self::NoOutput => f.write_str("its output was not looked at"),
+            Self::GroupKills { file, before, after } if before == after => {
+                write!(
+                    f,
+                    "the kernel killed none of its control group for want of memory ({} says {after})",
+                    file.display()
+                )
+            }
+            Self::GroupKills { file, before, after } => {
+                let count = after.saturating_sub(*before);
+                let file = file.display();
+                write!(
+                    f,
+                    "the kernel killed {count} of its control group for want of memory ({file} says {after}, before {before})"
+                )
+            }
+            Self::MachineKills { before, after } if before == after => {
+                write!(f, "the kernel killed nobody on this machine for want of memory (/proc/vmstat says {after})")
+            }
+            Self::MachineKills { before, after } => {
+                let count = after.saturating_sub(*before);
+                write!(
+                    f,
+                    "the kernel killed {count} on this machine for want of memory (/proc/vmstat says {after}, before {before})"
+                )
+            }
+            Self::NoGroupCounter => f.write_str("its control group has no counter of such kills that decides"),
+            Self::NoCounters => f.write_str("the kernel's counters of kills for want of memory were not looked at"),
+            Self::Sent(signals) => {
+                f.write_str("we had sent it ")?;
+                for (at, number) in signals.iter().enumerate() {
+                    write!(f, "{}{}", if at > 0 { ", " } else { "" }, signal(*number))?;
+                }
+                Ok(())
+            }
+            Self::NotSent => f.write_str("we had sent it nothing"),
+            Self::ShellStatus(number) => {
+                write!(f, "a shell answers so when its child was ended by {}", signal(*number))
+            }
+            Self::Core(at) => f.write_str(at),
+        }
+    }
+}
