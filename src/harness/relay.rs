@@ -16,6 +16,8 @@ pub(crate) struct Relay {
     /// libtest's own lines, and what the function prints outside of the closure, which the runner's copy prints, too.
     around: Stream,
     kept: Vec<u8>,
+    /// What was printed last, of all streams.
+    last: String,
     /// libtest has announced the test as one that is to panic.
     expects_panic: bool,
     is_mute: bool,
@@ -45,6 +47,7 @@ impl Relay {
             errors: stream(errors),
             around: stream(around),
             kept: Vec::new(),
+            last: String::new(),
             expects_panic: false,
             is_mute: false,
         };
@@ -59,19 +62,25 @@ impl Relay {
     /// Prints what has come, without waiting for more: whoever outlives the body may hold a pipe open for ever.
     pub(crate) fn print(&mut self) {
         let is_mute = self.is_mute;
+        let last = &mut self.last;
         self.output.take(|text| {
+            keep_end(last, text);
             if !is_mute {
                 print!("{text}")
             }
         });
         self.errors.take(|text| {
+            keep_end(last, text);
             if !is_mute {
                 eprint!("{text}")
             }
         });
         let before = self.kept.len();
         let kept = &mut self.kept;
-        self.around.take(|text| kept.extend_from_slice(text.as_bytes()));
+        self.around.take(|text| {
+            keep_end(last, text);
+            kept.extend_from_slice(text.as_bytes());
+        });
         // Mostly nothing has come: it is the body's own part that prints.
         if kept.len() > before {
             self.expects_panic |= String::from_utf8_lossy(kept).lines().any(announces_panic);
@@ -98,11 +107,25 @@ impl Relay {
         self.expects_panic
     }
 
+    /// What was printed last, for whoever asks of what the body has died.
+    pub(crate) fn last(&self) -> &str {
+        &self.last
+    }
+
     /// What was printed around the body's own part, without what libtest says of a run.
     pub(crate) fn around(&self) -> String {
         let text = String::from_utf8_lossy(&self.kept);
         let lines = text.lines().filter_map(without_libtests).filter(|line| !line.is_empty());
         lines.map(|line| format!("    | {line}\n")).collect()
+    }
+}
+
+/// Half of it is given up at once, so that a flood is not moved again and again.
+fn keep_end(last: &mut String, text: &str) {
+    last.push_str(text);
+    if last.len() > 2 * MOST_AROUND {
+        let from = (last.len() - MOST_AROUND..).find(|at| last.is_char_boundary(*at)).unwrap_or(last.len());
+        last.drain(..from);
     }
 }
 
@@ -194,6 +217,15 @@ mod tests {
         assert_eq!(whole_characters(b"a\xffb"), 3);
         assert_eq!(whole_characters(b"a\xff\xe2\x86"), 2);
         assert_eq!(whole_characters(b""), 0);
+    }
+
+    #[test]
+    fn the_end_of_a_flood_is_kept_whole() {
+        let mut last = String::new();
+        for number in 0..20_000 {
+            keep_end(&mut last, &format!("é{number}\n"));
+        }
+        assert!(last.ends_with("é19998\né19999\n") && (MOST_AROUND - 1..=2 * MOST_AROUND).contains(&last.len()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::ledger::client;
 use crate::ledger::containment::Containment;
 use crate::ledger::keepers::{self, StartedKeeper};
 use crate::ledger::message::{BodyStart, EndOfRun, LedgerAt, News, Order, Outcome, Outputs, Start, hear, tell};
+use crate::process::death::{CorePattern, Death, Facts, OomCounters, classify};
 use crate::process::identity::ProcessIdentity;
 use crate::process::tree::own_identity;
 use crate::settings::Settings;
@@ -76,6 +77,8 @@ struct Run {
     keeper_process: Pidfd,
     channel: Channel,
     relay: Relay,
+    /// The counters of kills for want of memory before there was a body: it begins in our group, or in one below.
+    oom: OomCounters,
     ledger: LedgerAt,
     body: Option<ProcessIdentity>,
     containment: Option<Containment>,
@@ -99,6 +102,7 @@ impl Run {
             around: ends.around.as_raw_fd(),
             uncaptured: uncaptured.as_raw_fd(),
         };
+        let oom = OomCounters::own();
         // It takes longer to get ready than what it is to be told takes to make up.
         let (keeper, channel) = keepers::start(call.name, call.settings.keeps, &outputs.all(), None)?;
         let keeper_process = keeper.hold().map_err(os)?;
@@ -144,6 +148,7 @@ impl Run {
             keeper_process,
             channel,
             relay,
+            oom,
             ledger,
             body: None,
             containment: None,
@@ -172,9 +177,18 @@ impl Run {
             has_reached: self.reached >= self.calls,
             end: self.end.clone(),
             around: self.relay.around(),
+            death: self.death(),
             expects_panic: self.relay.expects_panic(),
             containment: self.containment.clone(),
         }
+    }
+
+    /// Of what the body has died by itself, if it has.
+    fn death(&self) -> Option<Death> {
+        let status = self.end.as_ref().filter(|end| end.ended_because.is_none())?.status?;
+        let facts = Facts::new(status).output(self.relay.last()).oom(self.oom.clone(), self.oom.again());
+        let facts = self.body.iter().fold(facts, |facts, body| facts.pid(body.pid()));
+        Some(classify(&facts.core_pattern(CorePattern::read())))
     }
 
     fn look(&mut self) {

@@ -5,6 +5,7 @@ use crate::harness::isolate::Again;
 use crate::leak::Level;
 use crate::ledger::containment::Containment;
 use crate::ledger::message::{EndOfRun, Outcome, Swept};
+use crate::process::death::Death;
 use crate::process::exit::ExitStatus;
 use crate::report::console::uncaptured;
 use crate::report::text::duration;
@@ -22,6 +23,8 @@ pub(crate) struct Told<'a> {
     /// `None` if the body goes on to another call.
     pub(crate) end: Option<Box<EndOfRun>>,
     pub(crate) around: String,
+    /// Of what its process has died, once it has by itself.
+    pub(crate) death: Option<Death>,
     /// A panic would count as success.
     pub(crate) expects_panic: bool,
     pub(crate) containment: Option<Containment>,
@@ -89,8 +92,9 @@ impl Told<'_> {
         is_failure.then(|| {
             format!(
                 "test `{}` passed, and its process was ended by {status} after that: what stands behind the closure in the test \
-                 function, or runs at the end of the process, has failed\n{}",
+                 function, or runs at the end of the process, has failed\n{}{}",
                 self.name,
+                self.died_of(),
                 self.printed()
             )
         })
@@ -131,9 +135,16 @@ impl Told<'_> {
             None => format!("test `{name}` made another call than its own process"),
         };
         text.push('\n');
+        text += &self.died_of();
         text += &self.printed();
         text += beside;
         self.with_containment(text)
+    }
+
+    /// Of what it has died, and how that is known, where that is more than the status.
+    fn died_of(&self) -> String {
+        let death = self.death.as_ref().filter(|death| death.says_more_than_its_status());
+        death.map(|death| format!("cause of death: {death:#}\n")).unwrap_or_default()
     }
 
     /// What it printed around the closure, if that is all there is to read.

@@ -25,16 +25,22 @@ fn does(act: fn()) -> Option<Ran> {
 }
 
 #[track_caller]
-fn dies(act: fn(), how: &str) {
+fn dies(act: fn(), how: &str, cause: Option<&str>) {
     if let Some(ran) = does(act) {
         ran.failed().says(&[&format!("crashed: its process was ended by {how} before it could report")]);
+        match cause {
+            Some(cause) => drop(ran.says(&[&format!("cause of death: {cause}")])),
+            // An exit's status says it all.
+            None => assert!(!ran.text.contains("cause of death"), "{}", ran.text),
+        }
         ran.says(&["ended what it left, "]).says(&["containment: a process of its own below a keeper"]);
     }
 }
 
 #[test]
 fn an_abort_is_told_by_its_signal() {
-    dies(|| std::process::abort(), "signal 6 (SIGABRT)");
+    let cause = "abort, by itself or by somebody's SIGABRT; it printed no reason\n    it ended by signal 6 (SIGABRT)";
+    dies(|| std::process::abort(), "signal 6 (SIGABRT)", Some(cause));
 }
 
 #[test]
@@ -48,22 +54,31 @@ fn a_stack_overflow_is_told_by_the_signal_of_its_abort() {
             std::hint::black_box(deeper(0));
         },
         "signal 6 (SIGABRT)",
+        Some("stack overflow in thread `bodies::a_stack_overflow_"),
     );
 }
 
 #[test]
+fn an_allocation_that_fails_is_told_as_want_of_memory() {
+    const HUGE: usize = 1 << 50;
+    let act = || drop(std::hint::black_box(Vec::<u8>::with_capacity(HUGE)));
+    dies(act, "signal 6 (SIGABRT)", Some("out of memory: an allocation of 1.0 PiB failed"));
+}
+
+#[test]
 fn an_exit_that_looks_like_success_is_no_success() {
-    dies(|| std::process::exit(0), "exit status 0");
+    dies(|| std::process::exit(0), "exit status 0", None);
 }
 
 #[test]
 fn an_exit_is_told_with_its_code() {
-    dies(|| std::process::exit(3), "exit status 3");
+    dies(|| std::process::exit(3), "exit status 3", None);
 }
 
 #[test]
 fn a_sigkill_of_its_own_is_told_by_its_signal() {
-    dies(|| kill_process(getpid(), Signal::KILL).expect("it is us"), "signal 9 (SIGKILL)");
+    let act = || kill_process(getpid(), Signal::KILL).expect("it is us");
+    dies(act, "signal 9 (SIGKILL)", Some("signal 9 (SIGKILL) by somebody unknown\n    we had sent it nothing\n    "));
 }
 
 struct PanicsOnDrop;
@@ -82,6 +97,10 @@ fn a_panic_while_another_one_unwinds_is_an_abort() {
     };
     if let Some(ran) = does(act) {
         ran.failed().says(&["the first"]).says(&["on its way out"]).says(&["signal 6 (SIGABRT)"]);
+        ran.says(&[
+            "cause of death: abort by a panic during another one in thread `",
+            "`: on its way out (the first was: the first)",
+        ]);
     }
 }
 
