@@ -73,6 +73,7 @@ async fn end(inner: &Inner) -> Result<Result<ServerEnd, String>> {
     let had = holders::had_by(&tree_of(inner.handle.pid()));
     let mark = inner.ledger.mark(inner.record).ok_or_else(|| Error::refused("the server is in no ledger any more"))?;
     let mut targets = [Target::of_server(mark, Some(inner.handle.clone()))];
+    inner.life.update(|life| life.may_be_signalled = true);
     end_all(&mut targets, inner.spec.grace, began).await?;
     let [Target { ending, .. }] = targets;
     inner.log.close();

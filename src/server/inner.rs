@@ -3,6 +3,7 @@
 use crate::ledger::home::{Home, Part};
 use crate::ledger::{Ledger, RecordId};
 use crate::process::cookie::Cookie;
+use crate::process::death::{CorePattern, Death, Facts, KillReason, OomCounters, classify};
 use crate::process::handle::ProcessHandle;
 use crate::process::scan::marked_by;
 use crate::server::log::Log;
@@ -35,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) ledger: Ledger,
     pub(crate) record: RecordId,
     pub(crate) started: Instant,
+    /// The counters of kills for want of memory when it was started.
+    pub(crate) oom: OomCounters,
     /// How long a wait for its log may take that says no time.
     pub(crate) wait: Duration,
     pub(crate) life: Watched<Life>,
@@ -49,6 +52,8 @@ pub(crate) struct Life {
     pub(crate) may_be_dead: bool,
     /// How its end was first noticed: after how long.
     pub(crate) ended_after: Option<Duration>,
+    /// Its end was begun, so that it may have got a signal of ours.
+    pub(crate) may_be_signalled: bool,
 }
 
 pub(crate) enum Phase {
@@ -60,7 +65,7 @@ pub(crate) enum Phase {
 
 impl Life {
     pub(crate) fn new() -> Self {
-        Self { phase: Phase::Open, may_be_dead: false, ended_after: None }
+        Self { phase: Phase::Open, may_be_dead: false, ended_after: None, may_be_signalled: false }
     }
 }
 
@@ -109,7 +114,21 @@ impl Inner {
             .handle
             .exit_status()
             .map_or_else(|| "in a way that nobody was told".into(), |status| format!("by {status}"));
-        format!("{status}, {} after its start", humantime::format_duration(rounded(after)))
+        let cause = self.died_of().map(|death| format!("; cause of death: {death}")).unwrap_or_default();
+        format!("{status}, {} after its start{cause}", humantime::format_duration(rounded(after)))
+    }
+
+    /// Of what it has died, where that is more than its status.
+    fn died_of(&self) -> Option<Death> {
+        self.log.catch_up();
+        let facts = Facts::new(self.handle.exit_status()?).pid(self.handle.pid()).output(self.log.output().text());
+        let facts = facts.oom(self.oom.clone(), self.oom.again()).core_pattern(CorePattern::read());
+        let facts = match self.life.peek(|life| life.may_be_signalled) {
+            // What an end sends at most.
+            true => facts.killed(KillReason::Other("its guard has closed it".into()), [1, 15, 9]),
+            false => facts,
+        };
+        Some(classify(&facts)).filter(Death::says_more_than_its_status)
     }
 }
 

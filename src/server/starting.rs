@@ -6,6 +6,7 @@ use crate::ledger::home::Home;
 use crate::ledger::recipe::Recipe;
 use crate::ledger::{Ledger, RecordId};
 use crate::process::cookie::Cookie;
+use crate::process::death::OomCounters;
 use crate::process::handle::{NewChild, ProcessHandle};
 use crate::process::identity::OurSelf;
 use crate::process::pump::Pump;
@@ -144,6 +145,7 @@ struct Prepared<'a> {
     lease: Option<Lease>,
     spec: &'a ServerSpec,
     made_at: &'a str,
+    oom: OomCounters,
 }
 
 fn spawn(spec: &ServerSpec, made_at: &str, settings: &Settings) -> Result<Inner> {
@@ -163,7 +165,7 @@ fn spawn(spec: &ServerSpec, made_at: &str, settings: &Settings) -> Result<Inner>
         recipe: Recipe::Own,
         home: Some(home.clone()),
     });
-    let prepared = Prepared { home, cookie, ledger, record, lease, spec, made_at };
+    let prepared = Prepared { home, cookie, ledger, record, lease, spec, made_at, oom: OomCounters::own() };
     match prepared.launch(pump, settings) {
         Ok((handle, log, command)) => Ok(prepared.into_inner(handle, log, command, settings.wait)),
         Err(cause) => {
@@ -199,7 +201,7 @@ impl Prepared<'_> {
     }
 
     fn into_inner(self, handle: ProcessHandle, log: Arc<Log>, command: String, wait: Duration) -> Inner {
-        let Self { home, cookie, ledger, record, lease, spec, made_at } = self;
+        let Self { home, cookie, ledger, record, lease, spec, made_at, oom } = self;
         Inner {
             spec: spec.clone(),
             made_at: made_at.to_owned(),
@@ -214,6 +216,7 @@ impl Prepared<'_> {
             ledger,
             record,
             started: Instant::now(),
+            oom,
             wait,
             life: Watched::new(Life::new()),
             owner: sys::own_pid(),

@@ -57,6 +57,17 @@ fn a_server_that_died_is_an_error_unless_the_test_has_waited_for_it() {
 }
 
 #[test]
+fn whoever_waits_for_its_log_is_told_that_its_guard_has_ended_it() {
+    let server = script("echo ready; exec sleep 1000").ready_line("ready").start_blocking().unwrap();
+    let other = (*server).clone();
+    let waits = std::thread::spawn(move || block_on(other.wait_for_log("never")));
+    server.close_blocking().unwrap();
+    let said = waits.join().unwrap().unwrap_err().to_string();
+    assert!(said.contains("cause of death: ended: its guard has closed it"), "{said}");
+    assert!(!said.contains("by somebody unknown"), "{said}");
+}
+
+#[test]
 fn what_a_dead_server_has_started_is_ended_all_the_same() {
     let text = "setsid sleep 1000 & echo child $!; echo ready; kill -9 $$";
     let server = script(text).ready_line("ready").start_blocking();

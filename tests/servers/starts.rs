@@ -133,6 +133,12 @@ fn an_early_death_is_told_with_its_status_and_the_end_of_its_log() {
     assert!(!said.contains('\x1b'), "{said}");
     let error = script("kill -SEGV $$").ready_line("never").start_blocking().unwrap_err();
     assert!(error.to_string().contains("signal 11 (SIGSEGV)"), "{error}");
+    let said = error.to_string();
+    let cause = "cause of death: signal 11 (SIGSEGV): a fault of its own, unless somebody sent it (what it printed last gives no reason";
+    assert!(said.contains(cause), "{said}");
+    let script_of_abort = "echo 'memory allocation of 64 bytes failed'; kill -ABRT $$";
+    let said = script(script_of_abort).ready_line("never").start_blocking().unwrap_err().to_string();
+    assert!(said.contains("cause of death: out of memory: an allocation of 64 B failed"), "{said}");
     let error = script("sleep 1000 & exit 0").ready_line("never").start_blocking().unwrap_err();
     assert!(error.to_string().contains("stay in the foreground"), "{error}");
 }
