@@ -2,6 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::error::{BoxError, Error, Result};
+use crate::process::death::{CauseOfDeath, Facts, classify};
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
 use crate::process::pump::Pump;
@@ -276,12 +277,22 @@ impl Session {
         unreachable!("a back-off has no end")
     }
 
+    /// A status, and of what it has died where its last output says so.
+    fn how(&self, status: ExitStatus) -> String {
+        let output = self.terminal().map(|terminal| terminal.output().text());
+        let facts = output.iter().fold(Facts::new(status), |facts, output| facts.output(output));
+        match classify(&facts).cause() {
+            CauseOfDeath::Exit { .. } | CauseOfDeath::Signal { .. } | CauseOfDeath::Unknown => status.to_string(),
+            cause => format!("{status}; cause of death: {cause}"),
+        }
+    }
+
     /// Ends when nothing more will come, with how it ended as the middle of a sentence.
     async fn over(&self) -> Result<String> {
         match (&self.inner.leader, self.terminal()) {
             (Some(_), _) => Ok(match self.exit().await? {
                 ExitStatus::Unknown => "ended".to_owned(),
-                status => format!("ended ({status})"),
+                status => format!("ended ({})", self.how(status)),
             }),
             (None, Some(terminal)) => {
                 terminal.output_state().finished().await;
