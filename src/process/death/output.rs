@@ -103,7 +103,7 @@ fn panic_at<'a>(lines: &[&'a str], at: usize) -> Option<Panic<'a>> {
         // Without such an end, a further line of it is known by its indent.
         _ => behind.iter().skip(1).position(|line| !line.starts_with(' ')).map_or(behind.len(), |more| more + 1),
     };
-    let length = length.min(behind.iter().position(|line| is_next(line)).unwrap_or(behind.len()));
+    let length = length.min(behind.iter().position(is_next).unwrap_or(behind.len()));
     let message = behind[..length].iter().map(|line| line.trim()).filter(|line| !line.is_empty());
     let mut message = message.collect::<Vec<_>>().join(" ");
     if message.is_empty() && !place.ends_with(':') {
