@@ -186,6 +186,7 @@
 //! - `pty` (default): [`PtyBackend::with_system`] takes any pty system of portable-pty's; needed for sessions on other
 //!   systems than Linux.
 //! - `http`: [`HttpBackend`](session::HttpBackend), and keepers that follow its recipe: plain HTTP, without TLS.
+//! - `sites`: [`leak::HeapSampling`], which names the lines of code that hold the heap.
 //! - `tokio` (default): [`test()`], [`block_on`], `blocking()` and the clean-up of what was dropped run in a tokio runtime, so
 //!   that a body and a backend may use tokio's timers and sockets there.
 //!

@@ -41,9 +41,10 @@ use std::time::Duration;
 ///
 /// - What else runs in the process is measured with it: where other tests may run, growth is suspicious at most. Use
 ///   cargo-nextest, or [`exclusive`](Self::exclusive).
-/// - The heap is what malloc(3) of glibc 2.33 or later has handed out, and what its threads have put aside to hand out again:
-///   that grows over some dozens of rounds by tens of KiB. With another global allocator, or musl, resident memory
-///   stands in, which sees no less than a page and is judged after a trim.
+/// - The heap is counted to the byte where the global allocator is a [`CountingAlloc`](crate::leak::CountingAlloc). Else it is what
+///   malloc(3) of glibc 2.33 or later has handed out, and what its threads have put aside to hand out again: that grows over some
+///   dozens of rounds by tens of KiB. With another global allocator, or musl, resident memory stands in, which sees no less than a
+///   page and is judged after a trim. The report says [which](crate::leak::HuntReport::memory).
 /// - A leak of less than the [gate](Self::gate) in a round is not one.
 #[derive(Debug, Clone)]
 #[must_use = "a hunt does nothing until `run`"]

@@ -1,10 +1,11 @@
 //! What came of a hunt, as data.
 
 use crate::leak::report::LeakReport;
-use crate::leak::sample::Gauge;
+use crate::leak::sample::{Gauge, MemorySource};
 use crate::leak::verdict::Verdict;
 use crate::ledger::Containment;
 use crate::probe::attribution::Attribution;
+use crate::probe::heap::named::HeapSite;
 use crate::process::summary::ProcessSummary;
 use crate::settings::Level;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,12 @@ pub struct HuntReport {
     pub sessions_per_round: Option<usize>,
     /// Each count and gauge, round by round.
     pub series: Vec<Series>,
+    /// What memory is known by; `None` if it was not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemorySource>,
+    /// The call sites that have grown most in the rounds, if the heap has, and a [`HeapSampling`](crate::leak::HeapSampling) looked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<HeapSite>,
     /// What the rounds have left behind, by name, where a count has leaked.
     pub left: Option<LeakReport>,
     /// What would hold the test's processes if it died at this moment.

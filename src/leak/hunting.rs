@@ -9,9 +9,11 @@ use crate::leak::judging::{Judging, outlives, works};
 use crate::leak::long_look::LongLook;
 use crate::leak::quiet::{Cost, cheapest_window};
 use crate::leak::rounds::Rounds;
-use crate::leak::sample::{Gauge, Sample};
+use crate::leak::sample::{Gauge, MemorySource, Sample};
 use crate::leak::verdict::Verdict;
 use crate::probe::attribution::Attribution;
+use crate::probe::heap::named::HeapProfile;
+use crate::probe::heap::sampling::profile_so_far;
 use crate::probe::other::Other;
 use crate::probe::prime::prime;
 use crate::probe::target::Target;
@@ -28,6 +30,8 @@ const ROUND_SETTLES: Duration = Duration::from_millis(20);
 const WAKERS_ARE_DROPPED: Duration = Duration::from_millis(1);
 /// Room for so many rounds is made beforehand.
 const MOST_ROOM: usize = 4096;
+/// So many call sites are named.
+const SITES_TOLD: usize = 5;
 /// So many quiet windows before the first round.
 const WINDOWS_BEFORE: usize = 3;
 
@@ -72,6 +76,7 @@ impl LeakHunt {
         }
         let (check, settle) = self.check(&target);
         Pump::get()?.sleep(WAKERS_ARE_DROPPED).await;
+        let held = profile_so_far();
         samples.push(self.sample(&target, None, self.warmup).await?);
         for done in 1..=most {
             let number = self.warmup + done - 1;
@@ -92,7 +97,7 @@ impl LeakHunt {
         if !target.is_own() {
             wait_for_leaked(&target, last, &mut series, settle).await?;
         }
-        let report = self.report(samples.len() - 1, series, judging.quiet_windows(), &check).await?;
+        let report = self.report(samples.len() - 1, series, judging.quiet_windows(), &check, held).await?;
         // Of one that has ended since its last sample the report would say that nothing is left.
         match target.ended() {
             Some(_) => Err(ended(&target, report.rounds - 1, None)),
@@ -184,6 +189,7 @@ impl LeakHunt {
         mut series: Vec<Series>,
         quiet_windows: Option<QuietWindows>,
         check: &LeakCheck,
+        held: Option<HeapProfile>,
     ) -> Result<HuntReport> {
         let mut found = check.find().await?;
         if !found.attribution.is_exact() {
@@ -193,6 +199,13 @@ impl LeakHunt {
         }
         let verdict = series.iter().map(|series| series.verdict).max().unwrap_or(Verdict::Clean);
         let counts_leak = series.iter().any(|one| one.gauge.is_count() && one.verdict != Verdict::Clean);
+        let heap_grows = series
+            .iter()
+            .any(|one| one.gauge == Gauge::Heap && matches!(one.verdict, Verdict::Suspicious | Verdict::Leaked));
+        let grown = held.filter(|_| heap_grows).and_then(|held| Some(profile_so_far()?.since(&held)));
+        let grown = grown.iter().flat_map(|profile| profile.top(SITES_TOLD)).filter(|site| site.curr.bytes > 0);
+        let sites = grown.cloned().collect();
+        let own_memory = if self.process.is_none() { MemorySource::own() } else { MemorySource::Resident };
         let mut report = HuntReport {
             name: self.name,
             process: found.process.clone(),
@@ -203,6 +216,8 @@ impl LeakHunt {
             quiet_windows,
             sessions_per_round: self.sessions_per_round,
             series,
+            memory: self.judges_memory.then_some(own_memory),
+            sites,
             containment: found.containment.take(),
             left: counts_leak.then_some(found),
             on_leak: None,
@@ -267,7 +282,7 @@ mod tests {
         let check = LeakCheck::new().exclusive().only([]);
         let hunt = LeakHunt::new().rounds(18..=18);
         let series = hunt.judging(Vec::new()).series(&flat);
-        let report = crate::runtime::park_on(hunt.report(18, series, None, &check)).unwrap();
+        let report = crate::runtime::park_on(hunt.report(18, series, None, &check, None)).unwrap();
         let resident = report.series.iter().find(|series| series.gauge == Gauge::Resident).unwrap();
         assert_eq!((resident.verdict, report.verdict), (Verdict::Suspicious, Verdict::Suspicious), "{report}");
     }

@@ -55,6 +55,14 @@ pub(crate) mod verdict;
 pub use crate::probe::attribution::{Attribution, Reason};
 pub(crate) use crate::probe::describe::GONE;
 #[doc(inline)]
+pub use crate::probe::heap::named::{HeapFrame, HeapProfile, HeapSite};
+#[doc(inline)]
+pub use crate::probe::heap::sampling::HeapSampling;
+#[doc(inline)]
+pub use crate::probe::heap::scope::{HeapScope, HeapScopeStats};
+#[doc(inline)]
+pub use crate::probe::heap::stats::{HeapAmount, HeapStats};
+#[doc(inline)]
 pub use crate::probe::item::{Item, Kind, Resource};
 #[doc(inline)]
 pub use crate::probe::memory::Memory;
@@ -62,6 +70,8 @@ pub use crate::probe::memory::Memory;
 pub use crate::probe::prime::prime;
 #[doc(inline)]
 pub use crate::settings::Level;
+#[doc(inline)]
+pub use crate::sys::counting::CountingAlloc;
 pub use check::LeakCheck;
 pub use diff::Diff;
 pub use hunt::LeakHunt;
@@ -69,7 +79,7 @@ pub use hunt_report::{Confidence, HuntReport, QuietWindows, Series};
 pub use ignore::{Ignore, Ignored};
 pub(crate) use references::MustDrop;
 pub use report::{Finding, LeakReport};
-pub use sample::Gauge;
+pub use sample::{Gauge, MemorySource};
 pub use self_test::SelfTest;
 pub(crate) use series::sparkline;
 pub use settle::{Settled, settle};

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::probe::children::Children;
 use crate::probe::descriptors::{Depth, Descriptors};
+use crate::probe::heap::stats::{HeapStats, is_counted};
 use crate::probe::origins;
 use crate::probe::other::Other;
 use crate::probe::own_threads;
@@ -31,7 +32,7 @@ pub enum Gauge {
     Zombies,
     /// What a server has in its own list of sessions, as [`records`](crate::leak::LeakHunt::records) says.
     Records,
-    /// Bytes that the C allocator has handed out.
+    /// Bytes of the heap, as a [`CountingAlloc`](crate::leak::CountingAlloc) or the C allocator says.
     Heap,
     /// Resident bytes.
     Resident,
@@ -79,6 +80,58 @@ impl fmt::Display for Gauge {
     }
 }
 
+/// What a hunt knows memory by: the best that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum MemorySource {
+    /// The global allocator is a [`CountingAlloc`](crate::leak::CountingAlloc).
+    Counted,
+    /// mallinfo2(3) of glibc.
+    Malloc,
+    /// Resident memory.
+    Resident,
+}
+
+impl MemorySource {
+    /// Of this process.
+    pub(crate) fn own() -> Self {
+        if is_counted() {
+            Self::Counted
+        } else if sys::heap_bytes().is_some() {
+            Self::Malloc
+        } else {
+            Self::Resident
+        }
+    }
+
+    /// The least difference that it shows, in bytes.
+    pub fn resolution(self) -> u64 {
+        match self {
+            Self::Counted => 1,
+            // The unit of glibc's blocks.
+            Self::Malloc => 16,
+            Self::Resident => 4096,
+        }
+    }
+}
+
+impl fmt::Display for MemorySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Counted => "the heap as `CountingAlloc` counts it, to the byte",
+            Self::Malloc => {
+                "the heap as malloc(3) says, to 16 B, with what its threads put aside: some tens of KiB over the first dozens of rounds"
+            }
+            Self::Resident => "resident pages, to 4 KiB, with what the allocator keeps of what was freed",
+        })
+    }
+}
+
+fn heap_bytes() -> Option<u64> {
+    HeapStats::read().map(|heap| heap.curr.bytes).or_else(sys::heap_bytes)
+}
+
 /// One measurement: some microseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
@@ -100,7 +153,7 @@ impl Sample {
         sample.set(Gauge::Descriptors, Descriptors::count()? as u64);
         sample.set(Gauge::Threads, sys::count_threads()?.saturating_sub(own_threads::count()) as u64);
         sample.set(Gauge::Processes, Children::capture()?.len() as u64);
-        sample.values[Gauge::Heap as usize] = sys::heap_bytes();
+        sample.values[Gauge::Heap as usize] = heap_bytes();
         sample.set(Gauge::Resident, sys::resident_bytes()?);
         Ok(sample)
     }
@@ -147,5 +200,22 @@ impl Sample {
         let counts = [(Gauge::Sessions, 0), (Gauge::Descriptors, 9), (Gauge::Threads, 2), (Gauge::Processes, 0)];
         sample.values[Gauge::Heap as usize] = heap;
         sample.with(&counts).with(&[(Gauge::Resident, resident)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_source_says_the_least_that_it_shows() {
+        for (source, least) in
+            [(MemorySource::Counted, "to the byte"), (MemorySource::Malloc, "16 B"), (MemorySource::Resident, "4 KiB")]
+        {
+            assert!(source.to_string().contains(least), "{source}: {}", source.resolution());
+        }
+        // These tests have the system's allocator.
+        assert_eq!(MemorySource::own() == MemorySource::Malloc, sys::heap_bytes().is_some());
+        assert_ne!(MemorySource::own(), MemorySource::Counted);
     }
 }

@@ -28,6 +28,9 @@ impl HuntReport {
         for series in &self.series {
             write_series(text, series, self, color)?;
         }
+        if let Some(memory) = self.memory {
+            writeln!(text, "  memory: {memory}")?;
+        }
         if let Some(quiet) = self.quiet_windows {
             write_quiet_windows(text, quiet)?;
         }
@@ -38,6 +41,14 @@ impl HuntReport {
         }
         if let Some(told) = &self.on_leak {
             writeln!(text, "  on_leak: {told}")?;
+        }
+        if !self.sites.is_empty() {
+            writeln!(text, "where the heap has grown most:")?;
+        }
+        for site in &self.sites {
+            for line in site.to_string().lines() {
+                writeln!(text, "  {line}")?;
+            }
         }
         if let Some(left) = &self.left {
             writeln!(text, "what the rounds have left:")?;

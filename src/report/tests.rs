@@ -1,8 +1,8 @@
 //! The messages, each as a snapshot: the text is the product.
 
 use crate::leak::{
-    Attribution, Confidence, Finding, Gauge, HuntReport, Ignored, Item, Kind, LeakReport, Level, Memory, NotLookedAt,
-    QuietWindows, Reason, Resource, Series, Settled, Verdict,
+    Attribution, Confidence, Finding, Gauge, HuntReport, Ignored, Item, Kind, LeakReport, Level, Memory, MemorySource,
+    NotLookedAt, QuietWindows, Reason, Resource, Series, Settled, Verdict,
 };
 use crate::process::ProcessSummary;
 use crate::report::console::Color;
@@ -257,6 +257,8 @@ fn a_hunt_shows_each_series_as_a_line() {
         containment: None,
         process: None,
         sessions_per_round: None,
+        memory: None,
+        sites: Vec::new(),
         on_leak: None,
     };
     assert_snapshot!(report);
@@ -312,6 +314,8 @@ fn a_hunt_on_a_server_says_what_is_left_of_each_session_and_how_sure_that_is() {
         ],
         left: None,
         containment: None,
+        memory: Some(MemorySource::Resident),
+        sites: Vec::new(),
         on_leak: Some("/tmp/heap-4711.heapsnapshot".into()),
     };
     assert_snapshot!(report);
@@ -337,6 +341,8 @@ fn a_hunt_that_does_not_tell_says_how_many_rounds_would() {
         containment: None,
         process: None,
         sessions_per_round: None,
+        memory: None,
+        sites: Vec::new(),
         on_leak: None,
     };
     assert_snapshot!(report);

@@ -1,7 +1,10 @@
 //! The operating system: every `unsafe`, every `cfg` that names a system (but for `session/pty.rs`), and no decisions.
 //!
 //! `linux/` is complete. `other/` has the same names with types that cannot be made: asking for one answers
-//! "unsupported", and what is written on top compiles everywhere.
+//! "unsupported", and what is written on top compiles everywhere. `counting` and `stack` are the same for all.
+
+pub(crate) mod counting;
+pub(crate) mod stack;
 
 #[cfg(target_os = "linux")]
 mod linux;
