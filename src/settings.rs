@@ -38,6 +38,18 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// `TERMLEASH_KEEP`: whether what a test has at its end is kept.
     pub(crate) keeps: bool,
+    /// `TERMLEASH_LOG`: what is printed as it happens.
+    pub(crate) log: Log,
+}
+
+/// What is printed as it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Log {
+    Off,
+    /// The lives of sessions.
+    Sessions,
+    /// And every read, write and sample.
+    All,
 }
 
 /// Where a test runs that does not say.
@@ -107,6 +119,7 @@ impl Default for Settings {
             isolation: Isolation::Auto,
             keeps: false,
             limits: Limits::new(),
+            log: Log::Off,
         }
     }
 }
@@ -165,6 +178,17 @@ impl Settings {
                 "1" => true,
                 "0" | "" => false,
                 _ => return Err(malformed("TERMLEASH_KEEP", &value, &"neither", "one such as `1` or `0`")),
+            };
+        }
+        if let Some(value) = get("TERMLEASH_LOG") {
+            settings.log = match value.as_str() {
+                "off" => Log::Off,
+                "sessions" => Log::Sessions,
+                "all" => Log::All,
+                _ => {
+                    let good = "one such as `off`, `sessions` or `all`";
+                    return Err(malformed("TERMLEASH_LOG", &value, &"no such log", good));
+                }
             };
         }
         if let Some(value) = get("TERMLEASH_REQUIRE") {
@@ -265,6 +289,9 @@ mod tests {
         assert_eq!(with("TERMLEASH_SESSIONS", "20").unwrap().limits, Limits::new().max_sessions(20));
         assert_eq!(with("TERMLEASH_CREATIONS", "4").unwrap().limits, Limits::new().max_creations(4));
         assert_eq!(with("TERMLEASH_TIMEOUT", "3m").unwrap().limits.test_time, Some(Duration::from_secs(180)));
+        for (value, log) in [("off", Log::Off), ("sessions", Log::Sessions), ("all", Log::All)] {
+            assert_eq!(with("TERMLEASH_LOG", value).unwrap().log, log);
+        }
         let directory = std::env::temp_dir().join("x");
         let settings = Settings::read(|asked| (asked == "TERMLEASH_LEDGER").then(|| directory.clone().into())).unwrap();
         assert_eq!(settings.ledger, Some(directory));
@@ -289,6 +316,8 @@ mod tests {
             ("TERMLEASH_ISOLATE", "always"),
             ("TERMLEASH_ISOLATE", ""),
             ("TERMLEASH_KEEP", "yes"),
+            ("TERMLEASH_LOG", "everything"),
+            ("TERMLEASH_LOG", ""),
             ("TERMLEASH_LEDGER", "here"),
             ("TERMLEASH_LEDGER", ""),
         ] {

@@ -209,7 +209,7 @@ fn touching_them_elsewhere_is_caught() {
         "src/a.rs:3: place: `unsafe` only in src/sys/",
         "src/a.rs:1: place: a `cfg` that names an operating system only in src/sys/, src/session/pty.rs",
         "src/a.rs:8: place: a `cfg`",
-        "src/a.rs:5: place: `eprintln!` only in src/event.rs",
+        "src/a.rs:5: place: `eprintln!` only in src/event/",
         "src/a.rs:4: place: sleeping only in src/backoff.rs",
         "src/a.rs:5: place: sleeping",
         "src/a.rs:5: place: standard output",

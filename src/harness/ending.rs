@@ -1,7 +1,7 @@
 //! How a test ends: its own failure first, the rest beside it.
 
 use crate::catch::{Payload, text_of};
-use crate::event::warn;
+use crate::event::{Timeline, warn};
 use crate::ledger::client::containment;
 use crate::ledger::containment::Containment;
 use crate::ledger::message::Outcome;
@@ -37,6 +37,8 @@ pub(crate) struct Ending {
     pub(crate) leaks: Option<String>,
     /// The ends of its servers' logs, for one that failed.
     pub(crate) logs: Vec<String>,
+    /// What happened in it, for one that failed.
+    pub(crate) timeline: Option<Timeline>,
     pub(crate) containment: Containment,
 }
 
@@ -49,6 +51,7 @@ impl Ending {
             clean_up: Vec::new(),
             leaks: None,
             logs: Vec::new(),
+            timeline: None,
             containment: containment("it was left as it is"),
         }
     }
@@ -68,8 +71,11 @@ impl Ending {
     pub(crate) fn tell(self) {
         match (self.text(), self.body) {
             (None, BodyEnd::Panicked(payload, _)) => {
-                if !self.logs.is_empty() {
-                    warn(format!("test `{}` panicked; {}", self.name, self.logs.join("\n")));
+                let timeline = self.timeline.as_ref().filter(|timeline| !timeline.sessions.is_empty());
+                let mut beside = self.logs.clone();
+                beside.extend(timeline.map(|timeline| timeline.render().trim_end().to_owned()));
+                if !beside.is_empty() {
+                    warn(format!("test `{}` panicked; {}", self.name, beside.join("\n")));
                 }
                 resume_unwind(payload)
             }
@@ -104,7 +110,10 @@ impl Ending {
             }
         };
         let logs = self.logs();
-        Some(format!("{}{logs}\ncontainment: {}", format!("{own}\n{beside}").trim_end(), self.containment))
+        let timeline = self.timeline.as_ref().map(|timeline| format!("\n{}", timeline.render().trim_end()));
+        let timeline = timeline.unwrap_or_default();
+        let text = format!("{own}\n{beside}");
+        Some(format!("{}{logs}{timeline}\ncontainment: {}", text.trim_end(), self.containment))
     }
 
     fn beside(&self) -> String {
@@ -128,7 +137,8 @@ mod tests {
         let clean_up = clean_up.iter().map(|line| (*line).to_owned()).collect();
         let containment = Containment::InProcess { why: "asked for".into(), ledger: Ok(()) };
         let leaks = leaks.map(str::to_owned);
-        let ending = Ending { name: "a_test".into(), body, clean_up, leaks, logs: Vec::new(), containment };
+        let ending =
+            Ending { name: "a_test".into(), body, clean_up, leaks, logs: Vec::new(), timeline: None, containment };
         ending.text().unwrap_or_default()
     }
 

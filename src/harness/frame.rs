@@ -2,8 +2,11 @@
 
 use crate::catch::{caught, message, panic_of};
 use crate::error::{BoxError, Error, with_causes};
+use crate::event::recorder::{Part, Recorder};
+use crate::event::{Event, emit_if_heard};
 use crate::harness::body::{cleans_up, judges};
 use crate::harness::ending::{BodyEnd, Ending};
+use crate::harness::measure;
 use crate::harness::scope::Scope;
 use crate::harness::watchdog::Watchdog;
 use crate::leak::{Diff, Item, LeakCheck, Settled, settle};
@@ -17,6 +20,7 @@ use crate::tracker::SessionTestHelper;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -66,9 +70,11 @@ impl Frame {
     ) -> Result<Self, String> {
         // Without a pump there is neither deadline nor session.
         let pump = Pump::get().map_err(|cause| format!("test `{name}` was not run: {cause}"))?;
+        let recorder = Arc::new(Recorder::new(Some(name.clone())));
+        measure::take_all(&recorder);
         let id = Scope::next_id();
         let check = check(&name).of_scope(id);
-        let scope = Scope::new(name, policy, check.references().clone(), id, &settings.limits);
+        let scope = Scope::new(name, policy, check.references().clone(), id, &settings.limits, recorder);
         let timeout = timeout.unwrap_or(settings.timeout);
         Ok(Self { scope, check, timeout, settings, pump, owner: std::process::id(), why_here })
     }
@@ -84,13 +90,14 @@ impl Frame {
         };
         let _inside = Inside::enter();
         let watchdog = Watchdog::start(self.pump, &self.scope, self.timeout);
+        self.scope.recorder().begins(Part::Body);
         let cleaned = runtime.run(async {
             let (ended, dropped) = until_expired(&watchdog, body, &self.scope).await;
             let body = ending_of(ended, watchdog.body_ended(), self.timeout);
             if !self.is_in_its_process() {
                 return Err(body);
             }
-            cleans_up();
+            self.body_is_over();
             if self.keeps() {
                 return Err(body);
             }
@@ -117,12 +124,13 @@ impl Frame {
     {
         let _inside = Inside::enter();
         let watchdog = Watchdog::start(self.pump, &self.scope, self.timeout);
+        self.scope.recorder().begins(Part::Body);
         let ended = catch_unwind(AssertUnwindSafe(|| body(&self.scope)));
         let body = ending_of(Some(ended), watchdog.body_ended(), self.timeout);
         if !self.is_in_its_process() {
             return self.leave_as_it_is(watchdog, body);
         }
-        cleans_up();
+        self.body_is_over();
         if self.keeps() {
             return self.leave_as_it_is(watchdog, body);
         }
@@ -138,6 +146,12 @@ impl Frame {
             },
         };
         self.end(watchdog, body, left)
+    }
+
+    fn body_is_over(&self) {
+        self.scope.recorder().begins(Part::CleanUp);
+        measure::take_all(self.scope.recorder());
+        cleans_up();
     }
 
     /// False in a child that was forked without exec: its copy of the body must not clean up for its parent.
@@ -224,13 +238,21 @@ impl Frame {
         drop(watchdog);
         // From here on its keeper keeps the time.
         judges();
+        let recorder = Arc::clone(self.scope.recorder());
+        recorder.begins(Part::Settle);
         let Self { scope, check, why_here, .. } = self;
         // Its helpers complain by a panic of what they could not end.
         let complaint = panic_of(|| drop(scope));
         left.failures.extend(complaint);
-        let leaks = park_on(check.find_with(left.held, left.settled)).passing().err();
+        let waited = left.settled.clone();
+        let report = park_on(check.find_with(left.held, left.settled));
+        let last = report.as_ref().ok().and_then(|report| report.settled.last.clone()).or(waited.last);
+        let leaks = report.passing().err();
+        measure::take(&recorder);
+        let timeline = recorder.timeline_at_end(waited.took, last);
+        emit_if_heard(|| Event::TestEnded { timeline: Box::new(timeline.clone()) });
         let containment = containment(&why_here);
-        Ending { name, body, clean_up: left.failures, leaks, logs: left.logs, containment }
+        Ending { name, body, clean_up: left.failures, leaks, logs: left.logs, timeline: Some(timeline), containment }
     }
 
     /// After the runtime's end nothing more can be started; what was started or deferred by tasks on their way out is ended.

@@ -15,6 +15,7 @@ pub(crate) mod deferred;
 pub(crate) mod ending;
 pub(crate) mod frame;
 pub(crate) mod isolate;
+pub(crate) mod measure;
 pub(crate) mod name;
 pub(crate) mod options;
 pub(crate) mod relay;

@@ -1,7 +1,7 @@
 //! The functions that a test calls, and what they can be told.
 
 use crate::error::BoxError;
-use crate::event::warn;
+use crate::event::{live, warn};
 use crate::harness::body::Turn;
 use crate::harness::ending::Ending;
 use crate::harness::frame::{Frame, refuse_nesting};
@@ -13,6 +13,7 @@ use crate::leak::{Ignore, LeakCheck, Level};
 use crate::ledger::message::Outcome;
 use crate::limits::Limits;
 use crate::process::policy::KillPolicy;
+use crate::report::console::uncaptured;
 use crate::runtime::Runtime;
 use crate::server::Preflight;
 use crate::settings::{Isolation, Settings};
@@ -349,6 +350,7 @@ impl TestOptions {
         refuse_nesting(name);
         let mut settings = settings(name);
         settings.limit(self.limits.clone(), &Limits::new());
+        live::print_by(settings.log, uncaptured);
         match place(&self.wish, &settings) {
             Place::Here(why) => {
                 say_once(&why, &self.wish, &settings);

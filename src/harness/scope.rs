@@ -1,6 +1,8 @@
 //! What a test's body holds.
 
 use crate::error::{BoxError, Result};
+use crate::event::Timeline;
+use crate::event::recorder::Recorder;
 use crate::harness::deferred::Deferred;
 use crate::harness::servers::Servers;
 use crate::leak::MustDrop;
@@ -52,6 +54,7 @@ struct Inner {
     deferred: Deferred,
     references: Arc<MustDrop>,
     servers: Servers,
+    recorder: Arc<Recorder>,
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -63,6 +66,7 @@ impl Scope {
         references: Arc<MustDrop>,
         id: ScopeId,
         limits: &Limits,
+        recorder: Arc<Recorder>,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -76,6 +80,7 @@ impl Scope {
                 deferred: Deferred::default(),
                 references,
                 servers: Servers::default(),
+                recorder,
             }),
         }
     }
@@ -87,6 +92,26 @@ impl Scope {
     /// What the test is called.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// What has happened in the test so far, and when.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", feature = "tokio"))]
+    /// termleash::test(async |t| {
+    ///     t.session("sh").await?.close().await?;
+    ///     let timeline = t.timeline();
+    ///     assert_eq!(timeline.sessions.len(), 1);
+    ///     assert!(timeline.to_json().contains("\"announced\""));
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn timeline(&self) -> Timeline {
+        self.inner.recorder.timeline()
+    }
+
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        &self.inner.recorder
     }
 
     /// Starts a session on a pseudo-terminal of this process, tracked from before it is there. Close the guard, drop it, or
@@ -138,7 +163,8 @@ impl Scope {
     }
 
     fn made(&self, helper: SessionTestHelper) -> SessionTestHelper {
-        helper.with_policy(self.inner.policy.clone()).within_scope(self.inner.id, Arc::clone(&self.inner.gate))
+        let helper = helper.with_policy(self.inner.policy.clone());
+        helper.within_scope(self.inner.id, Arc::clone(&self.inner.gate), &self.inner.recorder)
     }
 
     /// Starts a server under test, and waits until it is ready. It ends with the test, after what was deferred and all sessions,

@@ -10,7 +10,7 @@
 
 use crate::event::warn;
 use crate::harness::scope::Scope;
-use crate::harness::{alive, body};
+use crate::harness::{alive, body, measure};
 use crate::keeper::patience::{TICK, is_stopped};
 use crate::ledger::client;
 use crate::probe::own_threads::OwnThread;
@@ -19,7 +19,7 @@ use crate::report::console::uncaptured;
 use crate::report::text::duration;
 use crate::runtime::Runtime;
 use crate::watched::Watched;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -227,6 +227,8 @@ fn wait(shared: &Shared, phase: Phase, limit: Duration) -> bool {
         }
         let rest = limit - state.used;
         shared.changed.wait_for(&mut state, rest.min(TICK));
+        // Without the lock: the live log may have to wait for its reader.
+        MutexGuard::unlocked(&mut state, || measure::take(shared.scope.recorder()));
     }
 }
 
@@ -256,10 +258,11 @@ fn last_resort(shared: &Shared, phase: Phase, what: &str) {
         } else {
             "its sessions could not be killed"
         };
+        let timeline = shared.scope.timeline().render();
         let text = |end: &str| {
             format!(
                 "test `{name}` {what}, and blocks its thread, which nothing can end: {sessions}, and {end} now.\n{alive}    \
-                 to do: let it await instead of block, or give what it waits for a deadline\n"
+                 to do: let it await instead of block, or give what it waits for a deadline\n{timeline}"
             )
         };
         if client::body().is_some() {
@@ -295,7 +298,9 @@ mod tests {
     }
 
     fn watchdog(timeout: Duration) -> Watchdog {
-        let scope = Scope::new("a test".into(), Default::default(), Arc::default(), Scope::next_id(), &Limits::new());
+        let recorder = Arc::new(crate::event::recorder::Recorder::new(None));
+        let (name, policy, limits) = ("a test".into(), Default::default(), Limits::new());
+        let scope = Scope::new(name, policy, Arc::default(), Scope::next_id(), &limits, recorder);
         Watchdog::start(Pump::get().unwrap(), &scope, timeout)
     }
 

@@ -99,13 +99,13 @@ impl LeakReport {
         self.findings = grouped(found);
         self.not_looked_at = diff.not_looked_at;
         self.ignored = diff.ignored;
-        self.settled = settled;
         for why in &mut self.not_looked_at {
             why.is_required = required.contains(&why.resource);
         }
         let is_blind = self.not_looked_at.iter().any(|why| !why.is_unsupported || why.is_required);
         let blind = is_blind.then_some(Verdict::CouldNotCheck);
         let clean = if settled.looks > 1 { Verdict::SettledLate } else { Verdict::Clean };
+        self.settled = settled;
         self.verdict = self.findings.iter().map(|finding| finding.verdict).chain(blind).max().unwrap_or(clean);
         self
     }

@@ -2,6 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::leak::diff::Diff;
+use crate::probe::item::Item;
 use crate::process::pump::Pump;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -12,20 +13,27 @@ const FEWEST_LOOKS: u32 = 10;
 /// Between two looks, however little time there is.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
+/// Of more than so many that are waited for the last to go is not sought.
+const MOST_NAMED: usize = 64;
+
 /// How long it took, and how often it was looked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Settled {
     /// From the first look to the last; next to nothing if the first was clean.
     pub took: Duration,
     /// How many looks.
     pub looks: u32,
+    /// What was the last to go of what was waited for; `None` if nothing went, or the first look was clean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
 }
 
 impl Settled {
     /// One after the other.
     pub(crate) fn both(one: Self, other: Self) -> Self {
-        Self { took: one.took + other.took, looks: one.looks + other.looks }
+        let last = other.last.or(one.last);
+        Self { took: one.took + other.took, looks: one.looks + other.looks, last }
     }
 }
 
@@ -38,12 +46,16 @@ pub async fn settle(within: Duration, mut look: impl FnMut() -> Diff) -> (Diff, 
     let start = Instant::now();
     let mut looks = 0;
     let mut pauses = pauses(within);
+    let (mut waited_for, mut last): (Vec<String>, _) = (Vec::new(), None);
     loop {
         let diff = look();
+        let now: Vec<String> = diff.items().take(MOST_NAMED).map(called).collect();
+        last = waited_for.into_iter().find(|name| !now.contains(name)).or(last);
+        waited_for = now;
         looks += 1;
         let is_over = start.elapsed() >= within && looks >= FEWEST_LOOKS;
         if diff.is_empty() || is_over || diff.is_final() {
-            return (diff, Settled { took: start.elapsed(), looks });
+            return (diff, Settled { took: start.elapsed(), looks, last });
         }
         let pause = pauses.next().unwrap_or_default();
         // Without a descriptor left for the pump nothing can wait; the looks are taken all the same.
@@ -51,6 +63,10 @@ pub async fn settle(within: Duration, mut look: impl FnMut() -> Diff) -> (Diff, 
             pump.sleep(pause).await;
         }
     }
+}
+
+fn called(item: &Item) -> String {
+    format!("{} `{}`", item.kind, item.name)
 }
 
 /// None is so long that the looks that there must be take longer than the time that there is.
@@ -76,7 +92,7 @@ mod tests {
     fn what_is_clean_at_once_costs_one_look() {
         let (diff, settled) = park_on(settle(Duration::from_secs(60), Diff::default));
         assert!(diff.is_empty());
-        assert_eq!(settled.looks, 1);
+        assert_eq!((settled.looks, settled.last), (1, None));
     }
 
     #[test]
@@ -88,6 +104,7 @@ mod tests {
         }));
         assert!(diff.is_empty());
         assert_eq!(settled.looks, 14, "more than the fewest, for as long as there is time");
+        assert_eq!(settled.last.as_deref(), Some("file `/x`"));
     }
 
     #[test]

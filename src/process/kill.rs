@@ -12,6 +12,7 @@
 //! the stage and is waited for, and another pass follows, since it may have started something in its last moment.
 
 use crate::error::{Error, Result};
+use crate::event::track::Track;
 use crate::process::handle::{ProcessHandle, reader};
 use crate::process::identity::{OurSelf, ProcessIdentity};
 use crate::process::policy::{Ending, KillAction, KillStep, Suspect};
@@ -39,6 +40,8 @@ pub(crate) struct Target {
     /// Its leader is asked by TERM, and once: many a daemon takes HUP for "read your configuration again", and a second TERM
     /// for impatience.
     is_server: bool,
+    /// Where its steps are recorded as they happen.
+    track: Option<Track>,
 }
 
 struct Live {
@@ -50,12 +53,17 @@ struct Live {
 
 impl Target {
     pub(crate) fn new(mark: Mark, leader: Option<ProcessHandle>) -> Self {
-        Self { mark, leader, ending: Ending::default(), below: Vec::new(), live: Vec::new(), is_server: false }
+        let (below, live) = (Vec::new(), Vec::new());
+        Self { mark, leader, ending: Ending::default(), below, live, is_server: false, track: None }
     }
 
     /// Names these, too, should they live on.
     pub(crate) fn with_below(self, below: Vec<ProcessSummary>) -> Self {
         Self { below, ..self }
+    }
+
+    pub(crate) fn tracked_by(self, track: &Track) -> Self {
+        Self { track: Some(track.clone()), ..self }
     }
 
     /// A server, which is given the time until half of the grace to end what it has started by itself.
@@ -90,6 +98,9 @@ impl Target {
         }
         let pid = Some(live.handle.pid());
         self.ending.steps.push(KillStep { at: start.elapsed(), action, pid, was_delivered });
+        if let Some(track) = &self.track {
+            track.kill(action.step(), pid, was_delivered);
+        }
     }
 
     fn send_all(&mut self, action: KillAction, start: Instant) {

@@ -1,5 +1,6 @@
 //! How sessions are ended, and what came of it: data.
 
+use crate::event::Step;
 use crate::process::exit::ExitStatus;
 use crate::process::rule::Refusal;
 use crate::process::summary::ProcessSummary;
@@ -65,6 +66,16 @@ pub enum KillAction {
 }
 
 impl KillAction {
+    /// In a timeline.
+    pub(crate) fn step(self) -> Step {
+        match self {
+            Self::AskedBackend => Step::AskedBackend,
+            Self::HungUp => Step::HungUp,
+            Self::Terminated => Step::Terminated,
+            Self::Killed => Step::Killed,
+        }
+    }
+
     pub(crate) fn signals(self) -> &'static [Signal] {
         match self {
             Self::AskedBackend => &[],

@@ -1,6 +1,7 @@
 //! A report for programs: JSON with a version.
 
 use crate::error::{Error, Result};
+use crate::event::Timeline;
 use crate::leak::{HuntReport, LeakReport};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,22 @@ impl HuntReport {
     /// If it is no such JSON, or of a later version.
     pub fn from_json(text: &str) -> Result<Self> {
         read(text, "report of a leak hunt")
+    }
+}
+
+impl Timeline {
+    /// The timeline as JSON, with its format's `version`, which is 1.
+    pub fn to_json(&self) -> String {
+        write(self)
+    }
+
+    /// Reads what [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    ///
+    /// If it is no such JSON, or of a later version.
+    pub fn from_json(text: &str) -> Result<Self> {
+        read(text, "timeline")
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a person reads, and what a program reads, of what was found: functions of data.
 //!
 //! ```text
+//!  Timeline ─► timeline, a chart; json
 //!  LeakReport ─► text (with advice), json        passing = what a level makes of it        console = is there colour?
 //! ```
 
@@ -12,6 +13,7 @@ pub(crate) mod passing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;
+pub(crate) mod timeline;
 
 pub use console::Color;
 pub use passing::AssertNoLeaks;

@@ -65,7 +65,10 @@ fn write_report(text: &mut String, report: &LeakReport, color: Color) -> fmt::Re
     }
     let looks = match report.settled.looks {
         1 => "looked once".to_owned(),
-        looks => format!("looked {looks} times in {}", duration(report.settled.took)),
+        looks => {
+            let last = report.settled.last.as_ref().map(|last| format!(", the last to go was {last}"));
+            format!("looked {looks} times in {}{}", duration(report.settled.took), last.unwrap_or_default())
+        }
     };
     writeln!(
         text,

@@ -2,6 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::error::{BoxError, Error, Result};
+use crate::event::track::Track;
 use crate::process::death::{CauseOfDeath, Facts, classify};
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
@@ -74,6 +75,13 @@ impl Session {
     /// The process id of its leader, if that is proven.
     pub fn leader_pid(&self) -> Option<u32> {
         self.inner.leader.as_ref().map(ProcessHandle::pid)
+    }
+
+    /// What is typed and printed from now on is recorded there, and how much was printed before.
+    pub(crate) fn record(&self, track: Track) {
+        if let Some(terminal) = self.terminal() {
+            terminal.record(track);
+        }
     }
 
     pub(crate) fn terminal(&self) -> Option<&Terminal> {
@@ -214,7 +222,9 @@ impl Session {
     pub async fn resize(&self, rows: u16, cols: u16) -> Result<()> {
         let size = WindowSize { rows, cols }.check()?;
         let terminal = self.needs_terminal()?;
-        terminal.input().resize(size).map_err(|cause| self.failed(terminal, "resize", cause))
+        terminal.input().resize(size).map_err(|cause| self.failed(terminal, "resize", cause))?;
+        terminal.recorded(|track| track.resized(rows, cols));
+        Ok(())
     }
 
     /// The size of its terminal.

@@ -1,6 +1,7 @@
 //! The terminal of a session as a test uses it: what was printed, and a way to type.
 
 use crate::error::{BoxError, Error, Result};
+use crate::event::track::Track;
 use crate::process::pump::Pump;
 use crate::session::command::{CommandOutput, Running};
 use crate::session::finder::Finder;
@@ -77,18 +78,36 @@ impl fmt::Debug for Terminal {
 pub(crate) struct State {
     pub(crate) ring: Ring,
     is_finished: bool,
+    track: Option<Track>,
+}
+
+impl State {
+    /// Lets it be filled, and records how much came.
+    fn fill<R>(&mut self, fill: impl FnOnce(&mut Ring) -> R) -> R {
+        let before = self.ring.end();
+        let result = fill(&mut self.ring);
+        self.came_since(before);
+        result
+    }
+
+    fn came_since(&self, before: u64) {
+        let bytes = usize::try_from(self.ring.end().saturating_sub(before)).unwrap_or(usize::MAX);
+        if let Some(track) = self.track.as_ref().filter(|_| bytes > 0) {
+            track.read(bytes);
+        }
+    }
 }
 
 impl TerminalOutput {
     /// `max_bytes` is how much of it is kept, at least 1.
     pub fn new(max_bytes: usize) -> Self {
         let ring = Ring::new(max_bytes.max(1));
-        Self { state: Arc::new(Watched::new(State { ring, is_finished: false })) }
+        Self { state: Arc::new(Watched::new(State { ring, is_finished: false, track: None })) }
     }
 
     /// Adds what was printed.
     pub fn push(&self, bytes: &[u8]) {
-        self.state.update(|state| state.ring.push(bytes));
+        self.state.update(|state| state.fill(|ring| ring.push(bytes)));
     }
 
     /// Says that nothing more will come.
@@ -98,7 +117,7 @@ impl TerminalOutput {
 
     /// For who reads straight into the ring.
     pub(crate) fn fill<R>(&self, fill: impl FnOnce(&mut Ring) -> R) -> R {
-        self.state.update(|state| fill(&mut state.ring))
+        self.state.update(|state| state.fill(fill))
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -182,6 +201,18 @@ impl Terminal {
         self.output.state.peek(|state| Output::of(&state.ring))
     }
 
+    pub(crate) fn record(&self, track: Track) {
+        self.output.state.update(|state| {
+            state.track = Some(track);
+            state.came_since(0);
+        });
+    }
+
+    /// Records something, if anybody has asked for it.
+    pub(crate) fn recorded(&self, record: impl FnOnce(&Track)) {
+        self.output.state.peek(|state| state.track.as_ref().map(record));
+    }
+
     pub(crate) fn clear(&self) {
         self.output.state.update(|state| state.ring.clear());
     }
@@ -189,7 +220,10 @@ impl Terminal {
     pub(crate) async fn write(&self, who: &str, bytes: &[u8], limit: Duration) -> Result<()> {
         let written = Pump::get()?.within(limit, self.input.write(bytes)).await;
         match written {
-            Some(Ok(())) => Ok(()),
+            Some(Ok(())) => {
+                self.recorded(|track| track.wrote(bytes.len()));
+                Ok(())
+            }
             Some(Err(_)) if self.output.is_finished() => {
                 Err(Error::session_ended(format!("failed to type into session `{who}`: it has ended")))
             }

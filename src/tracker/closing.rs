@@ -9,7 +9,7 @@
 
 use crate::backoff::Backoff;
 use crate::error::{Error, Result};
-use crate::event::{Event, emit};
+use crate::event::{Event, What, emit};
 use crate::join::join_all;
 use crate::process::claim::{Marked, accept_leader};
 use crate::process::dead::is_proven_dead;
@@ -175,6 +175,7 @@ async fn ask_server(closing: &mut Closing, limit: Duration, start: Instant) {
         pid: None,
         was_delivered,
     });
+    closing.entry.track.kill(KillAction::AskedBackend.step(), None, was_delivered);
     match answer {
         Ok(Ok(())) => note_if_it_lives(closing).await,
         Ok(Err(cause)) => closing.notes.push(format!("the backend failed to kill it: {cause}")),
@@ -292,7 +293,11 @@ async fn end_processes(shared: &Shared, closings: &mut [Closing], began: Instant
             continue;
         };
         known.push(index);
-        targets.push(Target::new(mark, closing.leader.clone()).with_below(closing.below.clone()));
+        targets.push(
+            Target::new(mark, closing.leader.clone())
+                .with_below(closing.below.clone())
+                .tracked_by(&closing.entry.track),
+        );
     }
     let lost = closings.iter().filter_map(|closing| closing.entry.lost_until()).max();
     let result = end_until(&mut targets, shared.grace(), lost, began).await;
@@ -466,6 +471,8 @@ fn finish(shared: &Shared, mut closing: Closing, start: Instant) -> Option<KillO
         state.take(if is_proven { LifeEvent::Proven } else { LifeEvent::NotProven });
         state.last_outcome = Some(outcome.clone());
     });
+    let processes = outcome.survivors().len();
+    entry.track.add(if is_proven { What::Gone } else { What::Survived { processes } });
     if is_proven {
         shared.forget(entry);
         if let Some(id) = &outcome.id {

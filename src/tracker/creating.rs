@@ -116,6 +116,8 @@ pub(crate) async fn create(
         return Err(undo(&shared, &entry, has_ended(&entry.label)).await);
     }
     shared.register(&entry, stack);
+    entry.track.created(id.as_str());
+    session.record(entry.track.clone());
     emit(Event::Created { id: id.to_string(), at: made_at });
     Ok(SessionGuard::new(shared, entry, session))
 }
@@ -336,6 +338,7 @@ fn take_over(
     match identified {
         Ok(()) => {
             shared.register(entry, stack);
+            entry.track.created(id.as_str());
             emit(Event::Created { id: id.to_string(), at: entry.made_at });
         }
         // Another task was first.

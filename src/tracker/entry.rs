@@ -1,5 +1,6 @@
 //! One session in a helper's hands.
 
+use crate::event::track::Track;
 use crate::ledger::RecordId;
 use crate::probe::origins::Registered;
 use crate::process::handle::ProcessHandle;
@@ -36,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) label: String,
     /// Where in the test it was made.
     pub(crate) made_at: &'static Location<'static>,
+    /// Where what becomes of it is recorded.
+    pub(crate) track: Track,
     pub(crate) state: Watched<EntryState>,
 }
 
@@ -73,6 +76,7 @@ impl Entry {
         backend: Arc<dyn DynBackend>,
         label: String,
         made_at: &'static Location<'static>,
+        track: Track,
     ) -> Self {
         let state = EntryState {
             life: Life::Announced,
@@ -91,7 +95,7 @@ impl Entry {
             registered: None,
             place: None,
         };
-        Self { serial, record, backend, label, made_at, state: Watched::new(state) }
+        Self { serial, record, backend, label, made_at, track, state: Watched::new(state) }
     }
 
     pub(crate) fn id(&self) -> Option<SessionId> {

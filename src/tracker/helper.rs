@@ -1,6 +1,8 @@
 //! What a test holds: the sessions that it made, and no others.
 
 use crate::error::{Error, Result};
+use crate::event::Timeline;
+use crate::event::recorder::Recorder;
 use crate::probe::origins::{self, ScopeId};
 use crate::process::policy::KillPolicy;
 use crate::process::scan;
@@ -96,11 +98,33 @@ impl SessionTestHelper {
         self
     }
 
-    /// Its sessions are those of a test's scope, and wait with the scope's for their places.
-    pub(crate) fn within_scope(self, scope: ScopeId, gate: Arc<Gate>) -> Self {
+    /// Its sessions are those of a test's scope: they wait with the scope's for their places, and what becomes of them is in its
+    /// timeline.
+    pub(crate) fn within_scope(self, scope: ScopeId, gate: Arc<Gate>, recorder: &Arc<Recorder>) -> Self {
         *self.shared().scope.lock() = Some(scope);
         *self.shared().gate.lock() = gate;
+        *self.shared().recorder.lock() = Arc::clone(recorder);
         self
+    }
+
+    /// What has happened to its sessions so far, and when; within a test, to all of the test's.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use termleash::{PtyBackend, SessionTestHelper};
+    ///
+    /// # termleash::block_on(async {
+    /// let helper = SessionTestHelper::new(PtyBackend::new());
+    /// helper.create_tracked_session("sh").await?.close().await?;
+    /// let timeline = helper.timeline();
+    /// assert_eq!(timeline.sessions.len(), 1);
+    /// assert!(timeline.render().contains("gone"));       // a small chart with a legend
+    /// # Ok::<(), termleash::Error>(())
+    /// # }).unwrap();
+    /// # }
+    /// ```
+    pub fn timeline(&self) -> Timeline {
+        self.shared().recorder.lock().timeline()
     }
 
     /// Ends all by their processes first: for when the runtime that a server lives in is blocked.

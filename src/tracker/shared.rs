@@ -1,6 +1,10 @@
 //! What a helper, its clones and its guards have in common.
 
 use crate::error::{Error, Result};
+use crate::event::What;
+use crate::event::live;
+use crate::event::recorder::Recorder;
+use crate::event::track::Track;
 use crate::ledger::Ledger;
 use crate::ledger::book::{Announcement, Known};
 use crate::limits::Limits;
@@ -32,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Mutex<KillPolicy>,
     /// The test's scope that it belongs to.
     pub(crate) scope: Mutex<Option<ScopeId>>,
+    /// Of the test's scope, or its own.
+    pub(crate) recorder: Mutex<Arc<Recorder>>,
     /// Read once, when the helper is made; what was wrong with it is told by whatever is asked first.
     settings: Result<Settings, String>,
     /// Where creations wait for their place; a scope's helpers have one together.
@@ -69,11 +75,15 @@ pub(crate) struct Background {
 impl Shared {
     pub(crate) fn new(backend: Arc<dyn DynBackend>) -> Self {
         let settings = Settings::from_env().map_err(|cause| cause.to_string());
+        if let Ok(settings) = &settings {
+            live::print_by(settings.log, live::print_to_stderr);
+        }
         let gate = Gate::of(&settings.as_ref().map_or_else(|_| Limits::new(), |settings| settings.limits.clone()));
         Self {
             backend,
             policy: Mutex::default(),
             scope: Mutex::default(),
+            recorder: Mutex::new(Arc::new(Recorder::new(None))),
             settings,
             gate: Mutex::new(gate),
             ledger: Ledger::default(),
@@ -145,13 +155,17 @@ impl Shared {
         });
         self.cookies.lock().extend(cookie);
         let serial = self.next.fetch_add(1, Ordering::Relaxed);
-        let entry = Arc::new(Entry::new(serial, record, Arc::clone(backend), label, made_at));
+        let track = Track::announced(&self.recorder.lock(), &label);
+        let entry = Arc::new(Entry::new(serial, record, Arc::clone(backend), label, made_at, track));
         self.entries.lock().by_serial.insert(serial, Arc::clone(&entry));
         entry
     }
 
     /// Takes it out of the books: its end is proven, or it is not ours to end any more.
     pub(crate) fn forget(&self, entry: &Entry) {
+        if entry.life() != Life::Gone {
+            entry.track.add(What::Untracked);
+        }
         self.ledger.forget(entry.record);
         drop(entry.state.update(|state| (state.registered.take(), state.place.take())));
         let mut entries = self.entries.lock();

@@ -1,4 +1,4 @@
-//! The clock that process start times are given in.
+//! The clock that process start times are given in, and that of our own processor time.
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -20,4 +20,9 @@ pub(crate) fn now_ticks() -> u64 {
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
     seconds * ticks_per_second() + nanoseconds * ticks_per_second() / 1_000_000_000
+}
+
+/// Processor time of this process since its begin, all of its threads together.
+pub(crate) fn own_processor_time() -> Option<std::time::Duration> {
+    std::time::Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()
 }

@@ -25,7 +25,7 @@ mod supervise;
 
 pub(crate) use cgroup::CgroupDir;
 pub(crate) use channel::Channel;
-pub(crate) use clock::{now_ticks, ticks_in};
+pub(crate) use clock::{now_ticks, own_processor_time, ticks_in};
 pub(crate) use controlling::Controlling;
 pub(crate) use files::{
     create_directory, create_in, device_numbers, facts_of, facts_of_link, file_facts, names_in, number_of,

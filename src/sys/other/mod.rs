@@ -30,9 +30,9 @@ pub(crate) use loopback::{
 };
 pub(crate) use own::{
     boot_id, connected_socket, count_descriptors, count_threads, describe_socket, descriptor_limits, has_children,
-    heap_bytes, is_main_thread, list_descriptors, listening_sockets, now_ticks, own_pid, own_thread, own_uid,
-    peak_bytes, pid_in_proc, raise_descriptor_limit, resident_bytes, restore_descriptor_limit, session_of, specimens,
-    stat_descriptor, ticks_in, trim_heap,
+    heap_bytes, is_main_thread, list_descriptors, listening_sockets, now_ticks, own_pid, own_processor_time,
+    own_thread, own_uid, peak_bytes, pid_in_proc, raise_descriptor_limit, resident_bytes, restore_descriptor_limit,
+    session_of, specimens, stat_descriptor, ticks_in, trim_heap,
 };
 pub(crate) use poller::{Pollable, Poller};
 pub(crate) use process::{CgroupDir, Controlling, Pidfd, ProcDir, ProcReader, processor_time_of, reap_child};

@@ -10,6 +10,10 @@ pub(crate) fn now_ticks() -> u64 {
     0
 }
 
+pub(crate) fn own_processor_time() -> Option<Duration> {
+    None
+}
+
 pub(crate) fn ticks_in(_duration: Duration) -> u64 {
     0
 }

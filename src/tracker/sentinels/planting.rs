@@ -65,6 +65,7 @@ impl Watch {
         let sentinels = Shared::new(Arc::clone(&shared.backend));
         *sentinels.policy.lock() = shared.policy.lock().clone();
         *sentinels.scope.lock() = *shared.scope.lock();
+        *sentinels.recorder.lock() = Arc::clone(&shared.recorder.lock());
         let before = list(shared).await;
         let own = shared.ids();
         let notes = match own.len() {

@@ -1,8 +1,7 @@
-//! What happens, told as data to whoever listens: progress, and what clean-up could not say by a return value.
-//!
-//! Without a listener, warnings go to standard error, since nobody would see them otherwise, and the rest is dropped.
+//! What is told as it happens to whoever listens: progress, and what clean-up could not say by a return value.
 
 use crate::error::{Error, Result};
+use crate::event::timeline::Timeline;
 use once_cell::sync::OnceCell;
 use std::fmt;
 use std::panic::Location;
@@ -25,6 +24,12 @@ pub enum Event {
         /// The session's id.
         id: String,
     },
+    /// A [`test`](crate::test()) has ended, its leak check and all, whether it passed or not.
+    #[non_exhaustive]
+    TestEnded {
+        /// What happened in it, and when.
+        timeline: Box<Timeline>,
+    },
     /// Something that nobody waits for has something to say: a guard or a helper that was dropped, a ledger that cannot be
     /// written, a keeper that has died.
     #[non_exhaustive]
@@ -39,6 +44,10 @@ impl fmt::Display for Event {
         match self {
             Event::Created { id, at } => write!(f, "created session `{id}` at {at}"),
             Event::Gone { id } => write!(f, "session `{id}` is gone"),
+            Event::TestEnded { timeline } => {
+                let name = timeline.test.as_deref().unwrap_or_default();
+                write!(f, "test `{name}` has ended after {:.3?}", timeline.lasted)
+            }
             Event::Warning { text } => f.write_str(text),
         }
     }
@@ -72,6 +81,13 @@ pub(crate) fn emit(event: Event) {
 /// For what is told by other means too, such as a panic; false if nobody listens.
 pub(crate) fn emit_to_listener(event: &Event) -> bool {
     SINK.get().map(|sink| sink(event)).is_some()
+}
+
+/// The same for what costs something to make.
+pub(crate) fn emit_if_heard(event: impl FnOnce() -> Event) {
+    if let Some(sink) = SINK.get() {
+        sink(&event());
+    }
 }
 
 pub(crate) fn warn(text: impl Into<String>) {
