@@ -32,7 +32,7 @@ pub(crate) fn inside() {
     // Two threads at once, and a third one outside.
     let (scope, barrier) = (HeapScope::new(), Barrier::new(3));
     thread::scope(|threads| {
-        for is_inside in [true, true, false] {
+        let start = |is_inside| {
             let (scope, barrier) = (&scope, &barrier);
             threads.spawn(move || {
                 let work = || {
@@ -42,8 +42,10 @@ pub(crate) fn inside() {
                     }
                 };
                 if is_inside { scope.run(work) } else { work() }
-            });
-        }
+            })
+        };
+        let started = [true, true, false].map(start);
+        started.into_iter().for_each(|thread| thread.join().unwrap());
     });
     assert_eq!(made(&scope), (2000, 20_000));
     assert_eq!(scope.stats().freed, scope.stats().made);

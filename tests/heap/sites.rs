@@ -132,12 +132,12 @@ fn nobody_waits_for_itself() {
     let text = std::backtrace::Backtrace::force_capture().to_string();
     assert!(text.contains("nobody_waits_for_itself"), "{text}");
     std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| drop(std::backtrace::Backtrace::force_capture().to_string()));
-        }
+        let print = |_| scope.spawn(|| drop(std::backtrace::Backtrace::force_capture().to_string()));
+        let printing: Vec<_> = (0..4).map(print).collect();
         for _ in 0..3 {
             drop(sampling.profile());
         }
+        printing.into_iter().for_each(|thread| thread.join().unwrap());
     });
     let seen = sampling.profile();
     assert!(seen.sites.iter().any(|site| site.to_string().contains("nobody_waits_for_itself")));

@@ -5,9 +5,11 @@
 //! - With `bklt`, the lifetimes of blocks are known, and every point needs its most (`mb`, `mbk`), what it had at the peak of all (`gb`,
 //!   `gbk`) and at the end (`eb`, `ebk`). Without `bkacc` there are no accesses.
 
+use crate::error::{Error, Result};
 use crate::probe::heap::named::{HeapFrame, HeapProfile};
 use serde::Serialize;
 use std::collections::HashMap;
+use std::path::Path;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,7 +46,30 @@ struct Point {
     fs: Vec<usize>,
 }
 
-pub(crate) fn text(profile: &HeapProfile, command: &str, pid: u32) -> String {
+impl HeapProfile {
+    /// The text of a file that dhat's viewer opens: version 2 of the format of Valgrind's DHAT.
+    #[must_use]
+    pub fn to_dhat(&self) -> String {
+        text(self, &command(), std::process::id())
+    }
+
+    /// Writes that file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write_dhat(&self, path: &Path) -> Result<()> {
+        std::fs::write(path, self.to_dhat()).map_err(|cause| {
+            Error::os(format!("write the heap profile `{}`", path.display()), "its directory must be there", cause)
+        })
+    }
+}
+
+fn command() -> String {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+fn text(profile: &HeapProfile, command: &str, pid: u32) -> String {
     let mut table = vec!["[root]".to_owned()];
     let mut known: HashMap<&HeapFrame, usize> = HashMap::new();
     let mut number = |frame| {

@@ -1,7 +1,5 @@
 //! Sites with the names of their functions: what a person reads.
 
-use crate::error::{Error, Result};
-use crate::probe::heap::dhat;
 use crate::probe::heap::sites::{Site, Sum};
 use crate::probe::heap::stats::HeapAmount;
 use crate::sys::stack::Symbol;
@@ -9,7 +7,6 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 /// So many functions of a stack are shown; all are in the value and in the file.
@@ -85,27 +82,6 @@ impl HeapProfile {
     fn sort(&mut self) {
         self.sites.sort_by_key(|site| std::cmp::Reverse((site.curr.bytes, site.total.bytes)));
     }
-
-    /// The text of a file that dhat's viewer opens: version 2 of the format of Valgrind's DHAT.
-    #[must_use]
-    pub fn to_dhat(&self) -> String {
-        dhat::text(self, &command(), std::process::id())
-    }
-
-    /// Writes that file.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be written.
-    pub fn write_dhat(&self, path: &Path) -> Result<()> {
-        std::fs::write(path, self.to_dhat()).map_err(|cause| {
-            Error::os(format!("write the heap profile `{}`", path.display()), "its directory must be there", cause)
-        })
-    }
-}
-
-fn command() -> String {
-    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 /// Asks for names, and adds up sites that are one without the allocator's own functions.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A part of a program whose allocations are counted apart: a cheap handle, to clone into tasks and threads.
 ///
-/// ```
+/// ```standalone_crate
 /// use termleash::leak::{CountingAlloc, HeapScope};
 ///
 /// #[global_allocator]

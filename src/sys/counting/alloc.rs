@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 /// A global allocator that counts what goes through it, and passes everything on to another one, the system's by default.
 ///
-/// ```
+/// ```standalone_crate
 /// use termleash::leak::{CountingAlloc, HeapStats};
 ///
 /// #[global_allocator]

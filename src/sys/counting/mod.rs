@@ -3,11 +3,12 @@
 //! ```text
 //!  alloc, free ─► count: this thread's slot? ──yes──► slots: two plain stores in a cache line of the thread's own
 //!                          └──no (first time, ended, silent)──► the thread gets a slot, or the shared one is added to
-//!  watch: what is told of each block while call sites are sampled; thread_end: a slot is given back
+//!  watch: what is told of each block while call sites are sampled; state: a thread's slot; thread_end: a slot is given back
 //! ```
 
 mod alloc;
 mod slots;
+mod state;
 mod thread;
 mod thread_end;
 mod watch;

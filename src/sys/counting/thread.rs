@@ -7,29 +7,8 @@
 //! ```
 
 use super::slots::{Slot, Totals, freed_shared, made_shared};
+use super::state::{IS_UNWATCHED, SLOT, WITHOUT, Without};
 use super::thread_end;
-use std::cell::Cell;
-
-/// What a thread without a slot does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Without {
-    /// It asks for one.
-    New,
-    /// It counts in the shared one.
-    Shared,
-    /// It does not count.
-    Silent,
-    /// It does not count, and says that it was asked to.
-    Asked { was_called: bool },
-}
-
-thread_local! {
-    // Constant and without destructors: there from the thread's first instruction to its last, and nothing is registered or
-    // allocated for them.
-    static SLOT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
-    static WITHOUT: Cell<Without> = const { Cell::new(Without::New) };
-    static IS_UNWATCHED: Cell<bool> = const { Cell::new(false) };
-}
 
 #[inline(always)]
 pub(super) fn made(size: usize) {
@@ -107,13 +86,6 @@ impl Drop for Replaced {
         SLOT.set(self.slot);
         WITHOUT.set(self.without);
     }
-}
-
-/// The thread's slot goes to the next one; what still comes, of other destructors, is counted in the shared one.
-pub(super) fn ended(slot: &'static Slot) {
-    SLOT.set(None);
-    WITHOUT.set(Without::Shared);
-    slot.give_back();
 }
 
 /// Nothing that is done in there is counted, nor watched.

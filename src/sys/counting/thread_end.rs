@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "keys of the C library and of Windows")]
 
 use super::slots::Slot;
-use super::thread::ended;
+use super::state::ended;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
