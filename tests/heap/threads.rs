@@ -141,3 +141,30 @@ pub(crate) fn begins_with_a_destructor() {
     assert_eq!(LATE_BYTES.load(Ordering::Relaxed) - before, 2 * 777);
     assert!(read()[0] > 0);
 }
+
+/// A key that is made later than ours is destroyed later: the thread has given its slot back by then.
+pub(crate) fn after_its_slot() {
+    extern "C" fn late(value: *mut libc::c_void) {
+        // SAFETY: the value is the box that was put there.
+        drop(unsafe { Box::from_raw(value.cast::<[u8; 300]>()) });
+        LATE_BYTES.fetch_add(black_box(vec![1u8; 55]).len() as u64, Ordering::Relaxed);
+    }
+
+    let mut key = 0;
+    // SAFETY: it writes one key.
+    assert_eq!(unsafe { libc::pthread_key_create(&raw mut key, Some(late)) }, 0);
+    let before = LATE_BYTES.load(Ordering::Relaxed);
+    let counted = settled(|| {
+        let set = move || {
+            let value = Box::into_raw(Box::new([1u8; 300]));
+            // SAFETY: the key is there until all of these threads have ended.
+            assert_eq!(unsafe { libc::pthread_setspecific(key, value.cast()) }, 0);
+        };
+        thread::spawn(set).join().unwrap();
+    });
+    // SAFETY: no thread has a value at it any more.
+    assert_eq!(unsafe { libc::pthread_key_delete(key) }, 0);
+    assert_eq!(counted[..2], [0, 0]);
+    assert!(counted[3] >= 355, "{counted:?}");
+    assert_eq!(LATE_BYTES.load(Ordering::Relaxed) - before, 2 * 55);
+}
