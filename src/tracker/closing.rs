@@ -149,7 +149,11 @@ fn begin(shared: &Shared, entry: &Arc<Entry>) -> Closing {
             is_unknown: false,
         }
     });
-    closing.terminal = closing.leader.as_ref().and_then(terminals::seen);
+    let device = closing.session.as_ref().and_then(|session| session.terminal()?.input().device());
+    closing.terminal = match device {
+        Some(device) => terminals::own(&device),
+        None => closing.leader.as_ref().and_then(terminals::seen),
+    };
     closing
 }
 

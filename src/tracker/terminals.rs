@@ -10,7 +10,7 @@ use crate::process::pump::Pump;
 use crate::process::rule::Refusal;
 use crate::process::scan::{self, Side};
 use crate::process::summary::ProcessSummary;
-use crate::sys::Controlling;
+use crate::sys::{self, Controlling};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to close its end of a session that it has heard to be dead.
@@ -31,6 +31,11 @@ pub(crate) fn seen(leader: &ProcessHandle) -> Option<Seen> {
     let stat = read_stat(&mut reader().ok()?, leader.pid()).ok()?;
     // Else all of this may be of another process.
     (leader.is_alive() && stat.session == leader.pid()).then_some(Seen { terminal, parent: stat.parent })
+}
+
+/// A terminal that we have opened ourselves, by its name: nobody need be asked for it.
+pub(crate) fn own(device: &[u8]) -> Option<Seen> {
+    Some(Seen { terminal: Controlling::at(device)?, parent: sys::own_pid() })
 }
 
 /// Who holds which of these terminals, apart from ourselves and from who has started their sessions.
@@ -80,7 +85,7 @@ mod tests {
             let other = session.run("sleep 1000 & echo $!").await.unwrap().stdout().parse().unwrap();
             let other = ProcessHandle::open(other).unwrap();
             let found = seen(session.leader().unwrap()).unwrap();
-            assert!(found.terminal.is_there() && found.parent == crate::sys::own_pid());
+            assert!(found.terminal.is_there() && found.parent == sys::own_pid());
             assert_eq!(Controlling::of(other.pid()).as_ref(), Some(&found.terminal));
             assert!(seen(&other).is_none());
             session.close().await.unwrap();

@@ -37,6 +37,12 @@ impl Controlling {
         is_open.then_some(Self { path, stamp })
     }
 
+    /// The one that has this name here.
+    pub(crate) fn at(path: &[u8]) -> Option<Self> {
+        let path = std::str::from_utf8(path).ok()?.to_owned();
+        stamp(&path).map(|stamp| Self { path, stamp })
+    }
+
     /// Whether it is the same terminal that is there now: somebody holds its master.
     pub(crate) fn is_there(&self) -> bool {
         stamp(&self.path) == Some(self.stamp)
