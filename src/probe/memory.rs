@@ -29,16 +29,6 @@ impl Memory {
     }
 }
 
-/// How many processes the kernel has ended for want of memory since boot, on the whole machine; `None` where it does not say.
-pub(crate) fn killed_for_memory() -> Option<u64> {
-    parse_killed(&std::fs::read_to_string("/proc/vmstat").ok()?)
-}
-
-/// The line `oom_kill` (Linux 4.13) of `/proc/vmstat`.
-fn parse_killed(vmstat: &str) -> Option<u64> {
-    vmstat.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-}
-
 /// Memory that no other process shares, in bytes: `Private_Clean` and `Private_Dirty` of smaps_rollup. It takes 12 ms at
 /// 500 MB, so it is for reports of a failure.
 pub(crate) fn private_bytes() -> io::Result<u64> {

@@ -24,7 +24,7 @@ mod core_pattern;
 mod evidence;
 mod facts;
 pub mod ips;
-mod oom;
+pub(crate) mod oom;
 mod output;
 
 pub use cause::{AbortReason, CauseOfDeath, OutOfMemory};

@@ -48,14 +48,14 @@ impl OomCounters {
     fn at(process: &str) -> Self {
         let read = |file: String| fs::read_to_string(file).unwrap_or_default();
         let place = place(&read(format!("/proc/{process}/cgroup")), &read("/proc/self/mountinfo".into()));
-        Self { machine: kills(Path::new(MACHINE)), group: place.and_then(|place| place.look()) }
+        Self { machine: killed_on_machine(), group: place.and_then(|place| place.look()) }
     }
 
     /// The same counters once more; what cannot be read any more is missing.
     pub fn again(&self) -> Self {
         let group =
             self.group.as_ref().and_then(|group| Some(GroupKills { kills: kills(&group.file)?, ..group.clone() }));
-        Self { machine: kills(Path::new(MACHINE)), group }
+        Self { machine: killed_on_machine(), group }
     }
 
     /// Of the whole machine, all control groups included.
@@ -84,6 +84,11 @@ impl GroupKills {
     pub fn decides(&self) -> bool {
         self.decides
     }
+}
+
+/// How many on the whole machine since boot (Linux 4.13); `None` where it does not say.
+pub(crate) fn killed_on_machine() -> Option<u64> {
+    kills(Path::new(MACHINE))
 }
 
 /// `oom_kill N`, as all three files have it.

@@ -1,6 +1,6 @@
 //! Looking at sentinels: what is seen of each, who else has sessions, and what there is to say beside.
 
-use crate::probe::memory::killed_for_memory;
+use crate::process::death::oom::killed_on_machine;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::Ticks;
 use crate::process::pump::Pump;
@@ -119,7 +119,7 @@ impl Watch {
     }
 
     fn memory(&self, sentinels: &[Sentinel]) -> Option<String> {
-        let ended = killed_for_memory()?.checked_sub(self.killed_for_memory?).filter(|ended| *ended > 0)?;
+        let ended = killed_on_machine()?.checked_sub(self.killed_for_memory?).filter(|ended| *ended > 0)?;
         sentinels.iter().any(|sentinel| matches!(sentinel.fate, Fate::Vanished { .. })).then(|| {
             format!(
                 "the kernel has ended {ended} processes of this machine for want of memory meanwhile: a sentinel that ended by \

@@ -1,7 +1,7 @@
 //! Planting sentinels, and ending them.
 
 use crate::error::{Error, Result};
-use crate::probe::memory::killed_for_memory;
+use crate::process::death::oom::killed_on_machine;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::Ticks;
 use crate::process::pump::Pump;
@@ -81,7 +81,7 @@ impl Watch {
             made_at,
             before,
             after: Mutex::default(),
-            killed_for_memory: killed_for_memory(),
+            killed_for_memory: killed_on_machine(),
             notes,
             plantings: Mutex::default(),
             is_over: Mutex::new(false),
