@@ -17,6 +17,7 @@ use crate::ledger::containment::Containment;
 use crate::ledger::keepers::{self, StartedKeeper};
 use crate::ledger::message::{BodyStart, EndOfRun, LedgerAt, News, Order, Outcome, Outputs, Start, hear, tell};
 use crate::process::death::{CorePattern, Death, Facts, OomCounters, classify};
+use crate::process::exit::ExitStatus;
 use crate::process::identity::ProcessIdentity;
 use crate::process::tree::own_identity;
 use crate::settings::Settings;
@@ -183,9 +184,12 @@ impl Run {
         }
     }
 
-    /// Of what the body has died by itself, if it has.
+    /// Of what the body has died by itself, if a signal has ended it: an exit says all by its status, and most tests end so.
     fn death(&self) -> Option<Death> {
         let status = self.end.as_ref().filter(|end| end.ended_because.is_none())?.status?;
+        if !matches!(status, ExitStatus::Signaled { .. }) {
+            return None;
+        }
         let facts = Facts::new(status).output(self.relay.last()).oom(self.oom.clone(), self.oom.again());
         let facts = self.body.iter().fold(facts, |facts, body| facts.pid(body.pid()));
         Some(classify(&facts.core_pattern(CorePattern::read())))
