@@ -72,7 +72,7 @@ fn a_failed_test_shows_its_timeline_with_what_settled_last() {
         });
     };
     ran.failed().says(&["failed: its own failure", "timeline: ", " = set-up ", "body ", "clean-up ", "settle "]);
-    ran.says(&["last to settle: file `/etc/hostname`", "pty-", " ac", "x", "a announced", "x gone", "containment: "]);
+    ran.says(&["last to settle: file `/etc/hostname`", "pty-", "a announced", "x gone", "containment: "]);
 }
 
 #[test]
