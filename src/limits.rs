@@ -9,6 +9,11 @@ pub(crate) const MIN_OUTPUT: usize = 4 << 10;
 /// A ring larger than this is a mistake in the unit.
 pub(crate) const MAX_OUTPUT: usize = 1 << 30;
 
+/// Less is no limit for any process: it would be a mistake in the unit.
+pub(crate) const MIN_MEMORY: u64 = 1 << 20;
+/// A shell has this many for a moment.
+const MIN_DESCRIPTORS: u64 = 16;
+
 /// What the tests of this process may use that say nothing else.
 static DEFAULT: Mutex<Limits> = Mutex::new(Limits::NONE);
 
@@ -32,10 +37,46 @@ pub struct Limits {
     pub(crate) creations: Option<usize>,
     pub(crate) output: Option<usize>,
     pub(crate) test_time: Option<Duration>,
+    pub(crate) session: SessionLimits,
+    pub(crate) test_memory: Option<u64>,
+    pub(crate) body_memory: Option<u64>,
+    pub(crate) free_memory: Option<u64>,
+}
+
+/// What each session may use, its processes together: kept by the keeper.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionLimits {
+    pub(crate) wall_time: Option<Duration>,
+    pub(crate) memory: Option<u64>,
+    pub(crate) processes: Option<usize>,
+    pub(crate) descriptors: Option<u64>,
+}
+
+impl SessionLimits {
+    const NONE: Self = Self { wall_time: None, memory: None, processes: None, descriptors: None };
+
+    /// What is not said here is as the others say.
+    fn or(self, others: &Self) -> Self {
+        Self {
+            wall_time: self.wall_time.or(others.wall_time),
+            memory: self.memory.or(others.memory),
+            processes: self.processes.or(others.processes),
+            descriptors: self.descriptors.or(others.descriptors),
+        }
+    }
 }
 
 impl Limits {
-    const NONE: Self = Self { sessions: None, creations: None, output: None, test_time: None };
+    const NONE: Self = Self {
+        sessions: None,
+        creations: None,
+        output: None,
+        test_time: None,
+        session: SessionLimits::NONE,
+        test_memory: None,
+        body_memory: None,
+        free_memory: None,
+    };
 
     /// No limits.
     pub const fn new() -> Self {
@@ -70,6 +111,66 @@ impl Limits {
         self
     }
 
+    /// How long a session may live (`TERMLEASH_WALL_TIME`), from its announcement. The keeper ends one that lives longer, and the test
+    /// fails.
+    pub fn wall_time(mut self, limit: Duration) -> Self {
+        self.session.wall_time = Some(limit);
+        self
+    }
+
+    /// How much memory the processes of a session may have together, in bytes (`TERMLEASH_SESSION_MEMORY`), at least 1 MiB. The keeper
+    /// ends a session that has more, and the test fails.
+    ///
+    /// Counted is what is resident and shared with no file, by `/proc/PID/statm`, and before anything is ended by `smaps_rollup`, which
+    /// counts a page that processes share only once (Linux 4.14). What is swapped out, and shared memory, is not seen.
+    pub fn max_memory(mut self, bytes: u64) -> Self {
+        self.session.memory = Some(bytes.max(MIN_MEMORY));
+        self
+    }
+
+    /// How many processes a session may have at once (`TERMLEASH_PROCESSES`), at least one. The keeper ends a session that has more, and
+    /// the test fails.
+    pub fn max_processes(mut self, count: usize) -> Self {
+        self.session.processes = Some(count.max(1));
+        self
+    }
+
+    /// How many descriptors the processes of a session may have open together (`TERMLEASH_DESCRIPTORS`), at least 16. The keeper ends a
+    /// session that has more, and the test fails.
+    pub fn max_descriptors(mut self, count: u64) -> Self {
+        self.session.descriptors = Some(count.max(MIN_DESCRIPTORS));
+        self
+    }
+
+    /// How much memory a test may have, its sessions and servers and everything else below its keeper together, in bytes
+    /// (`TERMLEASH_MEMORY`), at least 1 MiB. Counted as for [`max_memory`](Self::max_memory).
+    ///
+    /// A soft limit: the keeper has the test fail, with the list of what lives and how big it is, and ends it all if the test does not
+    /// end by itself.
+    pub fn max_test_memory(mut self, bytes: u64) -> Self {
+        self.test_memory = Some(bytes.max(MIN_MEMORY));
+        self
+    }
+
+    /// How much memory the process of a test's body may allocate, in bytes (`TERMLEASH_BODY_MEMORY`), at least 1 MiB.
+    ///
+    /// A hard limit: the kernel refuses what goes beyond it, by a soft `RLIMIT_DATA` (setrlimit(2)), and the body most likely aborts. It
+    /// counts private writable memory that was asked for, also what was never touched, such as the stacks of threads. Sessions and
+    /// servers get the limit back that the test process had.
+    pub fn max_body_memory(mut self, bytes: u64) -> Self {
+        self.body_memory = Some(bytes.max(MIN_MEMORY));
+        self
+    }
+
+    /// How much memory must be free before a test begins, in bytes (`TERMLEASH_FREE_MEMORY`): one that finds less waits, with a word about
+    /// it, as long as `TERMLEASH_ADMISSION` says, and fails then without having run. Nought for no such floor.
+    ///
+    /// Free is `MemAvailable` of `/proc/meminfo` (Linux 3.14), or what is left to the control group of the test process, if that is less.
+    pub fn min_free_memory(mut self, bytes: u64) -> Self {
+        self.free_memory = Some(bytes);
+        self
+    }
+
     /// Makes these the limits of all tests of this process that begin from now on, as far as neither they nor a variable say
     /// otherwise. A test's body runs in a process of its own, so say it in each test function, as in a function by which a suite
     /// makes its options.
@@ -93,6 +194,10 @@ impl Limits {
             creations: self.creations.or(others.creations),
             output: self.output.or(others.output),
             test_time: self.test_time.or(others.test_time),
+            session: self.session.or(&others.session),
+            test_memory: self.test_memory.or(others.test_memory),
+            body_memory: self.body_memory.or(others.body_memory),
+            free_memory: self.free_memory.or(others.free_memory),
         }
     }
 }

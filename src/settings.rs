@@ -4,7 +4,7 @@
 //! the user did not ask for.
 
 use crate::error::{Error, Result};
-use crate::limits::{self, Limits, MAX_OUTPUT, MIN_OUTPUT};
+use crate::limits::{self, Limits, MAX_OUTPUT, MIN_MEMORY, MIN_OUTPUT};
 use bytesize::ByteSize;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// `TERMLEASH_KEEP`: whether what a test has at its end is kept.
     pub(crate) keeps: bool,
+    /// `TERMLEASH_ADMISSION`: how long a test may wait for free memory.
+    pub(crate) admission: Duration,
     /// `TERMLEASH_LOG`: what is printed as it happens.
     pub(crate) log: Log,
 }
@@ -119,6 +121,7 @@ impl Default for Settings {
             isolation: Isolation::Auto,
             keeps: false,
             limits: Limits::new(),
+            admission: Duration::from_secs(60),
             log: Log::Off,
         }
     }
@@ -204,6 +207,20 @@ impl Settings {
         settings.limits.sessions = counted("TERMLEASH_SESSIONS")?;
         settings.limits.creations = counted("TERMLEASH_CREATIONS")?;
         settings.limits.test_time = get("TERMLEASH_TIMEOUT").map(|_| settings.timeout);
+        let memory = |name: &str, least: u64, good: &str| {
+            get(name).map(|value| size(name, &value, least..=u64::MAX, good)).transpose()
+        };
+        let good = "a size of at least 1MiB such as `512MiB` or `2GiB`";
+        let session = &mut settings.limits.session;
+        session.wall_time =
+            get("TERMLEASH_WALL_TIME").map(|_| duration("TERMLEASH_WALL_TIME", Duration::MAX)).transpose()?;
+        session.memory = memory("TERMLEASH_SESSION_MEMORY", MIN_MEMORY, good)?;
+        session.processes = counted("TERMLEASH_PROCESSES")?;
+        session.descriptors = counted("TERMLEASH_DESCRIPTORS")?.map(|count| count as u64);
+        settings.limits.test_memory = memory("TERMLEASH_MEMORY", MIN_MEMORY, good)?;
+        settings.limits.body_memory = memory("TERMLEASH_BODY_MEMORY", MIN_MEMORY, good)?;
+        settings.limits.free_memory = memory("TERMLEASH_FREE_MEMORY", 0, "a size such as `2GiB` or `0`")?;
+        settings.admission = duration("TERMLEASH_ADMISSION", settings.admission)?;
         // Not as text: a path need not be UTF-8, and a replacement character would name another one.
         settings.ledger = get_raw("TERMLEASH_LEDGER").map(absolute).transpose()?;
         Ok(settings)
@@ -289,6 +306,16 @@ mod tests {
         assert_eq!(with("TERMLEASH_SESSIONS", "20").unwrap().limits, Limits::new().max_sessions(20));
         assert_eq!(with("TERMLEASH_CREATIONS", "4").unwrap().limits, Limits::new().max_creations(4));
         assert_eq!(with("TERMLEASH_TIMEOUT", "3m").unwrap().limits.test_time, Some(Duration::from_secs(180)));
+        let limits = |name, value| with(name, value).unwrap().limits;
+        let none = Limits::new;
+        assert_eq!(limits("TERMLEASH_WALL_TIME", "2s"), none().wall_time(Duration::from_secs(2)));
+        assert_eq!(limits("TERMLEASH_SESSION_MEMORY", "64MiB"), none().max_memory(64 << 20));
+        assert_eq!(limits("TERMLEASH_PROCESSES", "20"), none().max_processes(20));
+        assert_eq!(limits("TERMLEASH_DESCRIPTORS", "200"), none().max_descriptors(200));
+        assert_eq!(limits("TERMLEASH_MEMORY", "512MiB"), none().max_test_memory(512 << 20));
+        assert_eq!(limits("TERMLEASH_BODY_MEMORY", "1GiB"), none().max_body_memory(1 << 30));
+        assert_eq!(limits("TERMLEASH_FREE_MEMORY", "0"), none().min_free_memory(0));
+        assert_eq!(with("TERMLEASH_ADMISSION", "5m").unwrap().admission, Duration::from_secs(300));
         for (value, log) in [("off", Log::Off), ("sessions", Log::Sessions), ("all", Log::All)] {
             assert_eq!(with("TERMLEASH_LOG", value).unwrap().log, log);
         }
@@ -308,6 +335,14 @@ mod tests {
             ("TERMLEASH_SESSIONS", "0"),
             ("TERMLEASH_SESSIONS", "many"),
             ("TERMLEASH_CREATIONS", "-1"),
+            ("TERMLEASH_WALL_TIME", "long"),
+            ("TERMLEASH_SESSION_MEMORY", "64"),
+            ("TERMLEASH_PROCESSES", "0"),
+            ("TERMLEASH_DESCRIPTORS", "few"),
+            ("TERMLEASH_MEMORY", "much"),
+            ("TERMLEASH_BODY_MEMORY", "1KiB"),
+            ("TERMLEASH_FREE_MEMORY", "all"),
+            ("TERMLEASH_ADMISSION", ""),
             ("TERMLEASH_SETTLE", "a while"),
             ("TERMLEASH_TIMEOUT", "never"),
             ("TERMLEASH_LEAKS", "Off"),
