@@ -111,8 +111,8 @@ impl Limits {
         self
     }
 
-    /// How long a session may live (`TERMLEASH_WALL_TIME`), from its announcement. The keeper ends one that lives longer, and the test
-    /// fails.
+    /// How long a session may live (`TERMLEASH_WALL_TIME`), since the keeper saw it in the ledger. The keeper
+    /// ends one that lives longer, and the test fails. Time in which the test is stopped does not count.
     pub fn wall_time(mut self, limit: Duration) -> Self {
         self.session.wall_time = Some(limit);
         self
@@ -185,6 +185,11 @@ impl Limits {
     /// ```
     pub fn make_default(self) {
         *DEFAULT.lock() = self;
+    }
+
+    /// True if one of these is kept from outside of the test's process.
+    pub(crate) fn need_a_keeper(&self) -> bool {
+        self.session != SessionLimits::NONE || self.test_memory.is_some()
     }
 
     /// What is not said here is as the others say.

@@ -4,7 +4,7 @@ use crate::catch::text_of;
 use crate::harness::relay::{flush, turn_output};
 use crate::keeper::orphaned;
 use crate::ledger::client;
-use crate::ledger::message::{Go, Outcome, Outputs, Told, hear, tell};
+use crate::ledger::message::{Outcome, Outputs, Told, Word, hear, tell};
 use crate::report::console::uncaptured;
 use crate::sys;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -130,9 +130,23 @@ fn send(told: &Told) {
 fn wait_for_turn(number: u32) {
     send(&Told::Reached { number });
     let Some(channel) = orphaned::channel() else { return };
-    match hear::<Go>(&mut channel.lock(), None) {
-        Ok(Some(go)) if go.number == number => {}
-        _ => orphaned::end(),
+    loop {
+        match hear::<Word>(&mut channel.lock(), None) {
+            Ok(Some(Word::Go { number: let_in })) if let_in == number => return,
+            // It came too late for the call before, which its runner knows.
+            Ok(Some(Word::Fail { .. })) => {}
+            _ => orphaned::end(),
+        }
+    }
+}
+
+/// Why its keeper wants the running test to fail, if it does: asked for by the watchdog, since nobody else waits for a word.
+pub(crate) fn word_to_fail() -> Option<String> {
+    client::body()?;
+    let mut channel = orphaned::channel()?.try_lock()?;
+    match hear::<Word>(&mut channel, Some(Duration::ZERO)) {
+        Ok(Some(Word::Fail { why })) => Some(why),
+        _ => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::catch::{Payload, text_of};
 use crate::event::{Timeline, warn};
+use crate::harness::watchdog::Expired;
 use crate::ledger::client::containment;
 use crate::ledger::containment::Containment;
 use crate::ledger::message::Outcome;
@@ -17,12 +18,12 @@ pub(crate) enum BodyEnd {
     Passed,
     /// With the error's text: the error itself may hold what would be taken for a leak.
     Failed(String),
-    /// With what was alive at the deadline, if that had gone by: what the watchdog did then may be why.
-    Panicked(Payload, Option<(Duration, String)>),
-    /// With what was alive then, and with its own error if it came to that too late.
-    TimedOut {
+    /// With why it was to end, if it was: what the watchdog did then may be why.
+    Panicked(Payload, Option<(Duration, Expired)>),
+    /// It was to end, and with its own error if it came to that too late.
+    Expired {
         after: Duration,
-        alive: String,
+        expired: Expired,
         error: Option<String>,
     },
 }
@@ -97,16 +98,21 @@ impl Ending {
             BodyEnd::Passed | BodyEnd::Panicked(_, None) if beside.is_empty() => return None,
             BodyEnd::Passed => format!("test `{name}` passed, and did not end cleanly"),
             BodyEnd::Panicked(_, None) => format!("test `{name}` panicked, and did not end cleanly"),
-            BodyEnd::Panicked(_, Some((after, alive))) => format!(
-                "test `{name}` panicked after its deadline of {}, at which its sessions may have been ended\n{}",
-                duration(*after),
-                alive.trim_end()
-            ),
+            BodyEnd::Panicked(_, Some((after, Expired { why, alive }))) => {
+                let what = match why {
+                    None => format!("its deadline of {}, at which its sessions may have been ended", duration(*after)),
+                    Some(why) => format!("it was told to end, since {why}"),
+                };
+                format!("test `{name}` panicked after {what}\n{}", alive.trim_end())
+            }
             BodyEnd::Failed(cause) => format!("test `{name}` failed: {cause}"),
-            BodyEnd::TimedOut { after, alive, error } => {
+            BodyEnd::Expired { after, expired: Expired { why, alive }, error } => {
                 let own = error.as_ref().map(|cause| format!("\nand failed then: {cause}"));
                 let own = own.unwrap_or_default();
-                format!("test `{name}` timed out after {}{own}\n{alive}{MORE_TIME}", duration(*after))
+                match why {
+                    None => format!("test `{name}` timed out after {}{own}\n{alive}{MORE_TIME}", duration(*after)),
+                    Some(why) => format!("test `{name}` failed: {why}{own}\n{alive}"),
+                }
             }
         };
         let logs = self.logs();
@@ -160,8 +166,8 @@ mod tests {
     #[test]
     fn a_timeout_names_what_was_alive() {
         let alive = "still alive: session `pty-1` (`sh`), made at tests/x.rs:2:9\nthread `a_test` (tid 7): sleeping\n";
-        let body =
-            BodyEnd::TimedOut { after: Duration::from_secs(30), alive: alive.into(), error: Some("no route".into()) };
+        let expired = Expired { why: None, alive: alive.into() };
+        let body = BodyEnd::Expired { after: Duration::from_secs(30), expired, error: Some("no route".into()) };
         assert_snapshot!(text(body, &[], None), @r"
         test `a_test` timed out after 30s
         and failed then: no route

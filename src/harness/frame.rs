@@ -8,7 +8,7 @@ use crate::harness::body::{cleans_up, judges};
 use crate::harness::ending::{BodyEnd, Ending};
 use crate::harness::measure;
 use crate::harness::scope::Scope;
-use crate::harness::watchdog::Watchdog;
+use crate::harness::watchdog::{Expired, Watchdog};
 use crate::leak::{Diff, Item, LeakCheck, Settled, settle};
 use crate::ledger::client::{self, containment};
 use crate::process::policy::KillPolicy;
@@ -313,13 +313,16 @@ where
 /// A panic counts more than lateness, a late error is told beside it, and a late success counts nothing.
 fn ending_of(
     ended: Option<std::thread::Result<Result<(), BoxError>>>,
-    late: Option<String>,
+    late: Option<Expired>,
     timeout: Duration,
 ) -> BodyEnd {
-    let timed_out =
-        |alive: Option<String>, error| BodyEnd::TimedOut { after: timeout, alive: alive.unwrap_or_default(), error };
+    let none = || Expired { why: None, alive: String::new() };
+    let timed_out = |expired: Option<Expired>, error| {
+        let expired = expired.unwrap_or_else(none);
+        BodyEnd::Expired { after: timeout, expired, error }
+    };
     match (ended, late) {
-        (Some(Err(payload)), late) => BodyEnd::Panicked(payload, late.map(|alive| (timeout, alive))),
+        (Some(Err(payload)), late) => BodyEnd::Panicked(payload, late.map(|expired| (timeout, expired))),
         (Some(Ok(Err(cause))), None) => BodyEnd::Failed(with_causes(&cause)),
         (Some(Ok(Ok(()))), None) => BodyEnd::Passed,
         (Some(Ok(Err(cause))), late) => timed_out(late, Some(with_causes(&cause))),
@@ -349,12 +352,15 @@ mod tests {
 
     #[test]
     fn a_late_failure_is_told_beside_the_timeout_and_a_late_success_is_none() {
-        let text = |ended, late: Option<&str>| match ending_of(ended, late.map(str::to_owned), Duration::from_secs(1)) {
+        let late = |alive: &str| Expired { why: None, alive: alive.to_owned() };
+        let text = |ended, alive: Option<&str>| match ending_of(ended, alive.map(late), Duration::from_secs(1)) {
             BodyEnd::Passed => "passed".to_owned(),
             BodyEnd::Failed(cause) => format!("failed: {cause}"),
             BodyEnd::Panicked(_, None) => "panicked".to_owned(),
-            BodyEnd::Panicked(_, Some((_, alive))) => format!("panicked late: {alive}"),
-            BodyEnd::TimedOut { alive, error, .. } => format!("timed out: {alive}{}", error.unwrap_or_default()),
+            BodyEnd::Panicked(_, Some((_, late))) => format!("panicked late: {}", late.alive),
+            BodyEnd::Expired { expired, error, .. } => {
+                format!("timed out: {}{}", expired.alive, error.unwrap_or_default())
+            }
         };
         assert_eq!(text(Some(Ok(Ok(()))), None), "passed");
         assert_eq!(text(Some(Ok(Ok(()))), Some("sh")), "timed out: sh");

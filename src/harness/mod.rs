@@ -15,6 +15,7 @@ pub(crate) mod deferred;
 pub(crate) mod ending;
 pub(crate) mod frame;
 pub(crate) mod isolate;
+mod limits_told;
 pub(crate) mod measure;
 pub(crate) mod name;
 pub(crate) mod options;

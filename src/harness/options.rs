@@ -354,6 +354,12 @@ impl TestOptions {
         match place(&self.wish, &settings) {
             Place::Here(why) => {
                 say_once(&why, &self.wish, &settings);
+                if settings.limits.need_a_keeper() {
+                    warn(format!(
+                        "the limits of `{name}` on memory, processes, descriptors and wall time are not kept: the keeper of a \
+                         test's own process keeps them, and this one runs in the test process ({why})"
+                    ));
+                }
                 self.look_before(name);
                 match self.frame(name, settings, why) {
                     Ok(frame) => run(frame).tell(),

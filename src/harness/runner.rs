@@ -8,6 +8,7 @@
 use crate::error::Error;
 use crate::event::warn;
 use crate::harness::isolate::Again;
+use crate::harness::limits_told::LimitsTold;
 use crate::harness::relay::{Relay, standard_error};
 use crate::harness::told::{Told, tell_of};
 use crate::keeper::{ending, leftovers};
@@ -86,6 +87,8 @@ struct Run {
     calls: u32,
     /// The body waits at this call.
     reached: u32,
+    /// What the keeper has told of limits in this call.
+    limits: LimitsTold,
     outcome: Option<Outcome>,
     /// How the run ended, once it has.
     end: Option<Box<EndOfRun>>,
@@ -155,6 +158,7 @@ impl Run {
             containment: None,
             calls: 0,
             reached: 0,
+            limits: LimitsTold::default(),
             outcome: None,
             end: None,
         })
@@ -163,7 +167,7 @@ impl Run {
     fn call<'a>(&mut self, call: &Call<'a>, again: &'a Again) -> Told<'a> {
         self.calls += 1;
         self.outcome = None;
-        let order = Order::Call { number: self.calls, timeout: call.timeout };
+        let order = Order::Call { number: self.calls, timeout: call.timeout, limits: call.settings.limits.clone() };
         // A keeper that has died is seen below.
         let _ = tell(&self.channel, &order);
         while self.end.is_none() && !(self.outcome.is_some() && self.reached > self.calls) {
@@ -181,6 +185,7 @@ impl Run {
             death: self.death(),
             expects_panic: self.relay.expects_panic(),
             containment: self.containment.clone(),
+            limits: std::mem::take(&mut self.limits),
         }
     }
 
@@ -223,6 +228,9 @@ impl Run {
                         warn(cause.to_string());
                     }
                 }
+                Ok(Some(News::Breach(breach))) => self.limits.breaches.push(*breach),
+                Ok(Some(News::Over { why })) => self.limits.over = Some(why),
+                Ok(Some(News::NotKept { why })) => self.limits.not_kept = Some(why),
                 Ok(Some(News::Outcome { number, outcome })) if number == self.calls => self.outcome = Some(outcome),
                 Ok(Some(News::Outcome { .. })) => {}
                 Ok(Some(News::Ended(end))) => {

@@ -2,6 +2,7 @@
 
 use crate::event::warn;
 use crate::harness::isolate::Again;
+use crate::harness::limits_told::LimitsTold;
 use crate::leak::Level;
 use crate::ledger::containment::Containment;
 use crate::ledger::message::{EndOfRun, Outcome, Swept};
@@ -28,6 +29,7 @@ pub(crate) struct Told<'a> {
     /// A panic would count as success.
     pub(crate) expects_panic: bool,
     pub(crate) containment: Option<Containment>,
+    pub(crate) limits: LimitsTold,
 }
 
 /// Returns for a test that passed, and panics for one that did not.
@@ -105,6 +107,7 @@ impl Told<'_> {
         self.end
             .as_ref()
             .is_some_and(|end| end.keeper_died || end.ended_because.is_some() || !end.swept.survivors.is_empty())
+            || self.limits.is_breached()
     }
 
     /// Why there is no outcome.
@@ -167,8 +170,8 @@ impl Told<'_> {
 
     /// What is to be said beside the body's own outcome.
     fn beside(&self) -> String {
-        let Some(end) = self.end.as_deref() else { return String::new() };
-        let mut text = String::new();
+        let mut text = self.limits.describe(&self.told_by_the_body());
+        let Some(end) = self.end.as_deref() else { return text };
         if self.outcome.is_some() {
             if end.keeper_died {
                 text += "its keeper was killed\n";
@@ -182,6 +185,16 @@ impl Told<'_> {
         }
         text += &swept(&end.swept, end.left.is_empty());
         text
+    }
+
+    /// What its reader has read of it, or is about to.
+    fn told_by_the_body(&self) -> String {
+        let reason = self.end.as_ref().and_then(|end| end.ended_because.clone());
+        let outcome = match &self.outcome {
+            Some(Outcome::Stuck { text } | Outcome::Panicked { text }) => text.as_str(),
+            Some(Outcome::Passed) | None => "",
+        };
+        format!("{outcome}{}", reason.unwrap_or_default())
     }
 
     fn with_containment(&self, mut text: String) -> String {

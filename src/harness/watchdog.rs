@@ -43,10 +43,25 @@ pub(crate) struct Watchdog {
 struct Shared {
     scope: Scope,
     timeout: Duration,
-    /// What was alive at the deadline, once that has gone by.
-    expired: Watched<Option<String>>,
+    /// Why the body is to end, once it is.
+    expired: Watched<Option<Expired>>,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// Why a body was to end before it had by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Expired {
+    /// Its keeper's reason; `None` for its deadline.
+    pub(crate) why: Option<String>,
+    /// What was alive then.
+    pub(crate) alive: String,
+}
+
+impl Expired {
+    fn at_the_deadline(scope: &Scope) -> Self {
+        Self { why: None, alive: alive::describe(scope) }
+    }
 }
 
 struct State {
@@ -113,20 +128,20 @@ impl Watchdog {
         Self { shared, timer: Some(timer) }
     }
 
-    /// Waits for the deadline; answers with what was alive then.
-    pub(crate) async fn expired(&self) -> String {
+    /// Waits for the deadline, or its keeper's word; answers with what was alive then.
+    pub(crate) async fn expired(&self) -> Expired {
         self.shared.expired.wait(|expired| expired.clone()).await
     }
 
-    /// The body has ended. What was alive at the deadline, if that has gone by: then a late success is none.
-    pub(crate) fn body_ended(&self) -> Option<String> {
+    /// The body has ended. Why it was to end, if it was: then a late success is none.
+    pub(crate) fn body_ended(&self) -> Option<Expired> {
         let mut state = self.shared.state.lock();
         state.tick();
         let is_late = state.phase == Phase::Running && state.used >= self.shared.timeout;
         state.enter(Phase::CleaningUp);
         drop(state);
         self.shared.changed.notify_all();
-        self.shared.expired.peek(Clone::clone).or_else(|| is_late.then(|| alive::describe(&self.shared.scope)))
+        self.shared.expired.peek(Clone::clone).or_else(|| is_late.then(|| Expired::at_the_deadline(&self.shared.scope)))
     }
 
     /// A step of the clean-up begins, which may take so long.
@@ -186,16 +201,41 @@ fn start_thread(shared: &Arc<Shared>) {
 
 fn watch(shared: &Shared) {
     let _own = OwnThread::here();
-    if wait(shared, Phase::Running, shared.timeout) {
-        let alive = alive::describe(&shared.scope);
-        shared.expired.update(|expired| *expired = Some(alive));
-        if wait(shared, Phase::Running, shared.timeout + BLOCKED_AFTER) {
-            let what = format!("did not end within its deadline of {}", duration(shared.timeout));
+    if let Some(why) = wait_for_expiry(shared) {
+        let what = match &why {
+            None => format!("did not end within its deadline of {}", duration(shared.timeout)),
+            Some(why) => format!("did not end when it was told to, since {why}\nIt"),
+        };
+        let expired = match why {
+            None => Expired::at_the_deadline(&shared.scope),
+            Some(why) => Expired { why: Some(why), alive: String::new() },
+        };
+        shared.expired.update(|slot| *slot = Some(expired));
+        let limit = shared.state.lock().used + BLOCKED_AFTER;
+        if wait(shared, Phase::Running, limit) {
             last_resort(shared, Phase::Running, &what);
         }
     }
     if wait_for_steps(shared) {
         last_resort(shared, Phase::CleaningUp, "was not cleaned up: a step took a minute more than it may");
+    }
+}
+
+/// `None` if the body ended by itself; else why it is to end: its keeper's reason, or none but its deadline.
+#[expect(clippy::option_option, reason = "whether it is to end, and whether there is a reason beside the deadline")]
+fn wait_for_expiry(shared: &Shared) -> Option<Option<String>> {
+    loop {
+        let next = shared.state.lock().used + TICK;
+        if wait(shared, Phase::Running, next.min(shared.timeout)) {
+            if let Some(why) = body::word_to_fail() {
+                return Some(Some(why));
+            }
+            if next >= shared.timeout {
+                return Some(None);
+            }
+        } else {
+            return None;
+        }
     }
 }
 
@@ -327,8 +367,9 @@ mod tests {
         drop(since_the_last_tick);
 
         let noticed = watchdog(Duration::from_secs(3600));
-        noticed.shared.expired.update(|expired| *expired = Some("sh".into()));
-        assert_eq!(noticed.body_ended().as_deref(), Some("sh"));
+        let expired = Expired { why: None, alive: "sh".into() };
+        noticed.shared.expired.update(|slot| *slot = Some(expired.clone()));
+        assert_eq!(noticed.body_ended(), Some(expired));
         drop(noticed);
     }
 

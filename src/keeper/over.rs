@@ -10,8 +10,9 @@
 use crate::keeper::begin::{Begun, MARK_EVERY, begin};
 use crate::keeper::ending::{self, End};
 use crate::keeper::patience::{Patience, TICK};
+use crate::keeper::watch::heed::{Act, Limiting};
 use crate::keeper::{leftovers, stall};
-use crate::ledger::message::{EndOfRun, Go, News, Order, Start, Told, hear, tell};
+use crate::ledger::message::{EndOfRun, News, Order, Start, Told, Word, hear, tell};
 use crate::process::exit::ExitStatus;
 use crate::sys::{self, AsFd as _, Channel, Pidfd};
 use std::time::Duration;
@@ -58,6 +59,7 @@ struct Keeper {
     /// The last call that the body was let into; it need not have come to it yet.
     let_into: u32,
     timeout: Duration,
+    limiting: Limiting,
     has_reported: bool,
     /// How the body ended, once it has.
     status: Option<ExitStatus>,
@@ -94,6 +96,7 @@ pub(crate) fn keep(start: Start, runner: Channel) {
         reached: 0,
         let_into: 0,
         timeout: Duration::MAX,
+        limiting: Limiting::default(),
         has_reported: false,
         status: None,
         because: None,
@@ -131,7 +134,7 @@ impl Keeper {
         let runner_at = self.runner.as_ref().map(|_| fds.len());
         fds.extend(self.runner.as_ref().map(Channel::fd));
         fds.extend(self.body_process.as_ref().map(Pidfd::fd));
-        let limit = if self.limit().is_some() { TICK } else { MARK_EVERY };
+        let limit = if self.limit().is_some() || self.limiting.is_watching() { TICK } else { MARK_EVERY };
         let Ok(ready) = sys::wait_for(&fds, Some(limit)) else { return };
         let is_ready = |at: Option<usize>| at.is_some_and(|at| ready[at]);
         let (ends, runner_ended) = (ready[0], ready[1]);
@@ -151,6 +154,7 @@ impl Keeper {
             self.runner = None;
         }
         self.begun.ledger.mark_as_watched();
+        self.heed_limits();
         self.heed_the_clock();
     }
 
@@ -199,9 +203,11 @@ impl Keeper {
     fn hear_runner(&mut self) {
         while let Some(runner) = &mut self.runner {
             match hear::<Order>(runner, Some(Duration::ZERO)) {
-                Ok(Some(Order::Call { number, timeout })) => {
+                Ok(Some(Order::Call { number, timeout, limits })) => {
                     self.asked = number;
                     self.timeout = timeout;
+                    let news = self.limiting.set(&self.start.ledger, self.begun.body, &limits);
+                    news.iter().for_each(|news| self.tell_runner(news));
                     self.let_in();
                 }
                 Ok(Some(Order::End { why })) => self.because = Some(why),
@@ -219,7 +225,7 @@ impl Keeper {
     fn let_in(&mut self) {
         if self.asked > self.let_into && self.asked <= self.reached + 1 {
             self.let_into = self.asked;
-            let _ = tell(&self.begun.channel, &Go { number: self.asked });
+            let _ = tell(&self.begun.channel, &Word::Go { number: self.asked });
         }
         if self.phase == Phase::Waiting && self.reached == self.asked {
             self.enter(Phase::Running);
@@ -239,6 +245,18 @@ impl Keeper {
             Phase::Judging => Some(self.start.body.as_ref().map_or(JUDGES_WITHIN, |body| body.settle + JUDGES_WITHIN)),
             Phase::Between => Some(ENDS_WITHIN),
             Phase::Waiting | Phase::CleaningUp => None,
+        }
+    }
+
+    fn heed_limits(&mut self) {
+        let pids = [self.start.runner.pid(), self.begun.body.pid()];
+        for act in self.limiting.heed(self.phase == Phase::Running, &pids) {
+            match act {
+                Act::TellRunner(news) => self.tell_runner(&news),
+                // One that has died needs no word.
+                Act::TellBody(word) => drop(tell(&self.begun.channel, &word)),
+                Act::End(why) => self.because = Some(why),
+            }
         }
     }
 
@@ -266,6 +284,9 @@ impl Keeper {
     }
 
     fn end(mut self) {
+        for news in self.limiting.stop() {
+            self.tell_runner(&news);
+        }
         let is_orderly = self.has_reported && self.status.is_some();
         let end = End {
             start: &self.start,

@@ -36,6 +36,10 @@ impl Patience {
         }
     }
 
+    pub(crate) fn used(&self) -> Duration {
+        self.used
+    }
+
     pub(crate) fn has_used(&self, limit: Duration) -> bool {
         self.used >= limit
     }

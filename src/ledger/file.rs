@@ -58,6 +58,15 @@ impl RunFile {
         if bytes.len() as u64 > MAX_SIZE { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
     }
 
+    /// What stands behind this position: at most [`MAX_SIZE`] at once.
+    pub(crate) fn read_from(&self, position: u64) -> io::Result<Vec<u8>> {
+        let mut file = self.file.lock();
+        file.seek(SeekFrom::Start(position))?;
+        let mut bytes = Vec::new();
+        (&mut *file).take(MAX_SIZE).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Takes the lock for as long as this description is open, and answers whether it could.
     ///
     /// The lock belongs to the description, so only another one, of an opening of its own, is kept out; and a child that

@@ -1,12 +1,14 @@
 //! What runner, keeper and body tell each other.
 //!
 //! ```text
-//!  runner ──Start, Order──► keeper ──Welcome, Go──► body
-//!  runner ◄──────News────── keeper ◄────Told─────── body
+//!  runner ──Start, Order──► keeper ──Welcome, Word──► body
+//!  runner ◄──────News────── keeper ◄─────Told──────── body
 //! ```
 //! One message is one JSON text: whoever debugs a run can read along with strace.
 
+use crate::ledger::breach::Breach;
 use crate::ledger::containment::Containment;
+use crate::limits::Limits;
 use crate::process::exit::ExitStatus;
 use crate::process::identity::ProcessIdentity;
 use crate::process::policy::Suspect;
@@ -110,8 +112,8 @@ impl Outputs {
 /// What a runner asks for.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// The body's call with this number, counted from 1, may run, for so long.
-    Call { number: u32, timeout: Duration },
+    /// The body's call with this number, counted from 1, may run, for so long, within these limits.
+    Call { number: u32, timeout: Duration, limits: Limits },
     /// There are no more calls: everything is to be ended.
     End { why: String },
 }
@@ -134,6 +136,16 @@ pub(crate) enum News {
     },
     /// The body asks for the steward of a shared server.
     Wants(StewardStart),
+    /// A session went over a limit, and was ended.
+    Breach(Box<Breach>),
+    /// The test as a whole went over its limit of memory.
+    Over {
+        why: String,
+    },
+    /// Limits that cannot be kept, and why.
+    NotKept {
+        why: String,
+    },
     /// The last one.
     Ended(Box<EndOfRun>),
 }
@@ -151,10 +163,13 @@ pub(crate) struct Welcome {
     pub(crate) keeps: bool,
 }
 
-/// Lets a body into its call.
+/// What a body is told after that.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Go {
-    pub(crate) number: u32,
+pub(crate) enum Word {
+    /// It is let into its call.
+    Go { number: u32 },
+    /// The running call is to fail, and to clean up.
+    Fail { why: String },
 }
 
 /// What a body tells.

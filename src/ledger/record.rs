@@ -83,6 +83,12 @@ pub(crate) enum Record {
     Forgotten { id: RecordId },
     /// A leaf of cgroup v2 that holds the run's body and its sessions, by its absolute path.
     Cgroup { group: CgroupMark },
+    /// The keeper ends a session, which this process leads, because it went over a limit.
+    Breached {
+        leader: ProcessIdentity,
+        #[serde(serialize_with = "cut")]
+        what: String,
+    },
     /// The run is kept for debugging.
     Kept,
     /// Somebody asks that a run that is kept be ended.
@@ -220,6 +226,7 @@ pub(crate) mod tests {
             Record::Identified { id: 1, leader: None, since: None, session: None, server: None, variable: None },
             Record::Forgotten { id: u64::MAX },
             Record::Cgroup { group: group("/user.slice/termleash-1".into()) },
+            Record::Breached { leader: identity(9), what: "memory".into() },
             Record::Kept,
             Record::Sweep,
         ];

@@ -112,7 +112,7 @@ impl Replayed {
         Ok(replayed)
     }
 
-    fn apply(&mut self, record: Record) {
+    pub(crate) fn apply(&mut self, record: Record) {
         match record {
             // A file is of one run: that of its first record.
             Record::Run { .. } => {}
@@ -151,8 +151,16 @@ impl Replayed {
             }
             Record::Cgroup { group } => self.cgroup = Some(group),
             Record::Kept => self.is_kept = true,
+            // For whoever asks of what the session has died.
+            Record::Breached { .. } => {}
             Record::Sweep => self.is_sweep_asked = true,
         }
+    }
+
+    /// The same run with this session alone, if it is open. The run's control group is left out: it holds the other sessions, too.
+    pub(crate) fn only(&self, id: RecordId) -> Option<Self> {
+        let open = BTreeMap::from([(id, self.open.get(&id)?.clone())]);
+        Some(Self { open, cgroup: None, keepers: self.keepers.clone(), name: self.name.clone(), ..*self })
     }
 
     /// What the test was called, for a person.

@@ -14,6 +14,7 @@ pub(crate) mod descriptors;
 pub(crate) mod ended;
 pub(crate) mod heap;
 pub(crate) mod item;
+pub(crate) mod living;
 pub(crate) mod locks;
 pub(crate) mod memory;
 pub(crate) mod network;

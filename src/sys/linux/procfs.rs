@@ -103,6 +103,17 @@ impl ProcReader {
         }
     }
 
+    /// The number that was last given to a process, of whoever: the fifth field of /proc/loadavg (proc_loadavg(5)).
+    pub(crate) fn last_pid(&mut self) -> io::Result<u32> {
+        let content = self.read_path("loadavg")?;
+        content
+            .trim_ascii()
+            .rsplit(|byte| *byte == b' ')
+            .next()
+            .and_then(number)
+            .ok_or(io::ErrorKind::InvalidData.into())
+    }
+
     /// The content of `/proc/self/FILE`: right also where this /proc knows us by another number than we do.
     pub(crate) fn read_own(&mut self, file: &str) -> io::Result<&[u8]> {
         self.path.clear();

@@ -1,0 +1,98 @@
+//! What comes of what was seen: who is told, and when a test that was told does not end.
+
+use crate::keeper::patience::Patience;
+use crate::keeper::watch::{Seen, Watcher};
+use crate::ledger::message::{LedgerAt, News, Word};
+use crate::limits::Limits;
+use crate::process::identity::ProcessIdentity;
+use std::time::Duration;
+
+/// How long a test that is over its limit of memory may take to begin its clean-up: its watchdog acts within three seconds and a tick.
+const OBEYS_WITHIN: Duration = Duration::from_secs(6);
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Act {
+    TellRunner(News),
+    TellBody(Word),
+    /// The run is to be ended, for this limit.
+    End(String),
+}
+
+/// The limits of a run, and how far a test has gone beyond.
+#[derive(Default)]
+pub(crate) struct Limiting {
+    watcher: Option<Watcher>,
+    /// What it was told, and how much time it had since.
+    over: Option<(String, Patience)>,
+}
+
+impl Limiting {
+    /// A call begins, which has these.
+    pub(crate) fn set(&mut self, ledger: &LedgerAt, body: ProcessIdentity, limits: &Limits) -> Option<News> {
+        if let Some(watcher) = &self.watcher {
+            watcher.set(limits);
+            return None;
+        }
+        match Watcher::start(ledger, body, limits) {
+            Ok(watcher) => {
+                self.watcher = watcher;
+                None
+            }
+            Err(why) => Some(News::NotKept { why }),
+        }
+    }
+
+    /// True where something may have to be done soon.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.watcher.is_some()
+    }
+
+    /// `is_running`: the test's own part runs, and its watchdog looks for a word; `pids` are those that may be stopped.
+    pub(crate) fn heed(&mut self, is_running: bool, pids: &[u32]) -> Vec<Act> {
+        let mut acts = Vec::new();
+        while let Some(seen) = self.watcher.as_ref().and_then(Watcher::seen) {
+            self.act(seen, is_running, &mut acts);
+        }
+        if let Some((why, patience)) = self.over.as_mut().filter(|_| is_running) {
+            patience.tick(pids);
+            if patience.has_used(OBEYS_WITHIN) {
+                acts.push(Act::End(format!("{why}\n    and it did not end when it was told to")));
+                self.over = None;
+            }
+        }
+        acts
+    }
+
+    fn act(&mut self, seen: Seen, is_running: bool, acts: &mut Vec<Act>) {
+        match seen {
+            Seen::Breach(breach) => acts.push(Act::TellRunner(News::Breach(breach))),
+            Seen::NotKept(why) => acts.push(Act::TellRunner(News::NotKept { why })),
+            Seen::Over(why) => {
+                acts.push(Act::TellRunner(News::Over { why: why.clone() }));
+                if is_running {
+                    acts.push(Act::TellBody(Word::Fail { why: why.clone() }));
+                }
+                self.over = Some((why, Patience::new()));
+            }
+            Seen::Far => {
+                let why = self.over.take().map(|(why, _)| why).unwrap_or_default();
+                acts.push(Act::End(format!("{why}\n    and it went on to grow")));
+            }
+        }
+    }
+
+    /// Nothing is signalled for a limit any more when this returns.
+    pub(crate) fn stop(&mut self) -> Vec<News> {
+        let mut acts = Vec::new();
+        for seen in self.watcher.take().map(Watcher::stop).unwrap_or_default() {
+            self.act(seen, false, &mut acts);
+        }
+        acts.into_iter()
+            .filter_map(|act| match act {
+                Act::TellRunner(news) => Some(news),
+                Act::TellBody(_) | Act::End(_) => None,
+            })
+            .collect()
+    }
+}

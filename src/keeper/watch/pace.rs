@@ -1,0 +1,74 @@
+//! When to look again: often enough to see a limit gone over soon, and no more often than that is worth.
+
+use std::time::Duration;
+
+/// What a session may cost in time to be looked at, and what all together may that idle: one hundredth.
+const SHARE: u32 = 100;
+pub(crate) const SHORTEST: Duration = Duration::from_millis(2);
+pub(crate) const LONGEST: Duration = Duration::from_millis(500);
+
+/// Something that grows towards a limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Growing {
+    pub(crate) used: u64,
+    pub(crate) limit: u64,
+    /// By how much each second, as it was seen.
+    pub(crate) rate: f64,
+    /// At least so fast it may turn out to grow.
+    pub(crate) fastest: f64,
+}
+
+impl Growing {
+    /// Until it could be over its limit by a quarter.
+    pub(crate) fn period(&self) -> Duration {
+        let rest = (self.limit + self.limit / 4).saturating_sub(self.used);
+        let rate = self.fastest.max(2.0 * self.rate);
+        Duration::try_from_secs_f64(rest as f64 / rate).unwrap_or(LONGEST).clamp(SHORTEST, LONGEST)
+    }
+}
+
+/// The period of one that idles, where so many are looked at, which takes so long each: together they cost no more than a hundredth
+/// of a core, as far as [`LONGEST`] permits.
+pub(crate) fn at_rest(period: Duration, cost: Duration, sessions: usize) -> Duration {
+    let least = cost * SHARE * u32::try_from(sessions).unwrap_or(u32::MAX);
+    period.max(least).min(LONGEST)
+}
+
+/// How many processes have begun between two looks at the kernel's last number, at most: numbers wrap at an end that varies, after
+/// which nobody knows.
+pub(crate) fn births(before: u32, now: u32) -> u64 {
+    now.checked_sub(before).map_or(u64::MAX, u64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn growing(used: u64, limit: u64, rate: f64) -> Duration {
+        Growing { used, limit, rate, fastest: 200.0 }.period()
+    }
+
+    #[test]
+    fn a_look_comes_before_a_quarter_more_than_the_limit_is_used() {
+        // 125 at most: 100 more, at 200 each second.
+        assert_eq!(growing(25, 100, 0.0), Duration::from_millis(500));
+        assert_eq!(growing(105, 100, 0.0), Duration::from_millis(100));
+        // What grows fast may grow faster soon.
+        assert_eq!(growing(25, 100, 1000.0), Duration::from_millis(50));
+        assert_eq!((growing(200, 100, 0.0), growing(0, u64::MAX / 2, 0.0)), (SHORTEST, LONGEST));
+        assert_eq!(growing(0, 100, f64::INFINITY), SHORTEST);
+    }
+
+    #[test]
+    fn what_idles_costs_a_hundredth_together() {
+        let cost = Duration::from_micros(20);
+        assert_eq!(at_rest(Duration::from_millis(30), cost, 1), Duration::from_millis(30));
+        assert_eq!(at_rest(Duration::from_millis(30), cost, 100), Duration::from_millis(200));
+        assert_eq!(at_rest(Duration::from_millis(30), cost, 10_000), LONGEST);
+    }
+
+    #[test]
+    fn births_are_counted_until_numbers_wrap() {
+        assert_eq!((births(5, 5), births(5, 9), births(9, 5)), (0, 4, u64::MAX));
+    }
+}

@@ -1,0 +1,134 @@
+//! One session that is watched: its tree, what that used last, and when to look again.
+
+use crate::keeper::watch::pace::{Growing, LONGEST, at_rest};
+use crate::ledger::breach::{Breach, Exceeded};
+use crate::ledger::message::Swept;
+use crate::ledger::replay::Open;
+use crate::limits::SessionLimits;
+use crate::probe::living::Tree;
+use crate::probe::usage::Usage;
+use crate::process::identity::ProcessIdentity;
+use crate::sys::ProcReader;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// What a session is taken to be able to grow by, before it was seen to: a program that fills memory writes a few hundred MB each
+/// second (measured with `tail /dev/zero`), a shell starts up to 2,000 processes (measured with `sleep 9 &` in a loop).
+const FASTEST_MEMORY: f64 = 200e6;
+const FASTEST_PROCESSES: f64 = 2000.0;
+const FASTEST_DESCRIPTORS: f64 = 2000.0;
+/// What grows by less than this part of its limit each second idles.
+const AT_REST: f64 = 0.02;
+/// So many samples stand in a breach.
+const SAMPLES: usize = 5;
+
+pub(crate) struct Session {
+    leader: ProcessIdentity,
+    tree: Tree,
+    /// On the watcher's clock, which stands still while the test is stopped.
+    began: Duration,
+    first: Instant,
+    samples: VecDeque<(Instant, Usage)>,
+    pub(crate) due: Instant,
+    /// From here on it may be looked at along with others.
+    pub(crate) soon: Instant,
+    /// The kernel's last number at the last look.
+    pub(crate) last_pid: u32,
+}
+
+impl Session {
+    /// Of a session whose leader lives and can be looked at.
+    pub(crate) fn of(leader: ProcessIdentity, clock: Duration, now: Instant) -> Option<Self> {
+        let (tree, samples) = (Tree::of(leader).ok()?, VecDeque::new());
+        Some(Self { leader, tree, began: clock, first: now, samples, due: now, soon: now, last_pid: 0 })
+    }
+
+    pub(crate) fn leader(&self) -> ProcessIdentity {
+        self.leader
+    }
+
+    pub(crate) fn tree(&mut self) -> &mut Tree {
+        &mut self.tree
+    }
+
+    pub(crate) fn usage(&self) -> Option<&Usage> {
+        self.samples.back().map(|(_, usage)| usage)
+    }
+
+    /// How many processes may be born anywhere before it must be looked at.
+    pub(crate) fn spare_births(&self, limits: &SessionLimits) -> u64 {
+        let Some(limit) = limits.processes else { return u64::MAX };
+        let used = self.usage().map_or(0, |usage| usage.processes);
+        (limit.saturating_sub(used) as u64 / 2).max(1)
+    }
+
+    /// Looks at it; answers with what is over a limit, and says when to look again.
+    ///
+    /// # Errors
+    ///
+    /// If /proc cannot be read.
+    pub(crate) fn look(
+        &mut self,
+        reader: &mut ProcReader,
+        limits: &SessionLimits,
+        clock: Duration,
+        sessions: usize,
+    ) -> std::io::Result<Option<Exceeded>> {
+        let begin = Instant::now();
+        let usage = self.tree.sample(reader)?;
+        let exceeded = self.exceeded(&usage, limits, clock);
+        let period = self.period(&usage, limits, begin, sessions);
+        (self.soon, self.due) = (begin + period / 2, begin + period);
+        self.samples.push_back((begin, usage));
+        if self.samples.len() > SAMPLES {
+            self.samples.pop_front();
+        }
+        Ok(exceeded)
+    }
+
+    fn exceeded(&self, usage: &Usage, limits: &SessionLimits, clock: Duration) -> Option<Exceeded> {
+        if usage.processes == 0 {
+            return None;
+        }
+        if let Some(limit) = limits.memory
+            && usage.memory > limit
+        {
+            // A page that it shares with its forked children is in that once for each.
+            let was = self.tree.exact_memory();
+            if was > limit {
+                return Some(Exceeded::Memory { limit, was });
+            }
+        }
+        if let Some(limit) = limits.processes.filter(|limit| usage.processes > *limit) {
+            return Some(Exceeded::Processes { limit, was: usage.processes });
+        }
+        if let Some(limit) = limits.descriptors.filter(|limit| usage.descriptors > *limit) {
+            return Some(Exceeded::Descriptors { limit, was: usage.descriptors });
+        }
+        let was = clock.saturating_sub(self.began);
+        limits.wall_time.filter(|limit| was > *limit).map(|limit| Exceeded::WallTime { limit, was })
+    }
+
+    fn period(&self, usage: &Usage, limits: &SessionLimits, now: Instant, sessions: usize) -> Duration {
+        let since = self.samples.back().map(|(at, before)| (now.duration_since(*at).as_secs_f64().max(1e-6), before));
+        let growing = |limit: Option<u64>, fastest: f64, of: &dyn Fn(&Usage) -> u64| {
+            let used = of(usage);
+            let rate = since.map_or(0.0, |(time, before)| used.saturating_sub(of(before)) as f64 / time);
+            limit.map(|limit| Growing { used, limit, rate, fastest })
+        };
+        let all = [
+            growing(limits.memory, FASTEST_MEMORY, &|usage| usage.memory),
+            growing(limits.processes.map(|limit| limit as u64), FASTEST_PROCESSES, &|usage| usage.processes as u64),
+            growing(limits.descriptors, FASTEST_DESCRIPTORS, &|usage| usage.descriptors),
+        ];
+        let period = all.iter().flatten().map(Growing::period).min().unwrap_or(LONGEST);
+        let is_at_rest = all.iter().flatten().all(|growing| growing.rate < AT_REST * growing.limit as f64);
+        if is_at_rest && since.is_some() { at_rest(period, now.elapsed(), sessions) } else { period }
+    }
+
+    pub(crate) fn breach(&self, open: &Open, exceeded: Exceeded, swept: Swept) -> Breach {
+        let samples = self.samples.iter().map(|(at, usage)| (at.duration_since(self.first), *usage)).collect();
+        let (label, made_at) = (open.label.clone(), open.made_at.clone());
+        Breach { label, made_at, pid: self.leader.pid(), exceeded, samples, swept }
+    }
+}

@@ -1,0 +1,147 @@
+//! The memory of a test as a whole: what descends from its keeper.
+
+use crate::keeper::watch::pace::{Growing, LONGEST, at_rest};
+use crate::ledger::replay::Replayed;
+use crate::probe::living::Tree;
+use crate::process::handle::reader;
+use crate::process::identity::ProcessIdentity;
+use crate::process::summary::ProcessSummary;
+use crate::sys::ProcReader;
+use bytesize::ByteSize;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::time::Instant;
+
+/// A body is our child, so it may grow as fast as memory is given: what the kernel clears in a second on two cores (measured).
+const FASTEST: f64 = 1e9;
+/// What grows by less than this part of its limit each second idles.
+const AT_REST: f64 = 0.02;
+/// So much more than the limit, and the test is not waited for any more.
+const FAR: f64 = 1.25;
+/// So many processes are named.
+const MOST: usize = 10;
+
+pub(crate) struct Whole {
+    tree: Tree,
+    body: ProcessIdentity,
+    last: Option<(Instant, u64)>,
+    pub(crate) due: Instant,
+    /// It was over its limit once.
+    pub(crate) is_over: bool,
+}
+
+/// How much is over the limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// It is to fail, with this text.
+    Over(String),
+    /// It is to be ended now.
+    Far,
+}
+
+impl Whole {
+    pub(crate) fn of(body: ProcessIdentity, now: Instant) -> Self {
+        Self { tree: Tree::below_us(), body, last: None, due: now, is_over: false }
+    }
+
+    /// # Errors
+    ///
+    /// If /proc cannot be read.
+    pub(crate) fn look(
+        &mut self,
+        reader: &mut ProcReader,
+        limit: u64,
+        run: Option<&Replayed>,
+    ) -> std::io::Result<Option<Over>> {
+        let begin = Instant::now();
+        let used = self.tree.sample(reader)?.memory;
+        let rate = self.last.map_or(0.0, |(at, before)| {
+            used.saturating_sub(before) as f64 / begin.duration_since(at).as_secs_f64().max(1e-6)
+        });
+        let over = self.over(used, limit, run);
+        let period = Growing { used, limit, rate, fastest: FASTEST }.period();
+        let is_at_rest = self.last.is_some() && rate < AT_REST * limit as f64;
+        self.due = begin + if is_at_rest { at_rest(period, begin.elapsed(), 1) } else { period };
+        if self.is_over {
+            // It is told, and only whether it goes far beyond is of interest: each exact look takes long.
+            self.due = self.due.max(begin + LONGEST / 5);
+        }
+        self.last = Some((begin, used));
+        Ok(over)
+    }
+
+    fn over(&mut self, used: u64, limit: u64, run: Option<&Replayed>) -> Option<Over> {
+        if used <= limit {
+            return None;
+        }
+        let was = self.tree.exact_memory();
+        if self.is_over {
+            return (was as f64 > FAR * limit as f64).then_some(Over::Far);
+        }
+        if was <= limit {
+            return None;
+        }
+        self.is_over = true;
+        Some(Over::Over(self.describe(was, limit, run)))
+    }
+
+    /// What lives, and how big it is.
+    fn describe(&self, was: u64, limit: u64, run: Option<&Replayed>) -> String {
+        let mut parts = self.tree.parts();
+        let mut text = format!("the test went over its limit of {} of memory: it had {}", bytes(limit), bytes(was));
+        // What is not told apart yet; each process is told once.
+        let mut take = |pids: &BTreeSet<u32>| {
+            let (of_it, rest): (Vec<_>, Vec<_>) = parts.iter().copied().partition(|(pid, _)| pids.contains(pid));
+            parts = rest;
+            (of_it.iter().map(|(_, memory)| memory).sum::<u64>(), of_it.len())
+        };
+        // Writing to a string does not fail.
+        let (own, _) = take(&BTreeSet::from([self.body.pid()]));
+        let _ = write!(text, "\n    {:>10}  its own process, pid {}", bytes(own), self.body.pid());
+        let mut sessions = Vec::new();
+        for open in run.into_iter().flat_map(|run| run.open.values()) {
+            let Some(leader) = open.leader.filter(|leader| leader.pid() != self.body.pid()) else { continue };
+            let Some(pids) = members(leader) else { continue };
+            let (memory, count) = take(&pids);
+            let kind = if open.home.is_some() { "server" } else { "session" };
+            let what = format!("{kind} `{}` (made at {}, pid {})", open.label, open.made_at, leader.pid());
+            sessions.push((memory, format!("{what} with {count} processes")));
+        }
+        let count = sessions.len();
+        write_largest(&mut text, sessions, count);
+        let count = parts.len();
+        let others = parts.iter().map(|(pid, memory)| (*memory, named(*pid))).collect();
+        write_largest(&mut text, others, count);
+        text += "\n    to do: find what grows, or raise the limit: `Limits::max_test_memory`, or TERMLEASH_MEMORY for a run";
+        text
+    }
+}
+
+fn write_largest(text: &mut String, mut parts: Vec<(u64, String)>, count: usize) {
+    parts.sort_by(|one, other| other.cmp(one));
+    for (memory, what) in parts.iter().take(MOST) {
+        let _ = write!(text, "\n    {:>10}  {what}", bytes(*memory));
+    }
+    if count > MOST {
+        let rest = parts.iter().skip(MOST).map(|(memory, _)| memory).sum();
+        let _ = write!(text, "\n    {:>10}  {} more", bytes(rest), count - MOST);
+    }
+}
+
+/// The processes of a session's tree.
+fn members(leader: ProcessIdentity) -> Option<BTreeSet<u32>> {
+    let mut reader = reader().ok()?;
+    let mut tree = Tree::of(leader).ok()?;
+    tree.find_lost(&mut reader).ok()?;
+    tree.sample(&mut reader).ok()?;
+    Some(tree.parts().into_iter().map(|(pid, _)| pid).collect())
+}
+
+fn named(pid: u32) -> String {
+    let shown = reader().ok().and_then(|mut reader| ProcessSummary::of(&mut reader, pid).ok());
+    shown.map(|summary| summary.to_string()).unwrap_or_else(|| format!("pid {pid}, which has ended"))
+}
+
+fn bytes(count: u64) -> String {
+    ByteSize::b(count).display().iec().to_string()
+}

@@ -1,0 +1,190 @@
+//! The living processes of a tree, each held by its open directory.
+
+use crate::probe::memory::share_of;
+use crate::probe::usage::Usage;
+use crate::process::dead::{Held, held};
+use crate::process::identity::{ProcessIdentity, Ticks};
+use crate::process::stat::Stat;
+use crate::process::tree::{children, is_gone};
+use crate::sys::{self, ProcDir, ProcReader};
+use std::io;
+use std::time::Duration;
+
+/// A tree by its root, which need not live any more.
+pub(crate) struct Tree {
+    root: u32,
+    /// Since when the root leads a kernel session, if it does.
+    leads: Option<Ticks>,
+    /// Those that have been seen and not ended.
+    members: Vec<Member>,
+}
+
+struct Member {
+    pid: u32,
+    directory: ProcDir,
+}
+
+impl Tree {
+    /// # Errors
+    ///
+    /// If this very process does not live, or /proc does not show it.
+    pub(crate) fn of(root: ProcessIdentity) -> io::Result<Self> {
+        let Held::It(handle) = held(root) else { return Err(io::Error::other("it has ended")) };
+        let (directory, stat) = look(root.pid)?;
+        // Only if it lives now is the directory this process's.
+        if !handle.is_alive() || stat.started != root.started {
+            return Err(io::Error::other("it has ended"));
+        }
+        let leads = (stat.session == root.pid).then_some(stat.started);
+        let members = vec![Member { pid: root.pid, directory }];
+        Ok(Self { root: root.pid, leads, members })
+    }
+
+    /// What descends from this process, itself left out.
+    pub(crate) fn below_us() -> Self {
+        Self { root: sys::own_pid(), leads: None, members: Vec::new() }
+    }
+
+    /// What it uses now.
+    ///
+    /// # Errors
+    ///
+    /// If /proc cannot be read; not for what ends meanwhile.
+    pub(crate) fn sample(&mut self, reader: &mut ProcReader) -> io::Result<Usage> {
+        self.walk(reader)?;
+        let mut usage = Usage::default();
+        let mut failed = None;
+        self.members.retain(|member| match member.sample(&mut usage) {
+            Ok(()) => true,
+            Err(cause) if is_gone(&cause) => false,
+            Err(cause) => {
+                failed = Some(cause);
+                true
+            }
+        });
+        failed.map_or(Ok(usage), Err)
+    }
+
+    /// Adds what is in the root's kernel session and not known: one getsid(2) for each process that there is.
+    pub(crate) fn find_lost(&mut self, reader: &mut ProcReader) -> io::Result<()> {
+        let Some(since) = self.leads else { return Ok(()) };
+        let all = reader.pids()?;
+        self.take_in_lost(since, all.into_iter().filter(|pid| sys::session_of(*pid) == Some(self.root)).collect())
+    }
+
+    pub(crate) fn take_in_lost(&mut self, since: Ticks, pids: Vec<u32>) -> io::Result<()> {
+        for pid in pids {
+            self.add(pid, |stat, root| stat.session == root && stat.started >= since)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Usage::memory`] of all, where each page counts by its share: what a process has in common with its forked child counts
+    /// once. `Pss_Anon` and `Pss_Shmem` of smaps_rollup (Linux 5.9), else the private pages. Slow, for what is about to be judged.
+    pub(crate) fn exact_memory(&self) -> u64 {
+        let mut buffer = Vec::new();
+        let mut of = |member: &Member| {
+            let exact = member.directory.read("smaps_rollup", &mut buffer).ok();
+            let exact = exact.and_then(|text| share_of(&String::from_utf8_lossy(text)));
+            // Of another user's process, and of one that changes its user, nobody else may know.
+            exact
+                .or_else(|| member.directory.memory().ok().map(|[_, resident, shared]| resident.saturating_sub(shared)))
+        };
+        self.members.iter().filter_map(&mut of).sum()
+    }
+
+    /// Its processes that live now, each with its number and what it has resident and no file has.
+    pub(crate) fn parts(&self) -> Vec<(u32, u64)> {
+        let part = |member: &Member| {
+            let [mapped, resident, shared] = member.directory.memory().ok()?;
+            (mapped > 0).then_some((member.pid, resident.saturating_sub(shared)))
+        };
+        self.members.iter().filter_map(part).collect()
+    }
+
+    pub(crate) fn root(&self) -> u32 {
+        self.root
+    }
+
+    /// The root that leads a kernel session, with that session's begin.
+    pub(crate) fn leader(&self) -> Option<(u32, Ticks)> {
+        self.leads.map(|since| (self.root, since))
+    }
+
+    fn walk(&mut self, reader: &mut ProcReader) -> io::Result<()> {
+        let mut next: Vec<u32> = self.members.iter().map(|member| member.pid).collect();
+        if self.is_ours() {
+            next.push(self.root);
+        }
+        while let Some(parent) = next.pop() {
+            let found = match children(reader, parent) {
+                Ok(found) => found,
+                Err(cause) if is_gone(&cause) => continue,
+                Err(cause) => return Err(cause),
+            };
+            // A number that was given again while it was listed lists a stranger's.
+            if found.is_empty() || !(self.is_ours() && parent == self.root || self.holds(parent)) {
+                continue;
+            }
+            for pid in found {
+                // The number may be another's since the list was read.
+                if self.add(pid, |stat, _| stat.parent == parent)? {
+                    next.push(pid);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// This process is no member of its own tree.
+    fn is_ours(&self) -> bool {
+        self.root == sys::own_pid()
+    }
+
+    /// True if this number is still that of a process of the tree.
+    fn holds(&self, pid: u32) -> bool {
+        self.members.iter().any(|member| member.pid == pid && member.directory.memory().is_ok())
+    }
+
+    /// True for a living one that was not known.
+    fn add(&mut self, pid: u32, belongs: impl Fn(&Stat, u32) -> bool) -> io::Result<bool> {
+        if pid == sys::own_pid() || self.members.iter().any(|member| member.pid == pid) {
+            return Ok(false);
+        }
+        match look(pid) {
+            Ok((directory, stat)) => {
+                let is_new = !stat.is_dead() && belongs(&stat, self.root);
+                if is_new {
+                    self.members.push(Member { pid, directory });
+                }
+                Ok(is_new)
+            }
+            Err(cause) if is_gone(&cause) => Ok(false),
+            Err(cause) => Err(cause),
+        }
+    }
+}
+
+impl Member {
+    fn sample(&self, usage: &mut Usage) -> io::Result<()> {
+        let [mapped, resident, shared] = self.directory.memory()?;
+        // A zombie has no memory at all, and nothing else.
+        if mapped == 0 {
+            return Ok(());
+        }
+        usage.memory += resident.saturating_sub(shared);
+        usage.processes += 1;
+        usage.descriptors += self.directory.descriptor_count().unwrap_or(0);
+        // By its number: what has ended since, and whose number is another's, costs one wrong reading at most.
+        usage.processor += Duration::from_nanos(self.directory.processor_time().unwrap_or(0));
+        Ok(())
+    }
+}
+
+/// Whoever has this number now. The directory stays this process's, so what is read by it afterwards is of the same one.
+fn look(pid: u32) -> io::Result<(ProcDir, Stat)> {
+    let directory = ProcDir::open(pid)?;
+    let mut buffer = [0; 1024];
+    let stat = Stat::parse(directory.read_short("stat", &mut buffer)?);
+    Ok((directory, stat.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its `stat` is malformed"))?))
+}
