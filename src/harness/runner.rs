@@ -189,14 +189,19 @@ impl Run {
         }
     }
 
-    /// Of what the body has died by itself, if a signal has ended it: an exit says all by its status, and most tests end so.
+    /// Of what the body has died, if a signal or its keeper has ended it: an exit says all by its status, and most tests end so.
     fn death(&self) -> Option<Death> {
-        let status = self.end.as_ref().filter(|end| end.ended_because.is_none())?.status?;
-        if !matches!(status, ExitStatus::Signaled { .. }) {
+        let end = self.end.as_deref()?;
+        let status = end.status?;
+        if end.ended_because.is_none() && !matches!(status, ExitStatus::Signaled { .. }) {
             return None;
         }
         let facts = Facts::new(status).output(self.relay.last()).oom(self.oom.clone(), self.oom.again());
         let facts = self.body.iter().fold(facts, |facts, body| facts.pid(body.pid()));
+        let facts = match &end.ended_because {
+            Some(reason) => facts.killed(reason.clone(), end.signals.iter().copied()),
+            None => facts,
+        };
         Some(classify(&facts.core_pattern(CorePattern::read())))
     }
 

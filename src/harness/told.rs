@@ -6,7 +6,7 @@ use crate::harness::limits_told::LimitsTold;
 use crate::leak::Level;
 use crate::ledger::containment::Containment;
 use crate::ledger::message::{EndOfRun, Outcome, Swept};
-use crate::process::death::Death;
+use crate::process::death::{CauseOfDeath, Death, KillReason};
 use crate::process::exit::ExitStatus;
 use crate::report::console::uncaptured;
 use crate::report::text::duration;
@@ -118,7 +118,7 @@ impl Told<'_> {
             Some(EndOfRun { not_started: Some(why), .. }) => {
                 format!("test `{name}` was not run: its process could not be started: {why}")
             }
-            Some(EndOfRun { ended_because: Some(why), .. }) => format!("test `{name}` was ended: {why}"),
+            Some(EndOfRun { ended_because: Some(why), .. }) => format!("test `{name}` was ended{}", self.ended_by(why)),
             Some(EndOfRun { keeper_died: true, .. }) => {
                 format!("test `{name}` was not finished: its keeper was killed, and its process ended itself")
             }
@@ -144,10 +144,22 @@ impl Told<'_> {
         self.with_containment(text)
     }
 
-    /// Of what it has died, and how that is known, where that is more than the status.
+    /// Of what it has died by itself, and how that is known, where that is more than the status.
     fn died_of(&self) -> String {
-        let death = self.death.as_ref().filter(|death| death.says_more_than_its_status());
+        let is_by_itself = self.end.as_deref().is_some_and(|end| end.ended_because.is_none());
+        let death = self.death.as_ref().filter(|death| is_by_itself && death.says_more_than_its_status());
         death.map(|death| format!("cause of death: {death:#}\n")).unwrap_or_default()
+    }
+
+    /// Why its keeper has ended it, behind those words: once, also where that is what it has died of.
+    fn ended_by(&self, why: &KillReason) -> String {
+        let why = CauseOfDeath::from(why.clone());
+        match &self.death {
+            Some(death) if *death.cause() == why => format!("; cause of death: {death:#}"),
+            // It died on its way out.
+            Some(death) => format!(": {why}\ncause of death: {death:#}"),
+            None => format!(": {why}"),
+        }
     }
 
     /// What it printed around the closure, if that is all there is to read.
@@ -177,7 +189,7 @@ impl Told<'_> {
                 text += "its keeper was killed\n";
             }
             if let Some(why) = &end.ended_because {
-                let _ = writeln!(text, "it was ended: {why}");
+                let _ = writeln!(text, "it was ended{}", self.ended_by(why));
             }
         }
         for process in &end.left {
@@ -189,12 +201,15 @@ impl Told<'_> {
 
     /// What its reader has read of it, or is about to.
     fn told_by_the_body(&self) -> String {
-        let reason = self.end.as_ref().and_then(|end| end.ended_because.clone());
+        let reason = match self.end.as_ref().and_then(|end| end.ended_because.as_ref()) {
+            Some(KillReason::Limit(what)) => what.as_str(),
+            _ => "",
+        };
         let outcome = match &self.outcome {
             Some(Outcome::Stuck { text } | Outcome::Panicked { text }) => text.as_str(),
             Some(Outcome::Passed) | None => "",
         };
-        format!("{outcome}{}", reason.unwrap_or_default())
+        format!("{outcome}{reason}")
     }
 
     fn with_containment(&self, mut text: String) -> String {

@@ -110,7 +110,7 @@ pub(crate) fn begin(start: &Start, body: &BodyStart) -> Result<Begun, String> {
         Ok((body, channel)) => Ok(Begun { identity, ledger, leaf, body, channel, containment, ends }),
         Err(why) => {
             // It may have begun all the same, and the ledger goes next.
-            descendants::end_all(Duration::ZERO);
+            descendants::end_all(Duration::ZERO, None);
             let _ = leaf.as_ref().map(group::remove);
             Err(why)
         }

@@ -10,6 +10,7 @@
 
 use crate::backoff::pause;
 use crate::ledger::message::Swept;
+use crate::process::exit::ExitStatus;
 use crate::process::handle::{ProcessHandle, reader};
 use crate::process::policy::Suspect;
 use crate::process::rule::{Mark, Ourselves, Permit, Refusal, may_signal};
@@ -32,6 +33,15 @@ struct Child {
     permit: Result<Permit, Refusal>,
     summary: ProcessSummary,
     is_killed: bool,
+}
+
+/// The child that this process has started itself, and what becomes of it.
+pub(crate) struct Own {
+    pub(crate) pid: u32,
+    /// How it ended, once it has.
+    pub(crate) status: Option<ExitStatus>,
+    /// What it was sent while it lived.
+    pub(crate) signals: Vec<i32>,
 }
 
 /// The living children of this process.
@@ -67,7 +77,7 @@ fn summaries(reader: &mut ProcReader, pids: Vec<u32>) -> Vec<ProcessSummary> {
 }
 
 /// Ends them all, in at most `grace` and what a KILL takes.
-pub(crate) fn end_all(grace: Duration) -> Swept {
+pub(crate) fn end_all(grace: Duration, mut own: Option<&mut Own>) -> Swept {
     let start = Instant::now();
     let mut swept = Swept::default();
     let mut held: Vec<Child> = Vec::new();
@@ -79,7 +89,12 @@ pub(crate) fn end_all(grace: Duration) -> Swept {
     // Read for the first one: mostly there is none.
     let ourselves = OnceCell::new();
     loop {
-        while sys::reap_any().is_some() {}
+        while let Some((pid, status)) = sys::reap_any() {
+            if let Some(own) = own.as_deref_mut().filter(|own| own.pid == pid) {
+                // Its number is free for others from now on.
+                own.status.get_or_insert(status.into());
+            }
+        }
         forget_the_dead(&mut held, &mut swept);
         let children = tree::children(&mut reader, sys::own_pid()).unwrap_or_default();
         for pid in children {
@@ -96,6 +111,9 @@ pub(crate) fn end_all(grace: Duration) -> Swept {
         let is_time = start.elapsed() >= grace;
         for child in &mut held {
             send(child, is_time);
+            if let Some(own) = own.as_deref_mut().filter(|own| own.pid == child.handle.pid() && own.status.is_none()) {
+                own.signals = child.handle.sent();
+            }
         }
         let is_refused = is_time && held.iter().all(|child| child.permit.is_err());
         if is_refused || start.elapsed() >= grace + PROOF {

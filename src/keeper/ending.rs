@@ -6,6 +6,7 @@ use crate::ledger::message::{EndOfRun, LedgerAt, News, Start, tell};
 use crate::ledger::record::{BODY_RECORD, Record, parse};
 use crate::ledger::replay::Replayed;
 use crate::process::cgroup::Leaf;
+use crate::process::death::KillReason;
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::ProcessIdentity;
@@ -18,7 +19,7 @@ pub(crate) struct End<'a> {
     pub(crate) begun: &'a mut Begun,
     pub(crate) status: Option<ExitStatus>,
     /// Why the keeper ends a body that lives, if it does so before anybody's death.
-    pub(crate) because: Option<String>,
+    pub(crate) because: Option<KillReason>,
     /// The body has reported and ended by itself.
     pub(crate) is_orderly: bool,
     pub(crate) runner: Option<&'a Channel>,
@@ -27,7 +28,9 @@ pub(crate) struct End<'a> {
 impl End<'_> {
     /// Does it all and tells the runner, last, when everything is done.
     pub(crate) fn run(mut self) {
-        let mut end = EndOfRun { status: self.status, ended_because: self.because.take(), ..EndOfRun::default() };
+        // One that was about to be ended, and has ended by itself before.
+        let ended_because = self.because.take().filter(|_| self.status.is_none());
+        let mut end = EndOfRun { status: self.status, ended_because, ..EndOfRun::default() };
         if self.start.keeps {
             end.kept = Some(kept::how_to(self.start, self.begun));
             self.begun.ledger.append(&Record::Kept);
@@ -48,7 +51,9 @@ impl End<'_> {
             end.left = descendants::settle(settle);
         }
         let died = sys::now_ticks();
-        end.swept = descendants::end_all(self.start.grace.min(descendants::GRACE));
+        let mut body = descendants::Own { pid: self.begun.body.pid(), status: self.status, signals: Vec::new() };
+        end.swept = descendants::end_all(self.start.grace.min(descendants::GRACE), Some(&mut body));
+        (end.status, end.signals) = (body.status, body.signals);
         self.sweep_the_rest(end, died);
         let leaf = self.begun.leaf.take();
         let is_empty = leaf.is_none_or(|leaf| leftovers::remove_group(&leaf, &mut end.swept));

@@ -13,6 +13,7 @@ use crate::keeper::patience::{Patience, TICK};
 use crate::keeper::watch::heed::{Act, Limiting};
 use crate::keeper::{leftovers, stall};
 use crate::ledger::message::{EndOfRun, News, Order, Start, Told, Word, hear, tell};
+use crate::process::death::KillReason;
 use crate::process::exit::ExitStatus;
 use crate::sys::{self, AsFd as _, Channel, Pidfd};
 use std::time::Duration;
@@ -64,7 +65,7 @@ struct Keeper {
     /// How the body ended, once it has.
     status: Option<ExitStatus>,
     /// Why everything is to be ended now.
-    because: Option<String>,
+    because: Option<KillReason>,
 }
 
 /// From the first message to the end of the run.
@@ -152,6 +153,7 @@ impl Keeper {
             // Its last words, which may be that there is nothing more to come.
             self.runner_process = None;
             self.runner = None;
+            self.because.get_or_insert(KillReason::RunnerGone);
         }
         self.begun.ledger.mark_as_watched();
         self.heed_limits();
@@ -210,12 +212,12 @@ impl Keeper {
                     news.iter().for_each(|news| self.tell_runner(news));
                     self.let_in();
                 }
-                Ok(Some(Order::End { why })) => self.because = Some(why),
+                Ok(Some(Order::End { why })) => self.because = Some(KillReason::Other(why)),
                 Ok(None) => return,
                 // A runner that lives and does not listen has given up this run.
                 Err(_) => {
                     self.runner = None;
-                    self.because = Some("its test process does not listen any more".into());
+                    self.because = Some(KillReason::RunnerGone);
                 }
             }
         }
@@ -255,7 +257,7 @@ impl Keeper {
                 Act::TellRunner(news) => self.tell_runner(&news),
                 // One that has died needs no word.
                 Act::TellBody(word) => drop(tell(&self.begun.channel, &word)),
-                Act::End(why) => self.because = Some(why),
+                Act::End(why) => self.because = Some(KillReason::Limit(why)),
             }
         }
     }
@@ -267,12 +269,12 @@ impl Keeper {
             return;
         }
         let body = self.begun.body.pid();
-        self.because = Some(match self.phase {
+        self.because = Some(KillReason::Deadline(match self.phase {
             Phase::Starting => stall::before_the_call(body, limit),
             Phase::Running => stall::in_the_call(body, self.timeout),
             Phase::Judging => stall::at_its_judgement(body, limit),
             _ => stall::after_the_call(body, limit),
-        });
+        }));
     }
 
     fn tell_runner(&mut self, news: &News) {

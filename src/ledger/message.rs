@@ -9,6 +9,7 @@
 use crate::ledger::breach::Breach;
 use crate::ledger::containment::Containment;
 use crate::limits::Limits;
+use crate::process::death::KillReason;
 use crate::process::exit::ExitStatus;
 use crate::process::identity::ProcessIdentity;
 use crate::process::policy::Suspect;
@@ -222,14 +223,16 @@ impl Outcome {
 /// How a run ended, and what was done.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct EndOfRun {
-    /// How the body ended by itself; `None` if it has not, or could not be started.
+    /// How the body ended; `None` if it could not be started, is kept, or does not die.
     pub(crate) status: Option<ExitStatus>,
     /// Why nothing could be started.
     pub(crate) not_started: Option<String>,
     /// The keeper has died, and the runner has swept: nothing else is known.
     pub(crate) keeper_died: bool,
     /// Why the keeper has ended the body, if it has.
-    pub(crate) ended_because: Option<String>,
+    pub(crate) ended_because: Option<KillReason>,
+    /// The signals that the keeper has sent to the body.
+    pub(crate) signals: Vec<i32>,
     /// What was alive after a body that had reported, when it had had time to end.
     pub(crate) left: Vec<ProcessSummary>,
     pub(crate) swept: Swept,

@@ -33,6 +33,8 @@ struct Inner {
     /// Taken out, and so closed, when the process has ended.
     pidfd: Mutex<Option<Watching>>,
     on_exit: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// What it was sent by this crate while it lived, in order, each once.
+    sent: Mutex<Vec<i32>>,
 }
 
 struct Watching {
@@ -120,6 +122,7 @@ impl ProcessHandle {
                 exit: Watched::new(Exit::Alive),
                 pidfd: Mutex::new(Some(Watching { fd, token: None })),
                 on_exit: Mutex::new(of_child),
+                sent: Mutex::default(),
             }),
         })
     }
@@ -202,12 +205,29 @@ impl ProcessHandle {
         assert_eq!(permit.identity(), self.identity(), "a permit is for one process");
         match &*self.inner.pidfd.lock() {
             None => Ok(false),
+            // One that nobody has reaped takes a signal, and does not die of it.
+            Some(watching) if watching.fd.has_exited().unwrap_or(false) => Ok(false),
             Some(watching) => match watching.fd.signal(signal) {
-                Ok(()) => Ok(true),
+                Ok(()) => {
+                    self.note_sent(signal);
+                    Ok(true)
+                }
                 Err(cause) if cause.raw_os_error() == Some(NO_SUCH_PROCESS) => Ok(false),
                 Err(cause) => Err(cause),
             },
         }
+    }
+
+    fn note_sent(&self, signal: Signal) {
+        let mut sent = self.inner.sent.lock();
+        if let Some(number) = signal.deadly().filter(|number| !sent.contains(number)) {
+            sent.push(number);
+        }
+    }
+
+    /// The numbers of the signals that this crate has sent to it by this handle or a clone of it, those that can end a process.
+    pub(crate) fn sent(&self) -> Vec<i32> {
+        self.inner.sent.lock().clone()
     }
 }
 

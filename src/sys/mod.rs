@@ -49,6 +49,18 @@ pub(crate) enum Signal {
     Kill,
 }
 
+impl Signal {
+    /// Its number, the same on every system; `None` for one that ends nobody, whose number is not.
+    pub(crate) fn deadly(self) -> Option<i32> {
+        match self {
+            Self::Hup => Some(1),
+            Self::Kill => Some(9),
+            Self::Term => Some(15),
+            Self::Cont => None,
+        }
+    }
+}
+
 /// What is open at a descriptor's number, as far as one call says it: enough to know it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FileStat {

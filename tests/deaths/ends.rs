@@ -38,7 +38,14 @@ fn a_body_that_neither_ends_nor_is_ended_by_its_own_watchdog_is_ended_by_the_kee
     let place = Place::new(true).with(&[("TERMLEASH_TIMEOUT", "1s")]);
     let ran = place.run("victim");
     is_clean(&place, &bystanders);
-    ran.failed().says(&["it did not end within its deadline of 1s, nor did its own watchdog end it"]);
+    ran.failed()
+        .says_once("it did not end within its deadline of 1s, nor did its own watchdog end it")
+        .says_once("cause of death: ")
+        .says(&[
+            "was ended; cause of death: deadline: it did not end",
+            "it ended by signal 1 (SIGHUP)",
+            "we had sent it signal 1 (SIGHUP), signal 15 (SIGTERM)",
+        ]);
 }
 
 /// It has used much of its time before, which does not count.
@@ -63,7 +70,9 @@ fn a_body_that_does_not_end_behind_its_report_is_ended_when_its_time_for_that_is
     let ran = place.run("victim");
     assert!(start.elapsed() > Duration::from_secs(14), "it had {:?} only", start.elapsed());
     is_clean(&place, &bystanders);
-    ran.failed().says(&["it did not end within 10s after its report"]);
+    ran.failed()
+        .says(&["it was ended; cause of death: deadline: it did not end within 10s after its report"])
+        .says_once("cause of death: ");
     assert!(!ran.text.contains("left behind"), "it was not lost, it was ended:\n{}", ran.text);
 }
 

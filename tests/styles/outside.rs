@@ -24,12 +24,17 @@ fn a_lock_that_both_processes_take_is_named_with_its_file_and_its_holder() {
     assert!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
     let holder = process_of(&ran, "what is before");
     ran.failed().does_not_say("the body runs").says(&[
-        &format!("test `{}` was ended: it did not come to `termleash::test` within 1s", own_name()),
+        &format!(
+            "test `{}` was ended; cause of death: deadline: it did not come to `termleash::test` within 1s",
+            own_name()
+        ),
         "runs in two processes",
         &format!("on {path}, which process {holder} holds"),
         "inside of the closure",
         "options().in_process()",
         "thread `",
+        "it ended by signal 1 (SIGHUP)",
+        "we had sent it signal 1 (SIGHUP)",
     ]);
 }
 

@@ -1,6 +1,6 @@
 //! The causes of a death.
 
-use crate::process::death::facts::HardLimit;
+use crate::process::death::facts::{HardLimit, KillReason};
 use crate::process::exit::ExitStatus;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,19 @@ pub enum AbortReason {
     Runtime,
     /// Its output says nothing: it called `abort`, or somebody sent SIGABRT.
     Unsaid,
+}
+
+/// What whoever was killed for it has died of.
+impl From<KillReason> for CauseOfDeath {
+    fn from(reason: KillReason) -> Self {
+        match reason {
+            KillReason::Deadline(why) => Self::Deadline { why },
+            KillReason::Limit(what) => Self::Limit { what },
+            KillReason::HardLimit(limit) => Self::OutOfMemory(OutOfMemory::HardLimit(limit)),
+            KillReason::RunnerGone => Self::RunnerGone,
+            KillReason::Other(why) => Self::Ended { why },
+        }
+    }
 }
 
 impl fmt::Display for CauseOfDeath {

@@ -10,7 +10,7 @@
 
 use crate::process::death::cause::{AbortReason, CauseOfDeath, OutOfMemory};
 use crate::process::death::evidence::Evidence;
-use crate::process::death::facts::{Facts, HardLimit, KillReason};
+use crate::process::death::facts::{Facts, HardLimit};
 use crate::process::death::output::{LastWords, Said};
 use crate::process::exit::ExitStatus;
 use serde::{Deserialize, Serialize};
@@ -105,13 +105,7 @@ fn by_us(facts: &Facts, evidence: &mut Vec<Evidence>) -> Option<CauseOfDeath> {
     if facts.status.signal().is_some_and(|signal| !signals.contains(&signal)) {
         return None;
     }
-    Some(match reason.clone() {
-        KillReason::Deadline(why) => CauseOfDeath::Deadline { why },
-        KillReason::Limit(what) => CauseOfDeath::Limit { what },
-        KillReason::HardLimit(limit) => CauseOfDeath::OutOfMemory(OutOfMemory::HardLimit(limit)),
-        KillReason::RunnerGone => CauseOfDeath::RunnerGone,
-        KillReason::Other(why) => CauseOfDeath::Ended { why },
-    })
+    Some(reason.clone().into())
 }
 
 fn by_signal(

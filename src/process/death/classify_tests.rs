@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::process::death::core_pattern::CorePattern;
+use crate::process::death::facts::KillReason;
 use crate::process::death::oom::{GroupKills, OomCounters};
 
 fn by(signal: i32) -> Facts {

@@ -30,7 +30,7 @@ pub struct Facts {
 }
 
 /// Why this crate, or whoever classifies, has signalled a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum KillReason {
     /// Its time was over; what it did instead of ending.
