@@ -5,6 +5,7 @@
 mod children;
 
 use children::{Ran, alone};
+use std::time::Duration;
 use termleash::SessionSpec;
 use termleash::session::BoxError;
 use termleash::testing::{Limits, Scope};
@@ -29,12 +30,18 @@ async fn answers(session: &SessionGuard) -> Result<(), BoxError> {
     Ok(())
 }
 
-fn within(limits: Limits, script: &'static str) -> Option<Ran> {
-    let ran = alone(&[]);
+fn within(limits: Limits, spec: impl Into<SessionSpec>) -> Option<Ran> {
+    within_and(&[], limits, spec)
+}
+
+/// With these variables.
+fn within_and(variables: &[(&str, &str)], limits: Limits, spec: impl Into<SessionSpec>) -> Option<Ran> {
+    let ran = alone(variables);
     if ran.is_none() {
+        let spec = spec.into();
         termleash::options().limits(limits).run(async move |t| {
             let other = bystander(t).await?;
-            let session = t.session(SessionSpec::shell(script)).await?;
+            let session = t.session(spec).await?;
             session.wait_for_exit().await?;
             answers(&other).await?;
             println!("the other one answers");
@@ -52,14 +59,215 @@ fn had(ran: &Ran) -> f64 {
 
 #[test]
 fn a_session_that_grows_is_ended_alone_within_one_and_a_half_of_its_limit() {
-    let Some(ran) = within(Limits::new().max_memory(64 * MIB), GROWS) else { return };
+    let Some(ran) = within(Limits::new().max_memory(64 * MIB), SessionSpec::shell(GROWS)) else { return };
+    let session = "session `/bin/sh -c perl";
     ran.failed().says(&[
         "the other one answers",
-        "session `perl",
+        session,
         "made at tests/beyond.rs:",
         "its limit of 64.0 MiB of memory",
     ]);
-    ran.says(&["after ", "in 2 process", "it alone was ended"]).says(&["TERMLEASH_SESSION_MEMORY"]);
+    ran.says(&["    after ", " MiB in 2 processes", "it alone was ended", "TERMLEASH_SESSION_MEMORY"])
+        .says_once("went over");
     let had = had(&ran);
     assert!((64.0..96.0).contains(&had), "{had}");
+}
+
+/// Four hundred children of one parent, each counted by a byte in a file.
+const CHILDREN: &str = "i=0; while [ $i -lt 400 ]; do sleep 1000 & printf x >> $F; i=$((i + 1)); done; sleep 1000";
+
+#[test]
+fn a_session_that_forks_is_ended_alone_within_one_and_a_half_of_its_limit() {
+    let (ran, forks) = counted(CHILDREN, 200);
+    let Some(ran) = ran else { return };
+    ran.failed().says(&["the other one answers", "session `/bin/sh -c i=0", "its limit of 200 processes: it had 2"]);
+    ran.says(&["it alone was ended", "TERMLEASH_PROCESSES"]).does_not_say("are still alive");
+    assert!((199..300).contains(&forks), "{forks}");
+}
+
+/// Each forks two more, 1,023 in all, and takes no hang-up: nothing but a KILL for each of them stops them, while they double each 30 ms
+/// (measured on two cores).
+const DOUBLES: &str = "trap '' HUP; \
+     forks() { printf x >> $F; if [ $1 -gt 0 ]; then forks $(($1 - 1)) & forks $(($1 - 1)) & fi; exec sleep 1000; }; forks 9";
+
+#[test]
+fn a_fork_bomb_that_doubles_is_ended_alone() {
+    let (ran, _) = counted(DOUBLES, 100);
+    let Some(ran) = ran else { return };
+    ran.failed().says(&["the other one answers", "session `/bin/sh -c trap", "its limit of 100 processes: it had "]);
+    ran.says(&["it alone was ended"]).does_not_say("are still alive");
+}
+
+/// With the number of bytes in the file F.
+fn counted(script: &'static str, limit: usize) -> (Option<Ran>, u64) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let ran = within_and(&[("F", path)], Limits::new().max_processes(limit), SessionSpec::shell(script));
+    (ran, file.as_file().metadata().unwrap().len())
+}
+
+/// Each has lost its parent.
+const STRAYS: &str = "i=0; while [ $i -lt 200 ]; do (sleep 1000 &); i=$((i + 1)); done; sleep 1000";
+
+#[test]
+fn what_has_lost_its_parent_counts_by_the_kernel_session() {
+    let Some(ran) = within(Limits::new().max_processes(50), SessionSpec::shell(STRAYS)) else { return };
+    ran.failed().says(&["the other one answers", "its limit of 50 processes: it had ", "it alone was ended"]);
+    let had = had(&ran);
+    assert!((51.0..60.0).contains(&had), "{had}");
+}
+
+#[test]
+fn a_session_with_too_many_descriptors_is_ended_alone() {
+    let script = "for i in $(seq 10 200); do eval \"exec $i</dev/null\"; done; sleep 1000";
+    let spec = SessionSpec::new("bash").arg("-c").arg(script);
+    let Some(ran) = within(Limits::new().max_descriptors(100), spec) else { return };
+    ran.failed()
+        .says(&["the other one answers", "its limit of 100 descriptors: it had "])
+        .says(&["TERMLEASH_DESCRIPTORS"]);
+}
+
+#[test]
+fn a_session_that_lives_too_long_is_ended() {
+    let Some(ran) = alone(&[("TERMLEASH_WALL_TIME", "500ms")]) else {
+        return termleash::test(async |t| {
+            let session = t.session("cat").await?;
+            session.wait_for_exit().await?;
+            // A later one has its own time.
+            t.session("cat").await?.close().await?;
+            println!("the later one was closed");
+            Ok(())
+        });
+    };
+    ran.failed().says(&["the later one was closed", "session `cat`", "its limit of 500ms of wall time: it had "]);
+    ran.says_once("went over").says(&["TERMLEASH_WALL_TIME"]);
+}
+
+#[test]
+fn sessions_within_their_limits_are_left_alone() {
+    let limits =
+        Limits::new().max_memory(512 * MIB).max_processes(50).max_descriptors(500).wall_time(Duration::from_secs(600));
+    termleash::options().limits(limits.max_test_memory(2048 * MIB)).run(async |t| {
+        let other = bystander(t).await?;
+        let busy = t.session("sh").await?;
+        for _ in 0..20 {
+            assert_eq!(busy.run("sleep 0.01 & (sleep 0.01 &); echo it").await?.stdout().trim(), "it");
+        }
+        answers(&other).await
+    });
+}
+
+/// A page that two processes share is one page.
+#[test]
+fn what_is_shared_with_a_forked_child_counts_once() {
+    let script = "perl -e '$x = \"x\" x 40_000_000; for (1..3) { fork or do { sleep 1000; exit } } $| = 1; print \"ready\\n\"; sleep 1000'";
+    termleash::options().limits(Limits::new().max_memory(100 * MIB)).run(async |t| {
+        let session = t.session(SessionSpec::shell(script)).await?;
+        session.wait_for_text("ready").await?;
+        // For as long as the keeper has looked several times.
+        let ended = session.wait_for_exit_within(Duration::from_millis(1500)).await;
+        assert!(ended.is_err(), "it was ended");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_test_over_its_memory_fails_with_what_lives_and_how_big_it_is() {
+    let Some(ran) = alone(&[("TERMLEASH_MEMORY", "128MiB")]) else {
+        return termleash::test(async |t| {
+            let _small = bystander(t).await?;
+            let big = t.session(SessionSpec::shell("perl -e '$x = \"x\" x 140_000_000; sleep 1000'")).await?;
+            big.wait_for_exit().await?;
+            println!("it goes on");
+            Ok(())
+        });
+    };
+    ran.failed()
+        .says(&["failed: the test went over its limit of 128.0 MiB of memory: it had ", "its own process, pid "]);
+    ran.says(&["session `/bin/sh -c perl", "made at tests/beyond.rs:", "session `cat`", "TERMLEASH_MEMORY"]);
+    ran.says_once("went over").does_not_say("it goes on").does_not_say("its keeper");
+}
+
+#[test]
+fn a_test_that_blocks_beyond_its_memory_is_ended() {
+    let Some(ran) = alone(&[("TERMLEASH_MEMORY", "64MiB")]) else {
+        return termleash::test(async |_| {
+            let held = vec![1u8; 70 << 20];
+            std::thread::sleep(Duration::from_secs(1000));
+            drop(held);
+            Ok(())
+        });
+    };
+    ran.failed().says(&["did not end when it was told to, since the test went over its limit of 64.0 MiB"]);
+    ran.says(&["blocks its thread"]).says_once("went over");
+}
+
+/// No scope, no watchdog: only the keeper ends it.
+#[test]
+fn a_part_that_hears_no_word_is_ended_by_the_keeper() {
+    let Some(ran) = alone(&[("TERMLEASH_MEMORY", "64MiB")]) else {
+        return termleash::isolated(|| {
+            let held = vec![1u8; 70 << 20];
+            std::thread::sleep(Duration::from_secs(1000));
+            drop(held);
+        });
+    };
+    ran.failed().says(&["cause of death: killed for a limit: the test went over its limit of 64.0 MiB"]);
+    ran.says(&["and it did not end when it was told to"]).says_once("went over");
+}
+
+#[test]
+fn a_test_that_goes_on_to_grow_is_ended_at_once() {
+    let Some(ran) = alone(&[("TERMLEASH_MEMORY", "64MiB")]) else {
+        return termleash::isolated(|| {
+            let mut held = Vec::new();
+            for _ in 0..60 {
+                held.push(vec![1u8; 10 << 20]);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            std::thread::sleep(Duration::from_secs(1000));
+        });
+    };
+    ran.failed().says(&["killed for a limit: the test went over its limit of 64.0 MiB", "and it went on to grow"]);
+}
+
+#[test]
+fn a_limit_that_nobody_keeps_says_so() {
+    let Some(ran) = alone(&[("TERMLEASH_ISOLATE", "never"), ("TERMLEASH_PROCESSES", "5")]) else {
+        return termleash::test(async |_| Ok(()));
+    };
+    ran.passed().says(&[
+        "the limits of `a_limit_that_nobody_keeps_says_so`",
+        "are not kept",
+        "runs in the test process",
+    ]);
+}
+
+#[test]
+fn without_a_ledger_the_limits_of_sessions_are_not_kept_and_that_is_told() {
+    let Some(ran) = alone(&[("TERMLEASH_LEDGER", "/proc/nowhere"), ("TERMLEASH_PROCESSES", "5")]) else {
+        return termleash::test(async |_| Err("its own failure".into()));
+    };
+    ran.failed().says(&["its own failure"]).says(&["limits were not kept: the ledger, by which sessions are known"]);
+}
+
+/// The limit of another call does not hold any more.
+#[test]
+fn each_call_has_its_own_limits() {
+    let Some(ran) = alone(&[]) else {
+        let run = |limits, name: &'static str| {
+            termleash::options().limits(limits).run(async move |t| {
+                let session = t
+                    .session(SessionSpec::shell("sleep 1000 & sleep 1000 & sleep 1000 & echo started; sleep 1000"))
+                    .await?;
+                session.wait_for_text("started").await?;
+                let ended = session.wait_for_exit_within(Duration::from_secs(2)).await;
+                println!("{name}: {}", if ended.is_ok() { "ended" } else { "alive" });
+                Ok(())
+            });
+        };
+        run(Limits::new(), "first");
+        return run(Limits::new().max_processes(2), "second");
+    };
+    ran.failed().says(&["first: alive", "second: ended", "its limit of 2 processes"]).says_once("went over");
 }

@@ -21,7 +21,7 @@ use crate::sys;
 use std::time::{Duration, Instant};
 
 /// Until when a process of this run may have started: its owner's death, and the time that a late creation gets.
-fn until(replayed: &Replayed, death: Ticks) -> Ticks {
+pub(crate) fn until(replayed: &Replayed, death: Ticks) -> Ticks {
     death + sys::ticks_in(replayed.create_within)
 }
 

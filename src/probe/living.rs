@@ -51,7 +51,12 @@ impl Tree {
     ///
     /// If /proc cannot be read; not for what ends meanwhile.
     pub(crate) fn sample(&mut self, reader: &mut ProcReader) -> io::Result<Usage> {
-        self.walk(reader)?;
+        self.sample_up_to(reader, usize::MAX)
+    }
+
+    /// The same, where one process more than so many is enough to know: a tree that grows as fast as it is walked has no end.
+    pub(crate) fn sample_up_to(&mut self, reader: &mut ProcReader, most: usize) -> io::Result<Usage> {
+        self.walk(reader, most)?;
         let mut usage = Usage::default();
         let mut failed = None;
         self.members.retain(|member| match member.sample(&mut usage) {
@@ -69,12 +74,13 @@ impl Tree {
     pub(crate) fn find_lost(&mut self, reader: &mut ProcReader) -> io::Result<()> {
         let Some(since) = self.leads else { return Ok(()) };
         let all = reader.pids()?;
-        self.take_in_lost(since, all.into_iter().filter(|pid| sys::session_of(*pid) == Some(self.root)).collect())
+        let lost: Vec<u32> = all.into_iter().filter(|pid| sys::session_of(*pid) == Some(self.root)).collect();
+        self.take_in_lost(since, &lost)
     }
 
-    pub(crate) fn take_in_lost(&mut self, since: Ticks, pids: Vec<u32>) -> io::Result<()> {
+    pub(crate) fn take_in_lost(&mut self, since: Ticks, pids: &[u32]) -> io::Result<()> {
         for pid in pids {
-            self.add(pid, |stat, root| stat.session == root && stat.started >= since)?;
+            self.add(*pid, |stat, root| stat.session == root && stat.started >= since)?;
         }
         Ok(())
     }
@@ -111,7 +117,7 @@ impl Tree {
         self.leads.map(|since| (self.root, since))
     }
 
-    fn walk(&mut self, reader: &mut ProcReader) -> io::Result<()> {
+    fn walk(&mut self, reader: &mut ProcReader, most: usize) -> io::Result<()> {
         let mut next: Vec<u32> = self.members.iter().map(|member| member.pid).collect();
         if self.is_ours() {
             next.push(self.root);
@@ -131,9 +137,24 @@ impl Tree {
                 if self.add(pid, |stat, _| stat.parent == parent)? {
                     next.push(pid);
                 }
+                if self.members.len() > most {
+                    self.forget_the_dead();
+                    if self.members.len() > most {
+                        return Ok(());
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// True if one of those lives that were seen.
+    pub(crate) fn lives(&self) -> bool {
+        self.members.iter().any(Member::lives)
+    }
+
+    fn forget_the_dead(&mut self) {
+        self.members.retain(Member::lives);
     }
 
     /// This process is no member of its own tree.
@@ -166,6 +187,11 @@ impl Tree {
 }
 
 impl Member {
+    /// A zombie has no memory.
+    fn lives(&self) -> bool {
+        self.directory.memory().is_ok_and(|[mapped, ..]| mapped > 0)
+    }
+
     fn sample(&self, usage: &mut Usage) -> io::Result<()> {
         let [mapped, resident, shared] = self.directory.memory()?;
         // A zombie has no memory at all, and nothing else.

@@ -42,6 +42,11 @@ impl ProcessSummary {
         Ok(Self::read(reader, handle.identity(), &stat))
     }
 
+    /// With its name only: one read less.
+    pub(crate) fn unnamed(identity: ProcessIdentity, stat: &Stat) -> Self {
+        Self { identity, session: stat.session, command: format!("[{}]", printable(stat.name.as_bytes())) }
+    }
+
     pub(crate) fn unreadable(pid: u32, cause: &io::Error) -> Self {
         let (boot, pid_namespace) = OurSelf::get()
             .map_or((crate::process::identity::BootId(0), 0), |ourself| (ourself.boot, ourself.pid_namespace));

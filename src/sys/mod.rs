@@ -46,6 +46,7 @@ pub(crate) enum Signal {
     Hup,
     Cont,
     Term,
+    Stop,
     Kill,
 }
 
@@ -56,7 +57,7 @@ impl Signal {
             Self::Hup => Some(1),
             Self::Kill => Some(9),
             Self::Term => Some(15),
-            Self::Cont => None,
+            Self::Cont | Self::Stop => None,
         }
     }
 }

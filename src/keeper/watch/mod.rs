@@ -5,10 +5,11 @@
 //!                                                                └─yes─► looked at exactly ─► ended alone, by the rule ─► told
 //!  what descends from the keeper: whole ──► over? ──yes──► told, with what lives and how big it is
 //! ```
-//! `heed` is what the keeper does about what is told.
+//! `at_once` ends what would go on to grow, and `heed` is what the keeper does about what is told.
 //!
 //! It signals nothing but what the ledger has as one session, by that session's own marks; see [`sweep`](crate::keeper::sweep).
 
+mod at_once;
 pub(crate) mod heed;
 mod pace;
 mod session;
@@ -16,7 +17,7 @@ mod whole;
 
 use crate::keeper::descendants::GRACE;
 use crate::keeper::patience::{Patience, TICK};
-use crate::keeper::sweep::sweep;
+use crate::keeper::sweep::{sweep, until};
 use crate::ledger::breach::{Breach, Exceeded};
 use crate::ledger::file::RunFile;
 use crate::ledger::following::Following;
@@ -129,6 +130,8 @@ struct Watch {
     unseen: BTreeSet<RecordId>,
     whole: Whole,
     is_failure_told: bool,
+    /// The kernel's last number at the last look, and when that was.
+    births: (u32, Instant),
     /// The kernel's last number when orphans were looked for, and when they may be again.
     lost: (u32, Instant),
 }
@@ -159,6 +162,7 @@ impl Watch {
             whole: Whole::of(body, now),
             is_failure_told: false,
             lost: (0, now),
+            births: (0, now),
         })
     }
 
@@ -190,23 +194,29 @@ impl Watch {
         self.follow()?;
         let last_pid = self.reader.last_pid()?;
         let now = Instant::now();
-        let is_due = |session: &Session| {
-            now >= session.due || births(session.last_pid, last_pid) >= session.spare_births(&limits.session)
-        };
-        if self.sessions.values().any(is_due) {
-            self.find_lost(last_pid, now)?;
+        let is_pressed =
+            |session: &Session| births(session.last_pid, last_pid) >= session.spare_births(&limits.session);
+        let is_pressed_any = self.sessions.values().any(is_pressed);
+        let members = self.members(last_pid, now, is_pressed_any)?;
+        let mut exceeded = Vec::new();
+        for (id, pids) in &members {
+            let Some(session) = self.sessions.get_mut(id) else { continue };
+            session.last_pid = last_pid;
+            exceeded.extend(session.too_many(&limits.session, pids.len()).map(|exceeded| (*id, exceeded)));
+        }
+        if exceeded.is_empty() && (is_pressed_any || self.sessions.values().any(|session| now >= session.due)) {
             let (count, clock) = (self.sessions.len(), self.clock.used());
-            let mut exceeded = Vec::new();
             // Those that will be soon, too: what is done for all is done once.
-            for (id, session) in self.sessions.iter_mut().filter(|(_, session)| now >= session.soon || is_due(session))
-            {
+            let are_due = |session: &Session| now >= session.soon || is_pressed(session);
+            for (id, session) in self.sessions.iter_mut().filter(|(_, session)| are_due(session)) {
                 session.last_pid = last_pid;
+                session.take_in(members.get(id))?;
                 let found = session.look(&mut self.reader, &limits.session, clock, count)?;
                 exceeded.extend(found.map(|exceeded| (*id, exceeded)));
             }
-            for (id, exceeded) in exceeded {
-                self.end(id, exceeded);
-            }
+        }
+        for (id, exceeded) in exceeded {
+            self.end(id, exceeded);
         }
         if let Some(limit) = limits.test_memory
             && now >= self.whole.due
@@ -220,12 +230,20 @@ impl Watch {
             // Nobody listens to a keeper that is about to end.
             let _ = seen.map(|seen| self.told.send(seen));
         }
-        Ok(self.next(limits))
+        Ok(self.next(limits, last_pid))
     }
 
-    fn next(&self, limits: &Limits) -> Duration {
-        let mut next = FOLLOW_EVERY.max(SHORTEST);
+    fn next(&mut self, limits: &Limits, last_pid: u32) -> Duration {
         let now = Instant::now();
+        let (before, at) = std::mem::replace(&mut self.births, (last_pid, now));
+        let mut next = FOLLOW_EVERY;
+        // As fast as processes are born on this machine, whosoever they are.
+        let rate = births(before, last_pid) as f64 / now.duration_since(at).as_secs_f64().max(1e-6);
+        for session in self.sessions.values() {
+            let used = births(session.last_pid, last_pid);
+            let spare = session.spare_births(&limits.session).saturating_sub(used);
+            next = next.min(Duration::try_from_secs_f64(spare as f64 / (2.0 * rate)).unwrap_or(next));
+        }
         let dues = self.sessions.values().map(|session| session.due);
         for due in dues.chain(limits.test_memory.map(|_| self.whole.due)) {
             next = next.min(due.saturating_duration_since(now));
@@ -254,32 +272,27 @@ impl Watch {
         Ok(())
     }
 
-    /// What has lost its parent, and is in a kernel session that a leader of ours leads: one pass for them all.
-    fn find_lost(&mut self, last_pid: u32, now: Instant) -> io::Result<()> {
+    /// The members of the kernel sessions that leaders of ours lead, by one getsid(2) for each process that there is: it finds what has
+    /// lost its parent, and counts what forks faster than each process can be looked at. Nothing where nobody was born since the last
+    /// time, or that was a moment ago and nothing presses.
+    fn members(&mut self, last_pid: u32, now: Instant, is_pressed: bool) -> io::Result<BTreeMap<RecordId, Vec<u32>>> {
         let (before, not_before) = self.lost;
-        if before == last_pid || now < not_before {
-            return Ok(());
+        let mut members: BTreeMap<RecordId, Vec<u32>> = BTreeMap::new();
+        if before == last_pid || (now < not_before && !is_pressed) {
+            return Ok(members);
         }
-        let leaders: BTreeMap<u32, RecordId> = self
-            .sessions
-            .iter_mut()
-            .filter_map(|(id, session)| session.tree().leader().map(|(leader, _)| (leader, *id)))
-            .collect();
-        let mut lost: BTreeMap<RecordId, Vec<u32>> = BTreeMap::new();
+        let leads = |(id, session): (&RecordId, &Session)| session.leads().map(|leader| (leader, *id));
+        let leaders: BTreeMap<u32, RecordId> = self.sessions.iter().filter_map(leads).collect();
+        if leaders.is_empty() {
+            return Ok(members);
+        }
         for pid in self.reader.pids()? {
             if let Some(id) = sys::session_of(pid).and_then(|leader| leaders.get(&leader)) {
-                lost.entry(*id).or_default().push(pid);
-            }
-        }
-        for (id, pids) in lost {
-            if let Some(tree) = self.sessions.get_mut(&id).map(Session::tree)
-                && let Some((_, since)) = tree.leader()
-            {
-                tree.take_in_lost(since, pids)?;
+                members.entry(*id).or_default().push(pid);
             }
         }
         self.lost = (last_pid, now + at_rest(LOST_EVERY, now.elapsed(), 1));
-        Ok(())
+        Ok(members)
     }
 
     /// Ends this session and no other.
@@ -291,12 +304,17 @@ impl Watch {
         let Some((run, open)) = run.and_then(|run| Some((run.clone(), run.open.get(&id)?.clone()))) else { return };
         // Before it dies, so that whoever asks of what it has died finds it.
         let _ = self.file.append(&Record::Breached { leader: session.leader(), what: exceeded.to_string() });
-        let grace = match exceeded {
-            Exceeded::WallTime { .. } => GRACE,
+        let now = sys::now_ticks();
+        let swept = match exceeded {
+            Exceeded::WallTime { .. } => sweep(&run, now, GRACE),
             // It would go on to grow.
-            _ => Duration::ZERO,
+            _ => {
+                let killed = at_once::kill(&open, &run.mark(&open, Some(until(&run, now))));
+                let mut swept = sweep(&run, now, Duration::ZERO);
+                swept.ended.splice(0..0, killed.unwrap_or_default());
+                swept
+            }
         };
-        let swept = sweep(&run, sys::now_ticks(), grace);
         let _ = self.told.send(Seen::Breach(Box::new(session.breach(&open, exceeded, swept))));
     }
 }

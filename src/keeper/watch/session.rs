@@ -47,8 +47,28 @@ impl Session {
         self.leader
     }
 
-    pub(crate) fn tree(&mut self) -> &mut Tree {
-        &mut self.tree
+    /// The number of the kernel session that its leader leads.
+    pub(crate) fn leads(&self) -> Option<u32> {
+        self.tree.leader().map(|(leader, _)| leader)
+    }
+
+    /// These are in its kernel session now.
+    ///
+    /// # Errors
+    ///
+    /// If /proc cannot be read.
+    pub(crate) fn take_in(&mut self, members: Option<&Vec<u32>>) -> std::io::Result<()> {
+        match (members, self.tree.leader()) {
+            (Some(members), Some((_, since))) => self.tree.take_in_lost(since, members),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether so many members of its kernel session are too many. Nobody else has the session's number as long as it has one, and one
+    /// that has none left has ended.
+    pub(crate) fn too_many(&self, limits: &SessionLimits, members: usize) -> Option<Exceeded> {
+        let limit = limits.processes.filter(|limit| members > *limit && self.tree.lives())?;
+        Some(Exceeded::Processes { limit, was: members })
     }
 
     pub(crate) fn usage(&self) -> Option<&Usage> {
@@ -75,7 +95,7 @@ impl Session {
         sessions: usize,
     ) -> std::io::Result<Option<Exceeded>> {
         let begin = Instant::now();
-        let usage = self.tree.sample(reader)?;
+        let usage = self.tree.sample_up_to(reader, limits.processes.unwrap_or(usize::MAX))?;
         let exceeded = self.exceeded(&usage, limits, clock);
         let period = self.period(&usage, limits, begin, sessions);
         (self.soon, self.due) = (begin + period / 2, begin + period);

@@ -67,6 +67,7 @@ impl Pidfd {
             Signal::Hup => rustix::process::Signal::HUP,
             Signal::Cont => rustix::process::Signal::CONT,
             Signal::Term => rustix::process::Signal::TERM,
+            Signal::Stop => rustix::process::Signal::STOP,
             Signal::Kill => rustix::process::Signal::KILL,
         };
         Ok(pidfd_send_signal(&self.fd, signal)?)
