@@ -174,6 +174,7 @@
 //! | `TERMLEASH_LOG` | what is printed as it happens: `sessions`, their lives; `all`, reads, writes and samples, too; `off` | `off` |
 //! | `TERMLEASH_LEDGER` | the directory of the ledgers, an absolute path | `termleash` in `XDG_RUNTIME_DIR`, else `termleash-<uid>` in the directory for temporary files |
 //! | `TERMLEASH_LEAKS` | what a leak check does: `off`, `warn`, `fail`, `paranoid` | `fail` |
+//! | `TERMLEASH_PROFILES` | the directory of the heap profiles of tests that fail, an absolute path | `tmp` in cargo's target directory, else the directory for temporary files |
 //! | `TERMLEASH_SETTLE` | how long it waits for what is on its way out | `2s`; `5s` where `CI` is set |
 //! | `TERMLEASH_REQUIRE` | what it must be able to look at: some of `fds,processes,threads,memory` | none |
 //! | `TERMLEASH_SESSIONS` | how many sessions a test may have at once | no limit |

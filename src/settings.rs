@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     /// `TERMLEASH_LEDGER`: the directory of the runs' files, an absolute path.
     pub(crate) ledger: Option<PathBuf>,
+    /// `TERMLEASH_PROFILES`: the directory of heap profiles of tests that fail, an absolute path.
+    pub(crate) profiles: Option<PathBuf>,
     /// `TERMLEASH_ISOLATE`: whether a test runs in a process of its own.
     pub(crate) isolation: Isolation,
     /// `TERMLEASH_SESSIONS` and the like: what a test may use, by the run's word, and else by that of all tests.
@@ -118,6 +120,7 @@ impl Default for Settings {
             settle: Duration::from_secs(2),
             timeout: Duration::from_secs(30),
             ledger: None,
+            profiles: None,
             isolation: Isolation::Auto,
             keeps: false,
             limits: Limits::new(),
@@ -222,7 +225,9 @@ impl Settings {
         settings.limits.free_memory = memory("TERMLEASH_FREE_MEMORY", 0, "a size such as `2GiB` or `0`")?;
         settings.admission = duration("TERMLEASH_ADMISSION", settings.admission)?;
         // Not as text: a path need not be UTF-8, and a replacement character would name another one.
-        settings.ledger = get_raw("TERMLEASH_LEDGER").map(absolute).transpose()?;
+        let directory = |name, good| get_raw(name).map(|value| absolute(name, value, good)).transpose();
+        settings.ledger = directory("TERMLEASH_LEDGER", "/run/user/1000/termleash")?;
+        settings.profiles = directory("TERMLEASH_PROFILES", "/tmp/profiles")?;
         Ok(settings)
     }
 }
@@ -268,13 +273,13 @@ fn required(value: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn absolute(value: OsString) -> Result<PathBuf> {
+fn absolute(name: &str, value: OsString, good: &str) -> Result<PathBuf> {
     let path = PathBuf::from(value);
     if path.is_absolute() {
         return Ok(path);
     }
-    let good = "an absolute path such as `/run/user/1000/termleash`";
-    Err(malformed("TERMLEASH_LEDGER", &path.to_string_lossy(), &"not an absolute path", good))
+    let good = format!("an absolute path such as `{good}`");
+    Err(malformed(name, &path.to_string_lossy(), &"not an absolute path", &good))
 }
 
 fn malformed(name: &str, value: &str, cause: &dyn std::fmt::Display, good: &str) -> Error {
@@ -321,7 +326,10 @@ mod tests {
         }
         let directory = std::env::temp_dir().join("x");
         let settings = Settings::read(|asked| (asked == "TERMLEASH_LEDGER").then(|| directory.clone().into())).unwrap();
-        assert_eq!(settings.ledger, Some(directory));
+        assert_eq!((settings.ledger, settings.profiles), (Some(directory.clone()), None));
+        let settings =
+            Settings::read(|asked| (asked == "TERMLEASH_PROFILES").then(|| directory.clone().into())).unwrap();
+        assert_eq!((settings.ledger, settings.profiles), (None, Some(directory)));
     }
 
     #[test]
@@ -355,6 +363,7 @@ mod tests {
             ("TERMLEASH_LOG", ""),
             ("TERMLEASH_LEDGER", "here"),
             ("TERMLEASH_LEDGER", ""),
+            ("TERMLEASH_PROFILES", "target"),
         ] {
             let error = with(name, value).unwrap_err();
             assert!(error.is_invalid_input());

@@ -37,6 +37,9 @@ use std::time::Duration;
 /// # }
 /// ```
 ///
+/// If memory grew, and a [`HeapSampling`](crate::leak::HeapSampling) looks, the report has the [call sites](crate::leak::HuntReport::top_sites) that have
+/// grown most; a failure also has the path of a file for dhat's viewer.
+///
 /// # Limits
 ///
 /// - What else runs in the process is measured with it: where other tests may run, growth is suspicious at most. Use

@@ -5,7 +5,7 @@ use crate::leak::sample::{Gauge, MemorySource};
 use crate::leak::verdict::Verdict;
 use crate::ledger::Containment;
 use crate::probe::attribution::Attribution;
-use crate::probe::heap::named::HeapSite;
+use crate::probe::heap::top::HeapTop;
 use crate::process::summary::ProcessSummary;
 use crate::settings::Level;
 use serde::{Deserialize, Serialize};
@@ -39,9 +39,10 @@ pub struct HuntReport {
     /// What memory is known by; `None` if it was not judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemorySource>,
-    /// The call sites that have grown most in the rounds, if the heap has, and a [`HeapSampling`](crate::leak::HeapSampling) looked.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sites: Vec<HeapSite>,
+    /// The call sites that have grown most in the rounds, if this process's memory has, and a [`HeapSampling`](crate::leak::HeapSampling)
+    /// looked. If it is a failure, also the file with all of them, or what to do for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_sites: Option<HeapTop>,
     /// What the rounds have left behind, by name, where a count has leaked.
     pub left: Option<LeakReport>,
     /// What would hold the test's processes if it died at this moment.

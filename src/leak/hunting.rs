@@ -14,6 +14,7 @@ use crate::leak::verdict::Verdict;
 use crate::probe::attribution::Attribution;
 use crate::probe::heap::named::HeapProfile;
 use crate::probe::heap::sampling::profile_so_far;
+use crate::probe::heap::top::{HeapTop, top_sites};
 use crate::probe::other::Other;
 use crate::probe::prime::prime;
 use crate::probe::target::Target;
@@ -30,8 +31,6 @@ const ROUND_SETTLES: Duration = Duration::from_millis(20);
 const WAKERS_ARE_DROPPED: Duration = Duration::from_millis(1);
 /// Room for so many rounds is made beforehand.
 const MOST_ROOM: usize = 4096;
-/// So many call sites are named.
-const SITES_TOLD: usize = 5;
 /// So many quiet windows before the first round.
 const WINDOWS_BEFORE: usize = 3;
 
@@ -199,12 +198,6 @@ impl LeakHunt {
         }
         let verdict = series.iter().map(|series| series.verdict).max().unwrap_or(Verdict::Clean);
         let counts_leak = series.iter().any(|one| one.gauge.is_count() && one.verdict != Verdict::Clean);
-        let heap_grows = series
-            .iter()
-            .any(|one| one.gauge == Gauge::Heap && matches!(one.verdict, Verdict::Suspicious | Verdict::Leaked));
-        let grown = held.filter(|_| heap_grows).and_then(|held| Some(profile_so_far()?.since(&held)));
-        let grown = grown.iter().flat_map(|profile| profile.top(SITES_TOLD)).filter(|site| site.curr.bytes > 0);
-        let sites = grown.cloned().collect();
         let own_memory = if self.process.is_none() { MemorySource::own() } else { MemorySource::Resident };
         let mut report = HuntReport {
             name: self.name,
@@ -217,16 +210,33 @@ impl LeakHunt {
             sessions_per_round: self.sessions_per_round,
             series,
             memory: self.judges_memory.then_some(own_memory),
-            sites,
+            top_sites: None,
             containment: found.containment.take(),
             left: counts_leak.then_some(found),
             on_leak: None,
         };
+        if report.process.is_none() {
+            report.top_sites = where_memory_grew(&report, held.as_ref());
+        }
         if report.is_failure() {
             report.on_leak = self.hooks.tell(&report).await;
         }
         Ok(report)
     }
+}
+
+/// Where it grew by what was asked for, and not by pages. For a failure with a file, by the name of the test if its thread has one.
+fn where_memory_grew(report: &HuntReport, held: Option<&HeapProfile>) -> Option<HeapTop> {
+    let judged = if report.memory == Some(MemorySource::Resident) { Gauge::Resident } else { Gauge::Heap };
+    let worst = report.series.iter().filter(|one| one.gauge == judged).map(|one| one.verdict).max()?;
+    let thread = std::thread::current();
+    let test = thread.name().filter(|name| *name != "main").or(report.name.as_deref()).unwrap_or("test");
+    match worst {
+        Verdict::Leaked => Some(top_sites(held, report.is_failure().then_some(test))),
+        Verdict::Suspicious => Some(top_sites(held, None)),
+        _ => None,
+    }
+    .filter(|top| !top.sites.is_empty() || top.file.is_some())
 }
 
 /// What a server has left is waited for, if it would be a leak: a connection that is kept for a second is none.

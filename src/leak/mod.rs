@@ -63,6 +63,8 @@ pub use crate::probe::heap::scope::{HeapScope, HeapScopeStats};
 #[doc(inline)]
 pub use crate::probe::heap::stats::{HeapAmount, HeapStats};
 #[doc(inline)]
+pub use crate::probe::heap::top::{HeapFile, HeapTop};
+#[doc(inline)]
 pub use crate::probe::item::{Item, Kind, Resource};
 #[doc(inline)]
 pub use crate::probe::memory::Memory;

@@ -42,13 +42,8 @@ impl HuntReport {
         if let Some(told) = &self.on_leak {
             writeln!(text, "  on_leak: {told}")?;
         }
-        if !self.sites.is_empty() {
-            writeln!(text, "where the heap has grown most:")?;
-        }
-        for site in &self.sites {
-            for line in site.to_string().lines() {
-                writeln!(text, "  {line}")?;
-            }
+        if let Some(top) = &self.top_sites {
+            write!(text, "{top}")?;
         }
         if let Some(left) = &self.left {
             writeln!(text, "what the rounds have left:")?;

@@ -258,7 +258,7 @@ fn a_hunt_shows_each_series_as_a_line() {
         process: None,
         sessions_per_round: None,
         memory: None,
-        sites: Vec::new(),
+        top_sites: None,
         on_leak: None,
     };
     assert_snapshot!(report);
@@ -315,7 +315,7 @@ fn a_hunt_on_a_server_says_what_is_left_of_each_session_and_how_sure_that_is() {
         left: None,
         containment: None,
         memory: Some(MemorySource::Resident),
-        sites: Vec::new(),
+        top_sites: None,
         on_leak: Some("/tmp/heap-4711.heapsnapshot".into()),
     };
     assert_snapshot!(report);
@@ -342,7 +342,7 @@ fn a_hunt_that_does_not_tell_says_how_many_rounds_would() {
         process: None,
         sessions_per_round: None,
         memory: None,
-        sites: Vec::new(),
+        top_sites: None,
         on_leak: None,
     };
     assert_snapshot!(report);

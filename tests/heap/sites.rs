@@ -2,12 +2,14 @@
 
 use super::{change, read};
 use std::hint::black_box;
-use termleash::leak::{Gauge, HeapSampling, HuntReport, LeakHunt, MemorySource, Verdict};
+use termleash::leak::{Gauge, HeapSampling, HuntReport, LeakHunt, Level, MemorySource, Verdict};
+#[cfg(feature = "sites")]
+use {std::path::Path, termleash::leak::HeapFile};
 
 /// Far less than malloc's own noise, and than a page.
-fn leaks_80_bytes() -> termleash::Result<HuntReport> {
+fn leaks_80_bytes(level: Level) -> termleash::Result<HuntReport> {
     let mut kept = Vec::with_capacity(100);
-    let hunt = LeakHunt::new().exclusive().rounds(18..=30).gate(64);
+    let hunt = LeakHunt::new().exclusive().rounds(18..=30).gate(64).level(level).named("a leak of 80 bytes");
     termleash::block_on(hunt.run(async |_| {
         drop(black_box(vec![1u8; 100_000]));
         kept.push(the_leaking_function());
@@ -21,12 +23,15 @@ fn the_leaking_function() -> Vec<u8> {
 }
 
 pub(crate) fn hunt() {
-    let report = leaks_80_bytes().unwrap();
+    let report = leaks_80_bytes(Level::Fail).unwrap();
     let heap = report.series.iter().find(|series| series.gauge == Gauge::Heap).unwrap();
     assert_eq!((heap.verdict, report.memory), (Verdict::Leaked, Some(MemorySource::Counted)), "{report}");
     assert!((heap.per_round - 80.0).abs() < 0.5, "{report}");
     assert!(report.to_string().contains("  memory: the heap as `CountingAlloc` counts it, to the byte\n"), "{report}");
-    assert!(report.sites.is_empty(), "nobody has looked");
+    let how = if cfg!(feature = "sites") { "not sampled: write `let" } else { "not sampled: add the feature `sites`" };
+    assert!(report.to_string().contains(&format!("\nheap profile: none, call sites are {how}")), "{report}");
+    let passing = leaks_80_bytes(Level::Warn).unwrap();
+    assert_eq!((passing.verdict, passing.top_sites), (Verdict::Leaked, None), "nobody has looked, and nothing fails");
 }
 
 #[cfg(not(feature = "sites"))]
@@ -42,6 +47,7 @@ pub(crate) fn named() {
     looking_changes_no_number();
     nobody_waits_for_itself();
     a_hunt_says_who_leaks();
+    what_held_the_heap_before_is_not_what_has_grown();
     estimates_are_near();
 }
 
@@ -146,15 +152,74 @@ fn nobody_waits_for_itself() {
 #[cfg(feature = "sites")]
 fn a_hunt_says_who_leaks() {
     let sampling = HeapSampling::start(1).unwrap();
-    let report = leaks_80_bytes().unwrap();
+    let report = leaks_80_bytes(Level::Fail).unwrap();
+    let again = leaks_80_bytes(Level::Fail).unwrap();
+    let passing = leaks_80_bytes(Level::Warn).unwrap();
+    let clean = termleash::block_on(LeakHunt::new().exclusive().rounds(18..=18).run(async |_| Ok(()))).unwrap();
     drop(sampling);
     let text = report.to_string();
-    assert!(
-        text.contains("where the heap has grown most:\n  2.3 KiB in 30 blocks")
-            && text.contains("the_leaking_function"),
-        "{text}"
-    );
+    assert!(text.contains("where the heap has grown most:\n  2.3 KiB in 30 blocks"), "{text}");
     assert_eq!(HuntReport::from_json(&report.to_json()).unwrap(), report);
+
+    let [first, second] = [&report, &again].map(written);
+    assert!(
+        text.contains(&format!("\nheap profile: {first}, open it with dhat's viewer (dh_view.html of valgrind)\n"))
+    );
+    assert_ne!(first, second, "each failure has its own");
+    for path in [first, second] {
+        // What cargo tells the compiler of an integration test.
+        assert_eq!(Path::new(path).parent(), Some(Path::new(env!("CARGO_TARGET_TMPDIR"))), "{path}");
+        assert!(path.contains("/termleash-heap-") && path.ends_with(".json"), "{path}");
+        let text = std::fs::read_to_string(path).unwrap();
+        opens_in_the_viewer(&text);
+        assert!(text.contains("the_leaking_function"), "{text}");
+        std::fs::remove_file(path).unwrap();
+    }
+    let top = passing.top_sites.as_ref().unwrap();
+    assert!(top.file.is_none() && top.sites[0].to_string().contains("the_leaking_function"), "{passing}");
+    assert_eq!(clean.top_sites, None);
+}
+
+#[cfg(feature = "sites")]
+fn written(report: &HuntReport) -> &str {
+    match report.top_sites.as_ref().and_then(|top| top.file.as_ref()) {
+        Some(HeapFile::Written(path)) => path,
+        other => panic!("{other:?}: {report}"),
+    }
+}
+
+/// The biggest site of all is not among them, nor are the functions of the allocator.
+#[cfg(feature = "sites")]
+fn what_held_the_heap_before_is_not_what_has_grown() {
+    let directory = tempfile::tempdir().unwrap();
+    let chosen = directory.path().join("profiles");
+    let sampling = HeapSampling::start(1).unwrap();
+    let held = the_biggest_function();
+    // SAFETY: nothing in this process reads the environment beside this thread.
+    unsafe { std::env::set_var("TERMLEASH_PROFILES", &chosen) };
+    let report = leaks_80_bytes(Level::Fail).unwrap();
+    // SAFETY: as above.
+    unsafe { std::env::set_var("TERMLEASH_PROFILES", "/dev/null/none") };
+    let refused = leaks_80_bytes(Level::Fail).unwrap();
+    // SAFETY: as above.
+    unsafe { std::env::remove_var("TERMLEASH_PROFILES") };
+    drop(sampling);
+    let top = report.top_sites.as_ref().unwrap();
+    assert!(top.is_growth && (1..=5).contains(&top.sites.len()), "{report}");
+    assert!(
+        top.sites[0].to_string().contains("the_leaking_function") && top.sites[0].curr.bytes == 30 * 80,
+        "{report}"
+    );
+    let text = report.to_string();
+    assert!(!text.contains("the_biggest_function"), "{text}");
+    assert!(!text.contains("CountingAlloc as") && !text.contains("__rust_alloc"), "{text}");
+    let file = std::fs::read_to_string(written(&report)).unwrap();
+    assert_eq!(Path::new(written(&report)).parent(), Some(&*chosen));
+    assert!(file.contains("the_biggest_function") && file.contains("the_leaking_function"), "all of it is in the file");
+    drop(held);
+    let text = refused.to_string();
+    assert!(text.contains("the_leaking_function") && text.contains("\nheap profile: none, failed to write"), "{text}");
+    assert!(text.contains("/dev/null/none") && text.contains("TERMLEASH_PROFILES"), "{text}");
 }
 
 #[cfg(feature = "sites")]
