@@ -154,9 +154,12 @@ impl Limits {
 
     /// How much memory the process of a test's body may allocate, in bytes (`TERMLEASH_BODY_MEMORY`), at least 1 MiB.
     ///
-    /// A hard limit: the kernel refuses what goes beyond it, by a soft `RLIMIT_DATA` (setrlimit(2)), and the body most likely aborts. It
-    /// counts private writable memory that was asked for, also what was never touched, such as the stacks of threads. Sessions and
-    /// servers get the limit back that the test process had.
+    /// A hard limit: the kernel refuses what goes beyond it, by a soft `RLIMIT_DATA` (setrlimit(2), Linux 4.7), and the body most likely
+    /// aborts, of which its report says so. It counts private writable memory that was asked for, also what was never touched, such as the
+    /// stacks of threads, and holds while the closure runs. Sessions, servers and their clients begin with the limit that the test process
+    /// had; what the closure starts by itself is held to this one.
+    ///
+    /// A process that has more when it is set fails without having run. In the test process it is not kept, which is said.
     pub fn max_body_memory(mut self, bytes: u64) -> Self {
         self.body_memory = Some(bytes.max(MIN_MEMORY));
         self

@@ -96,6 +96,13 @@ pub(crate) fn judges() {
     }
 }
 
+/// The hard limit on its memory that is in force from now on.
+pub(crate) fn is_limited(bytes: Option<u64>) {
+    if client::body().is_some() {
+        send(&Told::HardLimit { bytes });
+    }
+}
+
 /// Ends this process with an outcome, from whatever thread: nothing else can end a thread that blocks.
 pub(crate) fn fail_now(text: String) -> ! {
     // On a thread of its own: whoever blocks may have locked standard output.

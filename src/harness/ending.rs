@@ -40,6 +40,8 @@ pub(crate) struct Ending {
     pub(crate) logs: Vec<String>,
     /// What happened in it, for one that failed.
     pub(crate) timeline: Option<Timeline>,
+    /// Which limit was not kept, and why.
+    pub(crate) not_kept: Option<String>,
     pub(crate) containment: Containment,
 }
 
@@ -53,6 +55,7 @@ impl Ending {
             leaks: None,
             logs: Vec::new(),
             timeline: None,
+            not_kept: None,
             containment: containment("it was left as it is"),
         }
     }
@@ -118,8 +121,9 @@ impl Ending {
         let logs = self.logs();
         let timeline = self.timeline.as_ref().map(|timeline| format!("\n{}", timeline.render().trim_end()));
         let timeline = timeline.unwrap_or_default();
+        let not_kept = self.not_kept.as_ref().map(|text| format!("\n{text}")).unwrap_or_default();
         let text = format!("{own}\n{beside}");
-        Some(format!("{}{logs}{timeline}\ncontainment: {}", text.trim_end(), self.containment))
+        Some(format!("{}{logs}{timeline}{not_kept}\ncontainment: {}", text.trim_end(), self.containment))
     }
 
     fn beside(&self) -> String {
@@ -143,8 +147,16 @@ mod tests {
         let clean_up = clean_up.iter().map(|line| (*line).to_owned()).collect();
         let containment = Containment::InProcess { why: "asked for".into(), ledger: Ok(()) };
         let leaks = leaks.map(str::to_owned);
-        let ending =
-            Ending { name: "a_test".into(), body, clean_up, leaks, logs: Vec::new(), timeline: None, containment };
+        let ending = Ending {
+            name: "a_test".into(),
+            body,
+            clean_up,
+            leaks,
+            logs: Vec::new(),
+            timeline: None,
+            not_kept: None,
+            containment,
+        };
         ending.text().unwrap_or_default()
     }
 

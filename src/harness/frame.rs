@@ -6,6 +6,7 @@ use crate::event::recorder::{Part, Recorder};
 use crate::event::{Event, emit_if_heard};
 use crate::harness::body::{cleans_up, judges};
 use crate::harness::ending::{BodyEnd, Ending};
+use crate::harness::hard_limit::HardLimit;
 use crate::harness::measure;
 use crate::harness::scope::Scope;
 use crate::harness::watchdog::{Expired, Watchdog};
@@ -52,6 +53,8 @@ pub(crate) struct Frame {
     owner: u32,
     /// Why it runs in the test process, if it does.
     why_here: String,
+    /// Which limit is not kept, and why.
+    not_kept: Option<String>,
 }
 
 impl Frame {
@@ -76,11 +79,11 @@ impl Frame {
         let check = check(&name).of_scope(id);
         let scope = Scope::new(name, policy, check.references().clone(), id, &settings.limits, recorder);
         let timeout = timeout.unwrap_or(settings.timeout);
-        Ok(Self { scope, check, timeout, settings, pump, owner: std::process::id(), why_here })
+        Ok(Self { scope, check, timeout, settings, pump, owner: std::process::id(), why_here, not_kept: None })
     }
 
     /// Runs an async body in a runtime of its own.
-    pub(crate) fn run_async<F>(self, runtime: std::io::Result<Runtime>, body: F) -> Ending
+    pub(crate) fn run_async<F>(mut self, runtime: std::io::Result<Runtime>, body: F) -> Ending
     where
         F: AsyncFnOnce(&Scope) -> Result<(), BoxError>,
     {
@@ -90,9 +93,11 @@ impl Frame {
         };
         let _inside = Inside::enter();
         let watchdog = Watchdog::start(self.pump, &self.scope, self.timeout);
+        let limited = self.limit_memory(&watchdog);
         self.scope.recorder().begins(Part::Body);
         let cleaned = runtime.run(async {
             let (ended, dropped) = until_expired(&watchdog, body, &self.scope).await;
+            drop(limited);
             let body = ending_of(ended, watchdog.body_ended(), self.timeout);
             if !self.is_in_its_process() {
                 return Err(body);
@@ -118,14 +123,16 @@ impl Frame {
     }
 
     /// Runs a body on this thread, without a runtime.
-    pub(crate) fn run_blocking<F>(self, body: F) -> Ending
+    pub(crate) fn run_blocking<F>(mut self, body: F) -> Ending
     where
         F: FnOnce(&Scope) -> Result<(), BoxError>,
     {
         let _inside = Inside::enter();
         let watchdog = Watchdog::start(self.pump, &self.scope, self.timeout);
+        let limited = self.limit_memory(&watchdog);
         self.scope.recorder().begins(Part::Body);
         let ended = catch_unwind(AssertUnwindSafe(|| body(&self.scope)));
+        drop(limited);
         let body = ending_of(Some(ended), watchdog.body_ended(), self.timeout);
         if !self.is_in_its_process() {
             return self.leave_as_it_is(watchdog, body);
@@ -146,6 +153,19 @@ impl Frame {
             },
         };
         self.end(watchdog, body, left)
+    }
+
+    /// For as long as the closure runs.
+    #[track_caller]
+    fn limit_memory(&mut self, watchdog: &Watchdog) -> HardLimit {
+        let limits = &self.settings.limits;
+        if limits.body_memory.is_some() {
+            // A body at its limit has no room for the stack of a thread.
+            watchdog.start_thread();
+        }
+        let (limited, not_kept) = HardLimit::set(self.scope.name(), limits);
+        self.not_kept = not_kept;
+        limited
     }
 
     fn body_is_over(&self) {
@@ -240,7 +260,7 @@ impl Frame {
         judges();
         let recorder = Arc::clone(self.scope.recorder());
         recorder.begins(Part::Settle);
-        let Self { scope, check, why_here, .. } = self;
+        let Self { scope, check, why_here, not_kept, .. } = self;
         // Its helpers complain by a panic of what they could not end.
         let complaint = panic_of(|| drop(scope));
         left.failures.extend(complaint);
@@ -252,7 +272,8 @@ impl Frame {
         let timeline = recorder.timeline_at_end(waited.took, last);
         emit_if_heard(|| Event::TestEnded { timeline: Box::new(timeline.clone()) });
         let containment = containment(&why_here);
-        Ending { name, body, clean_up: left.failures, leaks, logs: left.logs, timeline: Some(timeline), containment }
+        let Left { failures: clean_up, logs, .. } = left;
+        Ending { name, body, clean_up, leaks, logs, timeline: Some(timeline), not_kept, containment }
     }
 
     /// After the runtime's end nothing more can be started; what was started or deferred by tasks on their way out is ended.

@@ -14,6 +14,7 @@ pub(crate) mod body;
 pub(crate) mod deferred;
 pub(crate) mod ending;
 pub(crate) mod frame;
+pub(crate) mod hard_limit;
 pub(crate) mod isolate;
 mod limits_told;
 pub(crate) mod measure;

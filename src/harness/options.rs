@@ -5,6 +5,7 @@ use crate::event::{live, warn};
 use crate::harness::body::Turn;
 use crate::harness::ending::Ending;
 use crate::harness::frame::{Frame, refuse_nesting};
+use crate::harness::hard_limit::HardLimit;
 use crate::harness::isolate::{Place, Wish, place};
 use crate::harness::name;
 use crate::harness::runner::{self, Call};
@@ -117,11 +118,15 @@ pub fn isolated(part: impl FnOnce()) {
     match place(&options.wish, &settings) {
         Place::Here(why) => {
             say_once(&why, &options.wish, &settings);
+            let _limited = HardLimit::set(&name, &settings.limits);
             part();
         }
         Place::Body => {
             let mut turn = Turn::wait();
-            turn.take(part);
+            turn.take(|| {
+                let _limited = HardLimit::set(&name, &settings.limits);
+                part();
+            });
             turn.came_to(Outcome::Passed);
         }
         Place::Apart(again) => runner::call(&options.call(&name, &settings), &again),

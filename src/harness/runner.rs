@@ -17,7 +17,7 @@ use crate::ledger::client;
 use crate::ledger::containment::Containment;
 use crate::ledger::keepers::{self, StartedKeeper};
 use crate::ledger::message::{BodyStart, EndOfRun, LedgerAt, News, Order, Outcome, Outputs, Start, hear, tell};
-use crate::process::death::{CorePattern, Death, Facts, OomCounters, classify};
+use crate::process::death::{CorePattern, Death, Facts, HardLimit, OomCounters, classify};
 use crate::process::exit::ExitStatus;
 use crate::process::identity::ProcessIdentity;
 use crate::process::tree::own_identity;
@@ -82,6 +82,8 @@ struct Run {
     /// The counters of kills for want of memory before there was a body: it begins in our group, or in one below.
     oom: OomCounters,
     ledger: LedgerAt,
+    /// The one on the body's memory that is in force.
+    hard_limit: Option<u64>,
     body: Option<ProcessIdentity>,
     containment: Option<Containment>,
     calls: u32,
@@ -154,6 +156,7 @@ impl Run {
             relay,
             oom,
             ledger,
+            hard_limit: None,
             body: None,
             containment: None,
             calls: 0,
@@ -202,6 +205,8 @@ impl Run {
             Some(reason) => facts.killed(reason.clone(), end.signals.iter().copied()),
             None => facts,
         };
+        let limit = self.hard_limit.map(HardLimit::Allocation);
+        let facts = limit.into_iter().fold(facts, Facts::hard_limit);
         Some(classify(&facts.core_pattern(CorePattern::read())))
     }
 
@@ -236,6 +241,7 @@ impl Run {
                 Ok(Some(News::Breach(breach))) => self.limits.breaches.push(*breach),
                 Ok(Some(News::Over { why })) => self.limits.over = Some(why),
                 Ok(Some(News::NotKept { why })) => self.limits.not_kept = Some(why),
+                Ok(Some(News::HardLimit { bytes })) => self.hard_limit = bytes,
                 Ok(Some(News::Outcome { number, outcome })) if number == self.calls => self.outcome = Some(outcome),
                 Ok(Some(News::Outcome { .. })) => {}
                 Ok(Some(News::Ended(end))) => {

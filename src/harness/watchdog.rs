@@ -128,6 +128,11 @@ impl Watchdog {
         Self { shared, timer: Some(timer) }
     }
 
+    /// Watches from now on by a thread, which may not be had later.
+    pub(crate) fn start_thread(&self) {
+        start_thread(&self.shared);
+    }
+
     /// Waits for the deadline, or its keeper's word; answers with what was alive then.
     pub(crate) async fn expired(&self) -> Expired {
         self.shared.expired.wait(|expired| expired.clone()).await

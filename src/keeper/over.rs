@@ -192,6 +192,7 @@ impl Keeper {
                 self.let_in();
             }
             Told::Wants(start) => self.tell_runner(&News::Wants(start)),
+            Told::HardLimit { bytes } => self.tell_runner(&News::HardLimit { bytes }),
             Told::CleansUp => self.enter(Phase::CleaningUp),
             Told::Judges => self.enter(Phase::Judging),
             Told::Outcome { number, outcome } => {

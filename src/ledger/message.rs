@@ -147,6 +147,10 @@ pub(crate) enum News {
     NotKept {
         why: String,
     },
+    /// The hard limit on the body's memory in force from now on, in bytes.
+    HardLimit {
+        bytes: Option<u64>,
+    },
     /// The last one.
     Ended(Box<EndOfRun>),
 }
@@ -181,6 +185,10 @@ pub(crate) enum Told {
     },
     /// A steward is to be started by the test process.
     Wants(StewardStart),
+    /// The hard limit on its memory from now on, in bytes.
+    HardLimit {
+        bytes: Option<u64>,
+    },
     /// The test's own part is over, and clean-up begins, which has deadlines of its own.
     CleansUp,
     /// Clean-up is over, and what is left is compared and told.

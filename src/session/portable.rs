@@ -11,7 +11,7 @@ use crate::session::future::BoxFuture;
 use crate::session::native::PtyTerminal;
 use crate::session::spec::{SessionSpec, WindowSize};
 use crate::session::terminal::{Terminal, TerminalInput, TerminalOutput};
-use crate::sys::Master;
+use crate::sys::{self, Master};
 use crate::watched::Watched;
 use parking_lot::Mutex;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, PtySystem};
@@ -44,6 +44,8 @@ pub(crate) fn start(system: &dyn PtySystem, spec: &SessionSpec, max_output: usiz
     command.env_clear();
     environment::for_session(spec).iter().for_each(|(name, value)| command.env(name, value));
     let child = pair.slave.spawn_command(command).map_err(failed("start the program", spec))?;
+    // It has begun under a limit on data that is ours alone, if there is one, and may have ended by that.
+    child.process_id().into_iter().for_each(|pid| drop(sys::restore_data_limit_of(pid)));
     // Our copy of the other end would keep the terminal from ever ending.
     drop(pair.slave);
 

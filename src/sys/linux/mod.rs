@@ -22,6 +22,7 @@ mod spawn;
 mod specimen;
 mod start;
 mod supervise;
+mod vfork;
 
 pub(crate) use cgroup::CgroupDir;
 pub(crate) use channel::Channel;
@@ -32,15 +33,20 @@ pub(crate) use files::{
     open_directory, open_in, remove_in,
 };
 pub(crate) use launch::{Launch, spawn_into, spawn_leader};
-pub(crate) use limit::{descriptor_limits, raise_descriptor_limit, restore_descriptor_limit};
+#[cfg(feature = "pty")]
+pub(crate) use limit::restore_data_limit_of;
+pub(crate) use limit::{
+    data_limit, descriptor_limits, lower_data_limit, raise_descriptor_limit, refuses_to_map, restore_data_limit,
+    restore_descriptor_limit,
+};
 pub(crate) use loopback::{accept_now, answers_tcp, answers_unix, connect_to_name, listen_at_name, peer_of, take_name};
 pub(crate) use numbers::{
     adopt, close_all_but, close_standard_input, fill_standard_descriptors, flush_c_output, is_terminal,
     keep_from_children, null, pipe, redirect_number, write_to,
 };
 pub(crate) use own::{
-    count_descriptors, count_threads, has_children, heap_bytes, is_main_thread, list_descriptors, own_thread,
-    peak_bytes, resident_bytes, stat_descriptor, trim_heap,
+    count_descriptors, count_threads, data_bytes, has_children, heap_bytes, is_main_thread, list_descriptors,
+    own_thread, peak_bytes, resident_bytes, stat_descriptor, trim_heap,
 };
 pub(crate) use poller::Poller;
 pub(crate) use proc_dir::{ProcDir, processor_time_of};

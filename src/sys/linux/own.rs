@@ -112,6 +112,14 @@ pub(crate) fn peak_bytes() -> io::Result<u64> {
     kibibytes.map(|kibibytes| kibibytes * 1024).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
+/// How much private writable memory is mapped, touched or not, in bytes: what `RLIMIT_DATA` counts, `VmData` of /proc/self/status.
+pub(crate) fn data_bytes() -> io::Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let field = text.lines().find_map(|line| line.strip_prefix("VmData:")?.trim().strip_suffix("kB"));
+    let kibibytes = field.and_then(|field| field.trim().parse::<u64>().ok());
+    kibibytes.map(|kibibytes| kibibytes * 1024).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// One read of a file that stays open.
 fn read_kept<'a>(kept: &OnceCell<OwnedFd>, path: &str, buffer: &'a mut [u8]) -> io::Result<&'a str> {
     let file = kept.get_or_try_init(|| {

@@ -7,12 +7,17 @@
 
 #![expect(unsafe_code, reason = "posix_spawn and dlsym are not in rustix")]
 
+use super::limit::{as_libc, data_limit_before};
+use super::numbers::null;
 use super::pty::Peer;
+use super::vfork::{self, Child, Group, Passed, Standard};
 use once_cell::sync::OnceCell;
 use rustix::fs::OFlags;
-use std::ffi::{CStr, CString, c_char, c_int, c_short};
+use rustix::process::Rlimit;
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_short};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::ptr;
 
 type AddCloseFrom = unsafe extern "C" fn(*mut libc::posix_spawn_file_actions_t, c_int) -> c_int;
@@ -31,6 +36,12 @@ pub(crate) fn spawn_on_terminal(
     environment: &[CString],
     directory: Option<&CStr>,
 ) -> io::Result<u32> {
+    let before = data_limit_before();
+    if let Some(limit) = *before {
+        let path = c_string(format!("/proc/self/fd/{}", peer.fd.as_raw_fd()))?;
+        let program = Program { paths: &[program], arguments, environment, directory };
+        return spawn_with_limit(&program, Standard::Terminal(&path), limit);
+    }
     let mut actions = Actions::new()?;
     if let Some(directory) = directory {
         actions.change_directory(directory)?;
@@ -75,6 +86,15 @@ pub(crate) fn spawn_with_outputs(
     if outputs.iter().any(|fd| fd.as_raw_fd() < 3) {
         return Err(io::Error::other("this process has no standard input, output or error"));
     }
+    let before = data_limit_before();
+    if let Some(limit) = *before {
+        let null = null()?;
+        let paths = candidates(program)?;
+        let paths: Vec<&CStr> = paths.iter().map(CString::as_c_str).collect();
+        let program = Program { paths: &paths, arguments, environment, directory };
+        let standard = [null.as_raw_fd(), outputs[0].as_raw_fd(), outputs[1].as_raw_fd()];
+        return spawn_with_limit(&program, Standard::These(standard), limit);
+    }
     let mut actions = Actions::new()?;
     if let Some(directory) = directory {
         actions.change_directory(directory)?;
@@ -92,6 +112,43 @@ pub(crate) fn spawn_with_outputs(
         libc::posix_spawnp(&mut pid, program.as_ptr(), &actions.raw, &attributes.raw, argv.as_ptr(), envp.as_ptr())
     })?;
     u32::try_from(pid).map_err(io::Error::other)
+}
+
+/// What is started where this process's limit on data is lowered.
+struct Program<'a> {
+    paths: &'a [&'a CStr],
+    arguments: &'a [CString],
+    environment: &'a [CString],
+    directory: Option<&'a CStr>,
+}
+
+/// With posix_spawn(3) the program would have begun under our limit by the time that it could be given another, and might have
+/// ended by that: here the child changes its own before the exec.
+fn spawn_with_limit(program: &Program<'_>, standard: Standard<'_>, limit: Rlimit) -> io::Result<u32> {
+    let (argv, envp) = (pointers(program.arguments), pointers(program.environment));
+    let known = inheritable(3)?;
+    vfork::start(&Child {
+        programs: program.paths,
+        argv: &argv,
+        envp: &envp,
+        standard,
+        passed: Passed::Nothing(&known),
+        group: Group::Session,
+        cgroup: None,
+        directory: program.directory,
+        data_limit: Some(as_libc(limit)),
+    })
+}
+
+/// Where a program may be, as execvp(3) looks for it in our `PATH`.
+fn candidates(program: &CStr) -> io::Result<Vec<CString>> {
+    let name = OsStr::from_bytes(program.to_bytes());
+    if program.to_bytes().contains(&b'/') {
+        return Ok(vec![program.to_owned()]);
+    }
+    // An empty name is nobody's, and a directory would be found instead.
+    let path = std::env::var_os("PATH").filter(|_| !name.is_empty()).unwrap_or_default();
+    std::env::split_paths(&path).map(|directory| Ok(c_string(directory.join(name))?)).collect()
 }
 
 pub(super) fn pointers(strings: &[CString]) -> Vec<*mut c_char> {

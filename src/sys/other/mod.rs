@@ -28,11 +28,14 @@ pub(crate) use isolation::{
 pub(crate) use loopback::{
     accept_now, answers_tcp, answers_unix, connect_to_name, listen_at_name, peer_of, remove_tree, take_name,
 };
+#[cfg(feature = "pty")]
+pub(crate) use own::restore_data_limit_of;
 pub(crate) use own::{
-    boot_id, connected_socket, count_descriptors, count_threads, describe_socket, descriptor_limits, has_children,
-    heap_bytes, is_main_thread, list_descriptors, listening_sockets, now_ticks, own_pid, own_processor_time,
-    own_thread, own_uid, peak_bytes, pid_in_proc, raise_descriptor_limit, resident_bytes, restore_descriptor_limit,
-    session_of, specimens, stat_descriptor, ticks_in, trim_heap,
+    boot_id, connected_socket, count_descriptors, count_threads, data_bytes, data_limit, describe_socket,
+    descriptor_limits, has_children, heap_bytes, is_main_thread, list_descriptors, listening_sockets, lower_data_limit,
+    now_ticks, own_pid, own_processor_time, own_thread, own_uid, peak_bytes, pid_in_proc, raise_descriptor_limit,
+    refuses_to_map, resident_bytes, restore_data_limit, restore_descriptor_limit, session_of, specimens,
+    stat_descriptor, ticks_in, trim_heap,
 };
 pub(crate) use poller::{Pollable, Poller};
 pub(crate) use process::{CgroupDir, Controlling, Pidfd, ProcDir, ProcReader, processor_time_of, reap_child};

@@ -50,6 +50,31 @@ pub(crate) fn restore_descriptor_limit(_pid: u32) -> io::Result<()> {
     unsupported()
 }
 
+pub(crate) fn data_bytes() -> io::Result<u64> {
+    unsupported()
+}
+
+pub(crate) fn data_limit() -> u64 {
+    u64::MAX
+}
+
+pub(crate) fn lower_data_limit(_bytes: u64) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn restore_data_limit() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(feature = "pty")]
+pub(crate) fn restore_data_limit_of(_pid: u32) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn refuses_to_map(_bytes: u64) -> bool {
+    false
+}
+
 pub(crate) fn stat_descriptor(_number: i32) -> io::Result<Option<FileStat>> {
     unsupported()
 }
