@@ -147,12 +147,13 @@ fn wait_for_turn(number: u32) {
     }
 }
 
-/// Why its keeper wants the running test to fail, if it does: asked for by the watchdog, since nobody else waits for a word.
-pub(crate) fn word_to_fail() -> Option<String> {
+/// Why its keeper wants the running test to fail, if it does, and whether its own process has too much: asked for by the watchdog, since
+/// nobody else waits for a word.
+pub(crate) fn word_to_fail() -> Option<(String, bool)> {
     client::body()?;
     let mut channel = orphaned::channel()?.try_lock()?;
     match hear::<Word>(&mut channel, Some(Duration::ZERO)) {
-        Ok(Some(Word::Fail { why })) => Some(why),
+        Ok(Some(Word::Fail { why, is_its_own })) => Some((why, is_its_own)),
         _ => None,
     }
 }

@@ -13,6 +13,7 @@ use crate::harness::scope::Scope;
 use crate::harness::{alive, body, measure};
 use crate::keeper::patience::{TICK, is_stopped};
 use crate::ledger::client;
+use crate::probe::heap::top::top_sites;
 use crate::probe::own_threads::OwnThread;
 use crate::process::pump::{Pump, Sleep};
 use crate::report::console::uncaptured;
@@ -59,6 +60,12 @@ pub(crate) struct Expired {
 }
 
 impl Expired {
+    /// Its keeper has listed what lives; what the process itself has comes from somewhere in it.
+    fn told(scope: &Scope, why: String, is_its_own: bool) -> Self {
+        let alive = if is_its_own { top_sites(None, Some(scope.name())).to_string() } else { String::new() };
+        Self { why: Some(why), alive }
+    }
+
     fn at_the_deadline(scope: &Scope) -> Self {
         Self { why: None, alive: alive::describe(scope) }
     }
@@ -206,14 +213,10 @@ fn start_thread(shared: &Arc<Shared>) {
 
 fn watch(shared: &Shared) {
     let _own = OwnThread::here();
-    if let Some(why) = wait_for_expiry(shared) {
-        let what = match &why {
+    if let Some(expired) = wait_for_expiry(shared) {
+        let what = match &expired.why {
             None => format!("did not end within its deadline of {}", duration(shared.timeout)),
             Some(why) => format!("did not end when it was told to, since {why}\nIt"),
-        };
-        let expired = match why {
-            None => Expired::at_the_deadline(&shared.scope),
-            Some(why) => Expired { why: Some(why), alive: String::new() },
         };
         shared.expired.update(|slot| *slot = Some(expired));
         let limit = shared.state.lock().used + BLOCKED_AFTER;
@@ -226,17 +229,16 @@ fn watch(shared: &Shared) {
     }
 }
 
-/// `None` if the body ended by itself; else why it is to end: its keeper's reason, or none but its deadline.
-#[expect(clippy::option_option, reason = "whether it is to end, and whether there is a reason beside the deadline")]
-fn wait_for_expiry(shared: &Shared) -> Option<Option<String>> {
+/// `None` if the body ended by itself.
+fn wait_for_expiry(shared: &Shared) -> Option<Expired> {
     loop {
         let next = shared.state.lock().used + TICK;
         if wait(shared, Phase::Running, next.min(shared.timeout)) {
-            if let Some(why) = body::word_to_fail() {
-                return Some(Some(why));
+            if let Some((why, is_its_own)) = body::word_to_fail() {
+                return Some(Expired::told(&shared.scope, why, is_its_own));
             }
             if next >= shared.timeout {
-                return Some(None);
+                return Some(Expired::at_the_deadline(&shared.scope));
             }
         } else {
             return None;

@@ -105,7 +105,13 @@ mod tests {
             samples: vec![(Duration::ZERO, usage(1 << 20, 1)), (Duration::from_millis(1234), usage(65 << 20, 2))],
             swept: Swept::default(),
         };
-        assert_snapshot!(breach.to_string(), @"");
+        assert_snapshot!(breach.to_string(), @r"
+        session `yes` (made at tests/x.rs:3:9, pid 77) went over its limit of 64.0 MiB of memory: it had 65.0 MiB
+            after    0.000 s: 1.0 MiB in 1 process, 3 descriptors, 0ns run
+            after    1.234 s: 65.0 MiB in 2 processes, 3 descriptors, 0ns run
+            it alone was ended, 0 of its processes
+            to do: find what it does, or raise the limit: `Limits::max_memory`, or TERMLEASH_SESSION_MEMORY for a run
+        ");
         breach.samples.clear();
         for (exceeded, text) in [
             (

@@ -12,7 +12,7 @@ use crate::ledger::directory::Directory;
 use crate::ledger::file::RunFile;
 use crate::ledger::keepers::{self, StartedKeeper};
 use crate::ledger::message::{LedgerAt, Start, Welcome};
-use crate::ledger::record::Record;
+use crate::ledger::record::{Record, parse};
 use crate::process::cookie;
 use crate::process::identity::ProcessIdentity;
 use crate::process::tree::own_identity;
@@ -257,4 +257,13 @@ impl Run {
 fn program_name() -> String {
     let path = std::env::current_exe().unwrap_or_default();
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// For which limit the keeper has ended what this process led, as it has written down.
+pub(crate) fn breach_of(leader: ProcessIdentity) -> Option<String> {
+    let (_, _, file) = body()?.ledger.open().ok()?;
+    parse(&file.read_all().ok()?).records.into_iter().find_map(|record| match record {
+        Record::Breached { leader: breached, what } if breached == leader => Some(what),
+        _ => None,
+    })
 }

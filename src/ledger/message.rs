@@ -173,8 +173,8 @@ pub(crate) struct Welcome {
 pub(crate) enum Word {
     /// It is let into its call.
     Go { number: u32 },
-    /// The running call is to fail, and to clean up.
-    Fail { why: String },
+    /// The running call is to fail, and to clean up; whether most of what it has too much of is its own process's.
+    Fail { why: String, is_its_own: bool },
 }
 
 /// What a body tells.

@@ -68,10 +68,10 @@ impl Limiting {
         match seen {
             Seen::Breach(breach) => acts.push(Act::TellRunner(News::Breach(breach))),
             Seen::NotKept(why) => acts.push(Act::TellRunner(News::NotKept { why })),
-            Seen::Over(why) => {
+            Seen::Over { why, is_its_own } => {
                 acts.push(Act::TellRunner(News::Over { why: why.clone() }));
                 if is_running {
-                    acts.push(Act::TellBody(Word::Fail { why: why.clone() }));
+                    acts.push(Act::TellBody(Word::Fail { why: why.clone(), is_its_own }));
                 }
                 self.over = Some((why, Patience::new()));
             }

@@ -50,8 +50,8 @@ const LOST_EVERY: Duration = Duration::from_millis(20);
 pub(crate) enum Seen {
     /// A session was ended.
     Breach(Box<Breach>),
-    /// The test is over its limit of memory, with what lives; it is to fail.
-    Over(String),
+    /// The test is over its limit of memory, with what lives; it is to fail. Whether its own process has most of that.
+    Over { why: String, is_its_own: bool },
     /// It is far beyond, and to be ended.
     Far,
     /// These limits are not kept, and why.
@@ -224,7 +224,7 @@ impl Watch {
             let run = self.following.look()?;
             let over = self.whole.look(&mut self.reader, limit, run)?;
             let seen = over.map(|over| match over {
-                Over::Over(text) => Seen::Over(text),
+                Over::Over { why, is_its_own } => Seen::Over { why, is_its_own },
                 Over::Far => Seen::Far,
             });
             // Nobody listens to a keeper that is about to end.

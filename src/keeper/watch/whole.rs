@@ -17,7 +17,7 @@ const FASTEST: f64 = 1e9;
 /// What grows by less than this part of its limit each second idles.
 const AT_REST: f64 = 0.02;
 /// So much more than the limit, and the test is not waited for any more.
-const FAR: f64 = 1.25;
+const FAR: f64 = 1.5;
 /// So many processes are named.
 const MOST: usize = 10;
 
@@ -33,8 +33,8 @@ pub(crate) struct Whole {
 /// How much is over the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Over {
-    /// It is to fail, with this text.
-    Over(String),
+    /// It is to fail, with this text; whether its own process has most of it.
+    Over { why: String, is_its_own: bool },
     /// It is to be ended now.
     Far,
 }
@@ -82,11 +82,11 @@ impl Whole {
             return None;
         }
         self.is_over = true;
-        Some(Over::Over(self.describe(was, limit, run)))
+        Some(self.describe(was, limit, run))
     }
 
     /// What lives, and how big it is.
-    fn describe(&self, was: u64, limit: u64, run: Option<&Replayed>) -> String {
+    fn describe(&self, was: u64, limit: u64, run: Option<&Replayed>) -> Over {
         let mut parts = self.tree.parts();
         let mut text = format!("the test went over its limit of {} of memory: it had {}", bytes(limit), bytes(was));
         // What is not told apart yet; each process is told once.
@@ -113,7 +113,7 @@ impl Whole {
         let others = parts.iter().map(|(pid, memory)| (*memory, named(*pid))).collect();
         write_largest(&mut text, others, count);
         text += "\n    to do: find what grows, or raise the limit: `Limits::max_test_memory`, or TERMLEASH_MEMORY for a run";
-        text
+        Over::Over { why: text, is_its_own: own > was / 2 }
     }
 }
 
