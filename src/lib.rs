@@ -171,6 +171,7 @@
 //! | `TERMLEASH_TIMEOUT` | deadline of a test's body | `30s` |
 //! | `TERMLEASH_ISOLATE` | `never` runs every body in the test process | `auto` |
 //! | `TERMLEASH_KEEP` | `1` ends nothing, for debugging, and says how to end it later | `0` |
+//! | `TERMLEASH_TIMELINES` | the directory, an absolute path, in which every test leaves its timeline as JSON, one file each | none |
 //! | `TERMLEASH_LOG` | what is printed as it happens: `sessions`, their lives; `all`, reads, writes and samples, too; `off` | `off` |
 //! | `TERMLEASH_LEDGER` | the directory of the ledgers, an absolute path | `termleash` in `XDG_RUNTIME_DIR`, else `termleash-<uid>` in the directory for temporary files |
 //! | `TERMLEASH_LEAKS` | what a leak check does: `off`, `warn`, `fail`, `paranoid` | `fail` |

@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) admission: Duration,
     /// `TERMLEASH_LOG`: what is printed as it happens.
     pub(crate) log: Log,
+    /// `TERMLEASH_TIMELINES`: the directory that the timeline of each test is written to, an absolute path.
+    pub(crate) timelines: Option<PathBuf>,
 }
 
 /// What is printed as it happens.
@@ -126,6 +128,7 @@ impl Default for Settings {
             limits: Limits::new(),
             admission: Duration::from_secs(60),
             log: Log::Off,
+            timelines: None,
         }
     }
 }
@@ -227,6 +230,7 @@ impl Settings {
         // Not as text: a path need not be UTF-8, and a replacement character would name another one.
         let directory = |name, good| get_raw(name).map(|value| absolute(name, value, good)).transpose();
         settings.ledger = directory("TERMLEASH_LEDGER", "/run/user/1000/termleash")?;
+        settings.timelines = directory("TERMLEASH_TIMELINES", "/tmp/timelines")?;
         settings.profiles = directory("TERMLEASH_PROFILES", "/tmp/profiles")?;
         Ok(settings)
     }
@@ -326,10 +330,12 @@ mod tests {
         }
         let directory = std::env::temp_dir().join("x");
         let settings = Settings::read(|asked| (asked == "TERMLEASH_LEDGER").then(|| directory.clone().into())).unwrap();
+        let asked =
+            |wanted: &'static str| Settings::read(|asked| (asked == wanted).then(|| directory.clone().into())).unwrap();
         assert_eq!((settings.ledger, settings.profiles), (Some(directory.clone()), None));
-        let settings =
-            Settings::read(|asked| (asked == "TERMLEASH_PROFILES").then(|| directory.clone().into())).unwrap();
-        assert_eq!((settings.ledger, settings.profiles), (None, Some(directory)));
+        let settings = asked("TERMLEASH_PROFILES");
+        assert_eq!((settings.ledger, settings.profiles), (None, Some(directory.clone())));
+        assert_eq!(asked("TERMLEASH_TIMELINES").timelines, Some(directory));
     }
 
     #[test]
@@ -364,6 +370,8 @@ mod tests {
             ("TERMLEASH_LEDGER", "here"),
             ("TERMLEASH_LEDGER", ""),
             ("TERMLEASH_PROFILES", "target"),
+            ("TERMLEASH_TIMELINES", "timelines"),
+            ("TERMLEASH_TIMELINES", ""),
         ] {
             let error = with(name, value).unwrap_err();
             assert!(error.is_invalid_input());

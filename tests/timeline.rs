@@ -3,6 +3,10 @@
 #![cfg(all(target_os = "linux", feature = "tokio"))]
 
 mod children;
+#[path = "timeline/deaths.rs"]
+mod deaths;
+#[path = "timeline/files.rs"]
+mod files;
 
 use children::{alone, captured};
 use std::fs::File;

@@ -1,7 +1,7 @@
 //! `TERMLEASH_LOG`: what happens, printed as it happens.
 
 use crate::event::moment::{Sample, What};
-use crate::event::store::Name;
+use crate::event::name::Name;
 use crate::settings::Log;
 use once_cell::sync::OnceCell;
 use std::io::Write;

@@ -81,6 +81,13 @@ pub struct Flow {
     pub until: Duration,
 }
 
+/// Which way bytes went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Write,
+    Read,
+}
+
 /// What is done to end a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,11 +1,15 @@
 //! Records what happens in one test, from all of its threads, whether anybody looks or not.
 
+use crate::event::decode;
 use crate::event::live;
-use crate::event::moment::{Flow, Sample, What};
-use crate::event::store::{Name, Samples, Store, Way};
-use crate::event::timeline::{Durations, Timeline};
+use crate::event::memory::{Memory, Shared};
+use crate::event::moment::{Flow, Sample, Way, What};
+use crate::event::name::Name;
+use crate::event::store::Store;
+use crate::event::timeline::Timeline;
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// A test's parts, in order.
@@ -16,26 +20,42 @@ pub(crate) enum Part {
     Settle,
 }
 
+/// The memory of this process that outlives it, if there is some, and who has it.
+static SHARED: OnceCell<(Shared, Mutex<Weak<Recorder>>)> = OnceCell::new();
+
+/// Says that the tests of this process are recorded there, one after the other.
+pub(crate) fn record_in(shared: Shared) {
+    let _ = SHARED.set((shared, Mutex::default()));
+}
+
 pub(crate) struct Recorder {
     test: Option<String>,
     begun: Instant,
-    /// When each part began.
-    parts: [OnceCell<Duration>; 3],
-    /// Made for the first session: a test without need not pay for the rings.
+    /// Made for the first thing that is recorded.
     store: OnceCell<Mutex<Store>>,
-    samples: Mutex<Option<Samples>>,
 }
 
 impl Recorder {
     /// Of a test, or of a helper outside of one.
     pub(crate) fn new(test: Option<String>) -> Self {
-        Self {
-            test,
-            begun: Instant::now(),
-            parts: Default::default(),
-            store: OnceCell::new(),
-            samples: Mutex::default(),
+        Self { test, begun: Instant::now(), store: OnceCell::new() }
+    }
+
+    /// Of this call of a process that may die in it. `now` is on a clock that is the same in other processes.
+    pub(crate) fn of_call(test: String, call: u32, now: Duration) -> Arc<Self> {
+        let recorder = Arc::new(Self::new(Some(test)));
+        if let Some((shared, owner)) = SHARED.get() {
+            let mut owner = owner.lock();
+            // Something holds it still: a scope that was leaked.
+            if let Some(before) = owner.upgrade() {
+                before.store().lock().move_out();
+            }
+            let store = Store::new(Memory::shared(*shared));
+            store.is_of_call(call, now);
+            let _ = recorder.store.set(Mutex::new(store));
+            *owner = Arc::downgrade(&recorder);
         }
+        recorder
     }
 
     fn now(&self) -> Duration {
@@ -43,12 +63,13 @@ impl Recorder {
     }
 
     fn store(&self) -> &Mutex<Store> {
-        self.store.get_or_init(|| Mutex::new(Store::new()))
+        self.store.get_or_init(|| Mutex::new(Store::new(Memory::own())))
     }
 
     /// The first time counts.
     pub(crate) fn begins(&self, part: Part) {
-        let _ = self.parts[part as usize].set(self.now());
+        let mut store = self.store().lock();
+        store.begins(part as usize, self.now());
     }
 
     /// A session is announced.
@@ -58,7 +79,7 @@ impl Recorder {
         let mut store = self.store().lock();
         let at = self.now();
         let number = store.add(name, at);
-        store.step(Some(number), at, What::Announced);
+        store.step(Some(number), at, &What::Announced);
         drop(store);
         live::step(self.test.as_deref(), at, Some(name), &What::Announced);
         number
@@ -72,10 +93,10 @@ impl Recorder {
         let mut store = self.store().lock();
         let at = self.now();
         if !live::is_on() {
-            return store.step(session, at, what);
+            return store.step(session, at, &what);
         }
         let name = session.and_then(|number| store.name(number));
-        store.step(session, at, what.clone());
+        store.step(session, at, &what);
         drop(store);
         live::step(self.test.as_deref(), at, name, &what);
     }
@@ -96,42 +117,29 @@ impl Recorder {
 
     /// Its time is now.
     pub(crate) fn sample(&self, mut sample: Sample) {
-        let mut samples = self.samples.lock();
+        let mut store = self.store().lock();
         sample.at = self.now();
-        samples.get_or_insert_with(Samples::new).add(sample);
-        drop(samples);
+        store.sample(&sample);
+        drop(store);
         live::sample(self.test.as_deref(), &sample);
     }
 
     /// What is there so far.
     pub(crate) fn timeline(&self) -> Timeline {
-        let mut timeline = Timeline { test: self.test.clone(), lasted: self.now(), ..Timeline::default() };
-        if let Some(store) = self.store.get() {
-            let store = store.lock();
-            timeline.lasted = self.now();
-            timeline.sessions = store.sessions();
-            timeline.moments = store.moments();
-            timeline.dropped = store.dropped();
-        }
-        timeline.samples = self.samples.lock().as_ref().map(Samples::kept).unwrap_or_default();
+        let store = self.store().lock();
+        decode::timeline(store.memory(), self.test.clone(), self.now())
+    }
+
+    /// The same at the end of the test, with its parts.
+    pub(crate) fn timeline_at_end(&self, waited: Duration, settled_last: Option<String>) -> Timeline {
+        let mut timeline = self.timeline();
+        let store = self.store().lock();
+        timeline.durations = Some(decode::durations(store.memory(), timeline.lasted, waited, settled_last));
         timeline
     }
 
-    /// The same at the end of the test. What the clean-up has waited until it settled is that part's.
-    pub(crate) fn timeline_at_end(&self, waited: Duration, settled_last: Option<String>) -> Timeline {
-        let mut timeline = self.timeline();
-        let end = timeline.lasted;
-        let began = |part: Part| self.parts[part as usize].get().copied().unwrap_or(end);
-        let [body, clean_up, settle] = [Part::Body, Part::CleanUp, Part::Settle].map(began);
-        let cleaning = settle.saturating_sub(clean_up);
-        let waited = waited.min(cleaning);
-        timeline.durations = Some(Durations {
-            set_up: body,
-            body: clean_up.saturating_sub(body),
-            clean_up: cleaning - waited,
-            settle: end.saturating_sub(settle) + waited,
-            settled_last,
-        });
-        timeline
+    /// Whoever wants to know of the test has been told; should the process die now, nobody else need tell.
+    pub(crate) fn is_told(&self) {
+        self.store().lock().is_told();
     }
 }

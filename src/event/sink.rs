@@ -24,7 +24,8 @@ pub enum Event {
         /// The session's id.
         id: String,
     },
-    /// A [`test`](crate::test()) has ended, its leak check and all, whether it passed or not.
+    /// A [`test`](crate::test()) has ended, its leak check and all, whether it passed or not. It is told in the process of the test; of one
+    /// whose process died, in the one that had started that.
     #[non_exhaustive]
     TestEnded {
         /// What happened in it, and when.

@@ -1,8 +1,10 @@
 //! What a recorder keeps, and what it drops.
 
-use super::moment::{Sample, Step, What};
+use super::decode;
+use super::memory::Memory;
+use super::moment::{Sample, Step, Way, What};
 use super::recorder::{Part, Recorder};
-use super::store::{Samples, Way};
+use super::store::Store;
 use super::timeline::{End, Timeline};
 use super::track::Track;
 use std::sync::Arc;
@@ -109,11 +111,11 @@ impl Timeline {
 
 #[test]
 fn a_long_test_keeps_samples_of_all_of_its_time() {
-    let mut samples = Samples::new();
+    let mut store = Store::new(Memory::own());
     for second in 0..100_000 {
-        samples.add(Sample { at: Duration::from_secs(second), ..Sample::default() });
+        store.sample(&Sample { at: Duration::from_secs(second), ..Sample::default() });
     }
-    let kept = samples.kept();
+    let kept = decode::timeline(store.memory(), None, Duration::MAX).samples;
     assert!((60..=120).contains(&kept.len()), "{}", kept.len());
     assert!(kept.is_sorted_by_key(|sample| sample.at));
     let [first, last] = [kept.first().unwrap(), kept.last().unwrap()];

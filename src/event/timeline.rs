@@ -10,7 +10,9 @@ use std::time::Duration;
 /// name the first 40 bytes. Reads of one session that follow each other within 20 ms are one moment, and so are writes. What was dropped is
 /// counted. A session's totals are exact as long as its line is there.
 ///
-/// A failing test shows it as a chart. [`Scope::timeline`](crate::testing::Scope::timeline) and
+/// A failing test shows it as a chart, also one whose process died in the middle: the memory that it is recorded in is shared with the test
+/// process, which reads it then, without what was being written at that moment or makes no sense. `TERMLEASH_TIMELINES` names a directory to
+/// which that of every test is written as JSON. [`Scope::timeline`](crate::testing::Scope::timeline) and
 /// [`SessionTestHelper::timeline`](crate::SessionTestHelper::timeline) give it at any time, and a listener gets it of every test by
 /// [`Event::TestEnded`](crate::event::Event::TestEnded).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,16 @@ pub struct Timeline {
     /// How long the parts of a test took; `None` before its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durations: Option<Durations>,
+    /// True if the test's process died before the test was over, and this was read from what it has left: its times end with that death.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub is_of_dead: bool,
+    /// How much the test's sessions used together with all that they have started, where a keeper has watched them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sessions_use: Vec<Sample>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// One session.
@@ -76,6 +88,9 @@ pub struct Dropped {
     pub wrote: Flow,
     /// Runs of reads.
     pub read: Flow,
+    /// Records that could not be read: a process was writing them when it died, or has written over them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub torn: u64,
 }
 
 /// How long the parts of a test took.

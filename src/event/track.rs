@@ -1,8 +1,7 @@
 //! One session's place in a recorder, for whoever has something to record of it.
 
-use crate::event::moment::{Step, What};
+use crate::event::moment::{Step, Way, What};
 use crate::event::recorder::Recorder;
-use crate::event::store::Way;
 use std::sync::Arc;
 
 #[derive(Clone)]

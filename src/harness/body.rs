@@ -82,6 +82,11 @@ impl Drop for Turn {
     }
 }
 
+/// The number of the call that is running, from 1 on.
+pub(crate) fn current_call() -> u32 {
+    CALLS.load(Ordering::SeqCst)
+}
+
 /// The test's own part is over.
 pub(crate) fn cleans_up() {
     if client::body().is_some() {

@@ -3,12 +3,12 @@
 use crate::catch::{caught, message, panic_of};
 use crate::error::{BoxError, Error, with_causes};
 use crate::event::recorder::{Part, Recorder};
-use crate::event::{Event, emit_if_heard};
-use crate::harness::body::{cleans_up, judges};
+use crate::harness::body::{cleans_up, current_call, judges};
 use crate::harness::ending::{BodyEnd, Ending};
 use crate::harness::hard_limit::HardLimit;
 use crate::harness::measure;
 use crate::harness::scope::Scope;
+use crate::harness::timelines;
 use crate::harness::watchdog::{Expired, Watchdog};
 use crate::leak::{Diff, Item, LeakCheck, Settled, settle};
 use crate::ledger::client::{self, containment};
@@ -17,6 +17,7 @@ use crate::process::pump::Pump;
 use crate::report::AssertNoLeaks;
 use crate::runtime::{Runtime, is_inside, park_on};
 use crate::settings::Settings;
+use crate::sys;
 use crate::tracker::SessionTestHelper;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,7 +74,7 @@ impl Frame {
     ) -> Result<Self, String> {
         // Without a pump there is neither deadline nor session.
         let pump = Pump::get().map_err(|cause| format!("test `{name}` was not run: {cause}"))?;
-        let recorder = Arc::new(Recorder::new(Some(name.clone())));
+        let recorder = Recorder::of_call(name.clone(), current_call(), sys::monotonic());
         measure::take_all(&recorder);
         let id = Scope::next_id();
         let check = check(&name).of_scope(id);
@@ -260,7 +261,7 @@ impl Frame {
         judges();
         let recorder = Arc::clone(self.scope.recorder());
         recorder.begins(Part::Settle);
-        let Self { scope, check, why_here, not_kept, .. } = self;
+        let Self { scope, check, why_here, not_kept, settings, .. } = self;
         // Its helpers complain by a panic of what they could not end.
         let complaint = panic_of(|| drop(scope));
         left.failures.extend(complaint);
@@ -270,7 +271,8 @@ impl Frame {
         let leaks = report.passing().err();
         measure::take(&recorder);
         let timeline = recorder.timeline_at_end(waited.took, last);
-        emit_if_heard(|| Event::TestEnded { timeline: Box::new(timeline.clone()) });
+        timelines::tell(&timeline, settings.timelines.as_deref(), sys::own_pid());
+        recorder.is_told();
         let containment = containment(&why_here);
         let Left { failures: clean_up, logs, .. } = left;
         Ending { name, body, clean_up, leaks, logs, timeline: Some(timeline), not_kept, containment }

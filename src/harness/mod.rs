@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  options ─► isolate: where? ─┬─ here ──► frame ─► ending
-//!                              ├─ apart ─► runner ◄─ relay: what the body prints ─ … its process ─► told
+//!                              ├─ apart ─► runner ◄─ relay: what the body prints ─ … its process ─► told ◄─ remains: its timeline
 //!                              └─ body ──► body: its turn ─► frame ─► ending, to the runner
 //!
 //!  options ─► frame: baseline ─► body ─► deferred clean-ups ─► kill what is tracked ─► runtime ends ─► leak check ─► ending
@@ -21,9 +21,11 @@ pub(crate) mod measure;
 pub(crate) mod name;
 pub(crate) mod options;
 pub(crate) mod relay;
+mod remains;
 pub(crate) mod runner;
 pub(crate) mod scope;
 pub(crate) mod servers;
+mod timelines;
 pub(crate) mod told;
 pub(crate) mod watchdog;
 

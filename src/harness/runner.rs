@@ -10,6 +10,7 @@ use crate::event::warn;
 use crate::harness::isolate::Again;
 use crate::harness::limits_told::LimitsTold;
 use crate::harness::relay::{Relay, standard_error};
+use crate::harness::remains::{Died, Remains};
 use crate::harness::told::{Told, tell_of};
 use crate::keeper::{ending, leftovers};
 use crate::leak::Level;
@@ -79,6 +80,7 @@ struct Run {
     keeper_process: Pidfd,
     channel: Channel,
     relay: Relay,
+    remains: Remains,
     /// The counters of kills for want of memory before there was a body: it begins in our group, or in one below.
     oom: OomCounters,
     ledger: LedgerAt,
@@ -102,11 +104,13 @@ impl Run {
         let os = |cause: io::Error| Error::os("start a process for a test", "raise `ulimit -n` or `ulimit -u`", cause);
         let (relay, ends) = Relay::new().map_err(os)?;
         let uncaptured = standard_error().map_err(os)?;
+        let remains = Remains::new().map_err(os)?;
         let outputs = Outputs {
             output: ends.output.as_raw_fd(),
             errors: ends.errors.as_raw_fd(),
             around: ends.around.as_raw_fd(),
             uncaptured: uncaptured.as_raw_fd(),
+            timeline: remains.number(),
         };
         let oom = OomCounters::own();
         // It takes longer to get ready than what it is to be told takes to make up.
@@ -154,6 +158,7 @@ impl Run {
             keeper_process,
             channel,
             relay,
+            remains,
             oom,
             ledger,
             hard_limit: None,
@@ -186,6 +191,14 @@ impl Run {
             end: self.end.clone(),
             around: self.relay.around(),
             death: self.death(),
+            timeline: self.remains.of(&Died {
+                name: call.name,
+                number: self.calls,
+                timelines: call.settings.timelines.as_deref(),
+                pid: self.body.map(|body| body.pid()),
+                outcome: self.outcome.as_ref(),
+                end: self.end.as_deref(),
+            }),
             expects_panic: self.relay.expects_panic(),
             containment: self.containment.clone(),
             limits: std::mem::take(&mut self.limits),
@@ -276,8 +289,9 @@ impl Run {
             let _ = sys::wait_for(&fds, Some(Duration::from_millis(50)));
             self.relay.print();
         }
+        let ended_at = Some(sys::monotonic());
         let swept = leftovers::sweep_own(&self.ledger);
-        self.end = Some(Box::new(EndOfRun { keeper_died: true, swept, ..EndOfRun::default() }));
+        self.end = Some(Box::new(EndOfRun { keeper_died: true, swept, ended_at, ..EndOfRun::default() }));
     }
 
     fn body_by_ledger(&self) -> Option<ProcessIdentity> {

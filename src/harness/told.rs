@@ -1,6 +1,6 @@
 //! What the runner says of a call that its body has run, or has not.
 
-use crate::event::warn;
+use crate::event::{Timeline, warn};
 use crate::harness::isolate::Again;
 use crate::harness::limits_told::LimitsTold;
 use crate::leak::Level;
@@ -26,6 +26,8 @@ pub(crate) struct Told<'a> {
     pub(crate) around: String,
     /// Of what its process has died, once it has by itself.
     pub(crate) death: Option<Death>,
+    /// What has happened in it, where the body has not shown that.
+    pub(crate) timeline: Option<Timeline>,
     /// A panic would count as success.
     pub(crate) expects_panic: bool,
     pub(crate) containment: Option<Containment>,
@@ -214,6 +216,9 @@ impl Told<'_> {
 
     fn with_containment(&self, mut text: String) -> String {
         text.truncate(text.trim_end().len());
+        if let Some(timeline) = &self.timeline {
+            let _ = write!(text, "\n{}", timeline.render().trim_end());
+        }
         if let Some(containment) = &self.containment {
             let _ = write!(text, "\ncontainment: {containment}");
         }

@@ -10,7 +10,7 @@
 
 use crate::event::warn;
 use crate::harness::scope::Scope;
-use crate::harness::{alive, body, measure};
+use crate::harness::{alive, body, measure, timelines};
 use crate::keeper::patience::{TICK, is_stopped};
 use crate::ledger::client;
 use crate::probe::heap::top::top_sites;
@@ -19,6 +19,8 @@ use crate::process::pump::{Pump, Sleep};
 use crate::report::console::uncaptured;
 use crate::report::text::duration;
 use crate::runtime::Runtime;
+use crate::settings::Settings;
+use crate::sys;
 use crate::watched::Watched;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::pin::Pin;
@@ -305,7 +307,13 @@ fn last_resort(shared: &Shared, phase: Phase, what: &str) {
         } else {
             "its sessions could not be killed"
         };
-        let timeline = shared.scope.timeline().render();
+        let timeline = shared.scope.timeline();
+        if client::body().is_none() {
+            // Of a body its runner does that.
+            let directory = Settings::from_env().ok().and_then(|settings| settings.timelines);
+            timelines::tell(&timeline, directory.as_deref(), sys::own_pid());
+        }
+        let timeline = timeline.render();
         let text = |end: &str| {
             format!(
                 "test `{name}` {what}, and blocks its thread, which nothing can end: {sessions}, and {end} now.\n{alive}    \

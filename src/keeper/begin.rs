@@ -90,7 +90,7 @@ impl Ledger {
 ///
 /// Why there is no body, in words.
 pub(crate) fn begin(start: &Start, body: &BodyStart) -> Result<Begun, String> {
-    let [_output, _errors, around, _uncaptured] = body.outputs.all().map(sys::adopt);
+    let [_output, _errors, around, _uncaptured, _timeline] = body.outputs.all().map(sys::adopt);
     let around = around.map_err(why("it got no descriptor for its output"))?;
     sys::adopt_orphans().map_err(why("orphans cannot be adopted"))?;
     let ends = sys::ends_of_children().map_err(why("the ends of children cannot be waited for"))?;

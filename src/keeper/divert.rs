@@ -1,5 +1,7 @@
 //! Before `main`: whether this process is to be a keeper, a body, or what it seems to be.
 
+use crate::event::memory::{Shared, WORDS};
+use crate::event::recorder::record_in;
 use crate::keeper::{beside, orphaned, over};
 use crate::ledger::client::{self, become_body};
 use crate::ledger::message::{BODY, KEEPER, STEWARD, Start, StewardStart, Welcome, hear};
@@ -88,6 +90,7 @@ fn begin_body(number: i32) {
     for number in welcome.outputs.all() {
         let _ = sys::keep_from_children(number);
     }
+    remember_the_timeline(welcome.outputs.timeline);
     let pid = welcome.keeper.pid();
     // The program was started by a name that says nothing.
     if let Some(name) = std::env::current_exe().ok().and_then(|path| path.file_name()?.to_str().map(str::to_owned)) {
@@ -105,5 +108,13 @@ fn begin_body(number: i32) {
             }
         }
         _ => orphaned::end(),
+    }
+}
+
+/// Has what happens in this body written where its runner finds it. Its descriptor is closed: no test shall see it.
+fn remember_the_timeline(number: i32) {
+    // Where there is none, a body that dies takes its timeline with it.
+    if let Ok((words, is_ours)) = sys::adopt(number).and_then(|memory| sys::map_shared(memory, WORDS)) {
+        record_in(Shared { words, is_ours });
     }
 }

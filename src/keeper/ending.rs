@@ -30,7 +30,8 @@ impl End<'_> {
     pub(crate) fn run(mut self) {
         // One that was about to be ended, and has ended by itself before.
         let ended_because = self.because.take().filter(|_| self.status.is_none());
-        let mut end = EndOfRun { status: self.status, ended_because, ..EndOfRun::default() };
+        let ended_at = Some(sys::monotonic());
+        let mut end = EndOfRun { status: self.status, ended_because, ended_at, ..EndOfRun::default() };
         if self.start.keeps {
             end.kept = Some(kept::how_to(self.start, self.begun));
             self.begun.ledger.append(&Record::Kept);

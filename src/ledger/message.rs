@@ -6,6 +6,7 @@
 //! ```
 //! One message is one JSON text: whoever debugs a run can read along with strace.
 
+use crate::event::seen::Seen;
 use crate::ledger::breach::Breach;
 use crate::ledger::containment::Containment;
 use crate::limits::Limits;
@@ -102,11 +103,13 @@ pub(crate) struct Outputs {
     pub(crate) around: i32,
     /// The test process's own standard error, which nobody captures.
     pub(crate) uncaptured: i32,
+    /// No output: memory that the timeline is written into, so that the runner has it if the body dies.
+    pub(crate) timeline: i32,
 }
 
 impl Outputs {
-    pub(crate) fn all(self) -> [i32; 4] {
-        [self.output, self.errors, self.around, self.uncaptured]
+    pub(crate) fn all(self) -> [i32; 5] {
+        [self.output, self.errors, self.around, self.uncaptured, self.timeline]
     }
 }
 
@@ -244,6 +247,10 @@ pub(crate) struct EndOfRun {
     /// What was alive after a body that had reported, when it had had time to end.
     pub(crate) left: Vec<ProcessSummary>,
     pub(crate) swept: Swept,
+    /// When there was nothing more to wait for: the body had ended, or was to be ended. On the system's monotonic clock.
+    pub(crate) ended_at: Option<Duration>,
+    /// What the keeper has seen of the sessions meanwhile.
+    pub(crate) seen: Seen,
     /// How everything can be looked at, and ended later.
     pub(crate) kept: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! What a person reads, and what a program reads, of what was found: functions of data.
 //!
 //! ```text
-//!  Timeline ─► timeline, a chart; json
+//!  Timeline ─► timeline, a chart; json ─► timeline_file
 //!  LeakReport ─► text (with advice), json        passing = what a level makes of it        console = is there colour?
 //! ```
 
@@ -14,6 +14,8 @@ pub(crate) mod passing;
 mod tests;
 pub(crate) mod text;
 pub(crate) mod timeline;
+pub(crate) mod timeline_file;
+mod timeline_series;
 
 pub use console::Color;
 pub use passing::AssertNoLeaks;

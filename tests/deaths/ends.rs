@@ -46,6 +46,8 @@ fn a_body_that_neither_ends_nor_is_ended_by_its_own_watchdog_is_ended_by_the_kee
             "it ended by signal 1 (SIGHUP)",
             "we had sent it signal 1 (SIGHUP), signal 15 (SIGTERM)",
         ]);
+    // It has closed the descriptor of its memory, too, if it ever had it.
+    ran.says(&["timeline until its process died, read after that: ", " = set-up ", "body 1"]);
 }
 
 /// It has used much of its time before, which does not count.

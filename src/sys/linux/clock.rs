@@ -22,6 +22,11 @@ pub(crate) fn now_ticks() -> u64 {
     seconds * ticks_per_second() + nanoseconds * ticks_per_second() / 1_000_000_000
 }
 
+/// Since some moment that is the same for all processes, on a clock that only goes forward: that of `std::time::Instant`.
+pub(crate) fn monotonic() -> std::time::Duration {
+    std::time::Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
+}
+
 /// Processor time of this process since its begin, all of its threads together.
 pub(crate) fn own_processor_time() -> Option<std::time::Duration> {
     std::time::Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()

@@ -16,6 +16,7 @@ mod process;
 mod procfs;
 mod pty;
 mod remove;
+mod shared_memory;
 mod sock_diag;
 mod socket;
 mod spawn;
@@ -26,7 +27,7 @@ mod vfork;
 
 pub(crate) use cgroup::CgroupDir;
 pub(crate) use channel::Channel;
-pub(crate) use clock::{now_ticks, own_processor_time, ticks_in};
+pub(crate) use clock::{monotonic, now_ticks, own_processor_time, ticks_in};
 pub(crate) use controlling::Controlling;
 pub(crate) use files::{
     create_directory, create_in, device_numbers, facts_of, facts_of_link, file_facts, names_in, number_of,
@@ -54,6 +55,7 @@ pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, reap_child, ses
 pub(crate) use procfs::{ProcReader, boot_id, pid_in_proc};
 pub(crate) use pty::{Master, Peer};
 pub(crate) use remove::remove_tree;
+pub(crate) use shared_memory::{create_shared, map_shared, read_shared};
 pub(crate) use sock_diag::{connected_socket, listening_sockets};
 pub(crate) use socket::describe_socket;
 pub(crate) use spawn::{c_string, spawn_on_terminal, spawn_with_outputs};

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Empty by a field that is private, so that the code that takes one is not known to be unreachable.
@@ -96,6 +97,18 @@ pub(crate) fn null() -> io::Result<OwnedFd> {
 
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     unsupported()
+}
+
+pub(crate) fn create_shared(_words: usize) -> io::Result<OwnedFd> {
+    unsupported()
+}
+
+pub(crate) fn read_shared(_file: BorrowedFd<'_>, _words: usize) -> Vec<u64> {
+    Vec::new()
+}
+
+pub(crate) fn map_shared(file: OwnedFd, _words: usize) -> io::Result<(&'static [AtomicU64], &'static AtomicU64)> {
+    file.never()
 }
 
 pub(crate) fn write_to(_number: i32, _bytes: &[u8]) -> io::Result<()> {
