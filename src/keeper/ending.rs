@@ -1,5 +1,6 @@
 //! The end of a run: the body, what it has lost, what its servers were asked for, its control group, its ledger.
 
+use crate::event::seen::Seen;
 use crate::keeper::begin::{Begun, Ledger};
 use crate::keeper::{descendants, kept, leftovers, sweep};
 use crate::ledger::message::{EndOfRun, LedgerAt, News, Start, tell};
@@ -23,6 +24,8 @@ pub(crate) struct End<'a> {
     /// The body has reported and ended by itself.
     pub(crate) is_orderly: bool,
     pub(crate) runner: Option<&'a Channel>,
+    /// Of the sessions, for the timeline.
+    pub(crate) seen: Seen,
 }
 
 impl End<'_> {
@@ -32,6 +35,7 @@ impl End<'_> {
         let ended_because = self.because.take().filter(|_| self.status.is_none());
         let ended_at = Some(sys::monotonic());
         let mut end = EndOfRun { status: self.status, ended_because, ended_at, ..EndOfRun::default() };
+        end.seen = std::mem::take(&mut self.seen);
         if self.start.keeps {
             end.kept = Some(kept::how_to(self.start, self.begun));
             self.begun.ledger.append(&Record::Kept);

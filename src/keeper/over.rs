@@ -298,6 +298,7 @@ impl Keeper {
             because: self.because.take(),
             is_orderly,
             runner: self.runner.as_ref(),
+            seen: self.limiting.take_seen(),
         };
         end.run();
     }

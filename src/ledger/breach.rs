@@ -19,6 +19,8 @@ pub(crate) enum Exceeded {
 /// A session that was ended because it went over a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Breach {
+    /// The id of the session, where its server has said it.
+    pub(crate) id: Option<String>,
     /// What the session runs, and where in the test's source it was made.
     pub(crate) label: String,
     pub(crate) made_at: String,
@@ -71,7 +73,7 @@ impl fmt::Display for Exceeded {
 
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { label, made_at, pid, exceeded, samples, swept } = self;
+        let Self { label, made_at, pid, exceeded, samples, swept, .. } = self;
         writeln!(f, "session `{label}` (made at {made_at}, pid {pid}) went over {exceeded}")?;
         for (at, usage) in samples {
             writeln!(f, "    after {:>8.3} s: {usage}", at.as_secs_f64())?;
@@ -98,6 +100,7 @@ mod tests {
     fn a_breach_names_session_limit_and_the_last_samples() {
         let usage = |memory, processes| Usage { memory, processes, descriptors: 3, ..Usage::default() };
         let mut breach = Breach {
+            id: None,
             label: "yes".into(),
             made_at: "tests/x.rs:3:9".into(),
             pid: 77,

@@ -13,6 +13,8 @@ use std::time::Duration;
 /// A tree by its root, which need not live any more.
 pub(crate) struct Tree {
     root: u32,
+    /// This process: never a member, as each tree may be looked at by one of its own.
+    own: u32,
     /// Since when the root leads a kernel session, if it does.
     leads: Option<Ticks>,
     /// Those that have been seen and not ended.
@@ -37,12 +39,13 @@ impl Tree {
         }
         let leads = (stat.session == root.pid).then_some(stat.started);
         let members = vec![Member { pid: root.pid, directory }];
-        Ok(Self { root: root.pid, leads, members })
+        Ok(Self { root: root.pid, own: sys::own_pid(), leads, members })
     }
 
     /// What descends from this process, itself left out.
     pub(crate) fn below_us() -> Self {
-        Self { root: sys::own_pid(), leads: None, members: Vec::new() }
+        let root = sys::own_pid();
+        Self { root, own: root, leads: None, members: Vec::new() }
     }
 
     /// What it uses now.
@@ -57,6 +60,11 @@ impl Tree {
     /// The same, where one process more than so many is enough to know: a tree that grows as fast as it is walked has no end.
     pub(crate) fn sample_up_to(&mut self, reader: &mut ProcReader, most: usize) -> io::Result<Usage> {
         self.walk(reader, most)?;
+        self.sample_known()
+    }
+
+    /// The same of those that are known: where nobody was born since the last time, there is nobody else.
+    pub(crate) fn sample_known(&mut self) -> io::Result<Usage> {
         let mut usage = Usage::default();
         let mut failed = None;
         self.members.retain(|member| match member.sample(&mut usage) {
@@ -108,6 +116,18 @@ impl Tree {
         self.members.iter().filter_map(part).collect()
     }
 
+    /// What all have resident that no file has, of those that are known; see [`sample_known`](Self::sample_known).
+    pub(crate) fn memory_known(&mut self) -> u64 {
+        let memory = |member: &Member| member.directory.memory().ok().filter(|[mapped, ..]| *mapped > 0);
+        let mut all = 0;
+        self.members.retain(|member| {
+            let seen = memory(member);
+            all += seen.map_or(0, |[_, resident, shared]| resident.saturating_sub(shared));
+            seen.is_some()
+        });
+        all
+    }
+
     pub(crate) fn root(&self) -> u32 {
         self.root
     }
@@ -117,7 +137,7 @@ impl Tree {
         self.leads.map(|since| (self.root, since))
     }
 
-    fn walk(&mut self, reader: &mut ProcReader, most: usize) -> io::Result<()> {
+    pub(crate) fn walk(&mut self, reader: &mut ProcReader, most: usize) -> io::Result<()> {
         let mut next: Vec<u32> = self.members.iter().map(|member| member.pid).collect();
         if self.is_ours() {
             next.push(self.root);
@@ -159,7 +179,7 @@ impl Tree {
 
     /// This process is no member of its own tree.
     fn is_ours(&self) -> bool {
-        self.root == sys::own_pid()
+        self.root == self.own
     }
 
     /// True if this number is still that of a process of the tree.
@@ -169,7 +189,7 @@ impl Tree {
 
     /// True for a living one that was not known.
     fn add(&mut self, pid: u32, belongs: impl Fn(&Stat, u32) -> bool) -> io::Result<bool> {
-        if pid == sys::own_pid() || self.members.iter().any(|member| member.pid == pid) {
+        if pid == self.own || self.members.iter().any(|member| member.pid == pid) {
             return Ok(false);
         }
         match look(pid) {

@@ -1,10 +1,15 @@
 //! What comes of what was seen: who is told, and when a test that was told does not end.
 
+use crate::event::What;
+use crate::event::seen::{Seen as TimelineSeen, SeenMoment};
 use crate::keeper::patience::Patience;
+use crate::keeper::watch::whole::Over;
 use crate::keeper::watch::{Seen, Watcher};
+use crate::ledger::breach::Breach;
 use crate::ledger::message::{LedgerAt, News, Word};
 use crate::limits::Limits;
 use crate::process::identity::ProcessIdentity;
+use crate::sys;
 use std::time::Duration;
 
 /// How long a test that is over its limit of memory may take to begin its clean-up: its watchdog acts within three seconds and a tick.
@@ -25,7 +30,12 @@ pub(crate) struct Limiting {
     watcher: Option<Watcher>,
     /// What it was told, and how much time it had since.
     over: Option<(String, Patience)>,
+    /// For the timeline, the newest.
+    seen: TimelineSeen,
 }
+
+/// More samples than this are not kept.
+const MOST_SAMPLES: usize = 512;
 
 impl Limiting {
     /// A call begins, which has these.
@@ -66,9 +76,21 @@ impl Limiting {
 
     fn act(&mut self, seen: Seen, is_running: bool, acts: &mut Vec<Act>) {
         match seen {
-            Seen::Breach(breach) => acts.push(Act::TellRunner(News::Breach(breach))),
+            Seen::Breach(breach) => {
+                let Breach { id, exceeded, .. } = &*breach;
+                self.note(id.clone(), exceeded.limit(), exceeded.value());
+                acts.push(Act::TellRunner(News::Breach(breach)));
+            }
+            Seen::Sample(sample) => {
+                let samples = &mut self.seen.samples;
+                if samples.len() == MOST_SAMPLES {
+                    samples.remove(0);
+                }
+                samples.push(sample);
+            }
             Seen::NotKept(why) => acts.push(Act::TellRunner(News::NotKept { why })),
-            Seen::Over { why, is_its_own } => {
+            Seen::Over(Over { why, is_its_own, limit, was }) => {
+                self.note(None, format!("{limit} of memory for the whole test"), was);
                 acts.push(Act::TellRunner(News::Over { why: why.clone() }));
                 if is_running {
                     acts.push(Act::TellBody(Word::Fail { why: why.clone(), is_its_own }));
@@ -80,6 +102,16 @@ impl Limiting {
                 acts.push(Act::End(format!("{why}\n    and it went on to grow")));
             }
         }
+    }
+
+    fn note(&mut self, session: Option<String>, limit: String, value: String) {
+        let what = What::Breach { limit, value };
+        self.seen.moments.push(SeenMoment { at: sys::monotonic(), session, what });
+    }
+
+    /// What there is for the timeline.
+    pub(crate) fn take_seen(&mut self) -> TimelineSeen {
+        std::mem::take(&mut self.seen)
     }
 
     /// Nothing is signalled for a limit any more when this returns.

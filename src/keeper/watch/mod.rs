@@ -15,6 +15,7 @@ mod pace;
 mod session;
 mod whole;
 
+use crate::event::Sample;
 use crate::keeper::descendants::GRACE;
 use crate::keeper::patience::{Patience, TICK};
 use crate::keeper::sweep::{sweep, until};
@@ -24,6 +25,7 @@ use crate::ledger::following::Following;
 use crate::ledger::message::LedgerAt;
 use crate::ledger::record::{BODY_RECORD, Record, RecordId};
 use crate::limits::Limits;
+use crate::probe::usage::Usage;
 use crate::process::handle::reader;
 use crate::process::identity::ProcessIdentity;
 use crate::sys::{self, ProcReader};
@@ -50,10 +52,12 @@ const LOST_EVERY: Duration = Duration::from_millis(20);
 pub(crate) enum Seen {
     /// A session was ended.
     Breach(Box<Breach>),
-    /// The test is over its limit of memory, with what lives; it is to fail. Whether its own process has most of that.
-    Over { why: String, is_its_own: bool },
-    /// It is far beyond, and to be ended.
+    /// The test is over its limit of memory.
+    Over(Over),
+    /// It is far beyond that, and to be ended.
     Far,
+    /// What all sessions use together.
+    Sample(Sample),
     /// These limits are not kept, and why.
     NotKept(String),
 }
@@ -196,24 +200,24 @@ impl Watch {
         let now = Instant::now();
         let is_pressed =
             |session: &Session| births(session.last_pid, last_pid) >= session.spare_births(&limits.session);
-        let is_pressed_any = self.sessions.values().any(is_pressed);
-        let members = self.members(last_pid, now, is_pressed_any)?;
+        let is_any_pressed = self.sessions.values().any(is_pressed);
+        let members = self.members(last_pid, now, is_any_pressed)?;
         let mut exceeded = Vec::new();
         for (id, pids) in &members {
             let Some(session) = self.sessions.get_mut(id) else { continue };
             session.last_pid = last_pid;
             exceeded.extend(session.too_many(&limits.session, pids.len()).map(|exceeded| (*id, exceeded)));
         }
-        if exceeded.is_empty() && (is_pressed_any || self.sessions.values().any(|session| now >= session.due)) {
+        if exceeded.is_empty() && self.sessions.values().any(|session| now >= session.due) {
             let (count, clock) = (self.sessions.len(), self.clock.used());
             // Those that will be soon, too: what is done for all is done once.
-            let are_due = |session: &Session| now >= session.soon || is_pressed(session);
-            for (id, session) in self.sessions.iter_mut().filter(|(_, session)| are_due(session)) {
+            for (id, session) in self.sessions.iter_mut().filter(|(_, session)| now >= session.soon) {
                 session.last_pid = last_pid;
                 session.take_in(members.get(id))?;
-                let found = session.look(&mut self.reader, &limits.session, clock, count)?;
+                let found = session.look(&mut self.reader, &limits.session, clock, (count, last_pid))?;
                 exceeded.extend(found.map(|exceeded| (*id, exceeded)));
             }
+            let _ = self.told.send(Seen::Sample(self.sample()));
         }
         for (id, exceeded) in exceeded {
             self.end(id, exceeded);
@@ -222,15 +226,29 @@ impl Watch {
             && now >= self.whole.due
         {
             let run = self.following.look()?;
-            let over = self.whole.look(&mut self.reader, limit, run)?;
-            let seen = over.map(|over| match over {
-                Over::Over { why, is_its_own } => Seen::Over { why, is_its_own },
-                Over::Far => Seen::Far,
-            });
+            let over = self.whole.look(&mut self.reader, limit, run, last_pid)?;
             // Nobody listens to a keeper that is about to end.
-            let _ = seen.map(|seen| self.told.send(seen));
+            let _ = over.map(|seen| self.told.send(seen));
         }
         Ok(self.next(limits, last_pid))
+    }
+
+    /// What the sessions used together when they were last looked at.
+    fn sample(&self) -> Sample {
+        let mut all = Usage::default();
+        for usage in self.sessions.values().filter_map(Session::usage) {
+            all.memory += usage.memory;
+            all.processes += usage.processes;
+            all.descriptors += usage.descriptors;
+            all.processor += usage.processor;
+        }
+        Sample {
+            at: sys::monotonic(),
+            memory: Some(all.memory),
+            descriptors: Some(all.descriptors),
+            processes: Some(all.processes as u64),
+            processor: Some(all.processor),
+        }
     }
 
     fn next(&mut self, limits: &Limits, last_pid: u32) -> Duration {

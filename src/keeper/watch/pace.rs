@@ -25,13 +25,22 @@ impl Growing {
         let rate = self.fastest.max(2.0 * self.rate);
         Duration::try_from_secs_f64(rest as f64 / rate).unwrap_or(LONGEST).clamp(SHORTEST, LONGEST)
     }
+
+    /// However little it grew: until what grows half as fast as the fastest could be over its limit by two fifths.
+    pub(crate) fn longest(&self) -> Duration {
+        let rest = (self.limit + self.limit / 5 * 2).saturating_sub(self.used);
+        Duration::try_from_secs_f64(2.0 * rest as f64 / self.fastest).unwrap_or(LONGEST_AT_REST).max(SHORTEST)
+    }
 }
 
+/// The longest period of what idles.
+const LONGEST_AT_REST: Duration = Duration::from_secs(1);
+
 /// The period of one that idles, where so many are looked at, which takes so long each: together they cost no more than a hundredth
-/// of a core, as far as [`LONGEST`] permits.
+/// of a core, as far as a second permits.
 pub(crate) fn at_rest(period: Duration, cost: Duration, sessions: usize) -> Duration {
     let least = cost * SHARE * u32::try_from(sessions).unwrap_or(u32::MAX);
-    period.max(least).min(LONGEST)
+    period.max(least.min(LONGEST_AT_REST))
 }
 
 /// How many processes have begun between two looks at the kernel's last number, at most: numbers wrap at an end that varies, after
@@ -64,7 +73,10 @@ mod tests {
         let cost = Duration::from_micros(20);
         assert_eq!(at_rest(Duration::from_millis(30), cost, 1), Duration::from_millis(30));
         assert_eq!(at_rest(Duration::from_millis(30), cost, 100), Duration::from_millis(200));
-        assert_eq!(at_rest(Duration::from_millis(30), cost, 10_000), LONGEST);
+        assert_eq!(at_rest(Duration::from_millis(30), cost, 10_000), LONGEST_AT_REST);
+        // 140 at most: 40 more, at half of 200 each second.
+        let growing = Growing { used: 100, limit: 100, rate: 0.0, fastest: 200.0 };
+        assert_eq!(growing.longest(), Duration::from_millis(400));
     }
 
     #[test]

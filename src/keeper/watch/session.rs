@@ -34,13 +34,15 @@ pub(crate) struct Session {
     pub(crate) soon: Instant,
     /// The kernel's last number at the last look.
     pub(crate) last_pid: u32,
+    /// The same when its tree was walked last.
+    walked: Option<u32>,
 }
 
 impl Session {
     /// Of a session whose leader lives and can be looked at.
     pub(crate) fn of(leader: ProcessIdentity, clock: Duration, now: Instant) -> Option<Self> {
         let (tree, samples) = (Tree::of(leader).ok()?, VecDeque::new());
-        Some(Self { leader, tree, began: clock, first: now, samples, due: now, soon: now, last_pid: 0 })
+        Some(Self { leader, tree, began: clock, first: now, samples, due: now, soon: now, last_pid: 0, walked: None })
     }
 
     pub(crate) fn leader(&self) -> ProcessIdentity {
@@ -92,10 +94,15 @@ impl Session {
         reader: &mut ProcReader,
         limits: &SessionLimits,
         clock: Duration,
-        sessions: usize,
+        (sessions, last_pid): (usize, u32),
     ) -> std::io::Result<Option<Exceeded>> {
         let begin = Instant::now();
-        let usage = self.tree.sample_up_to(reader, limits.processes.unwrap_or(usize::MAX))?;
+        let usage = if self.walked == Some(last_pid) {
+            self.tree.sample_known()?
+        } else {
+            self.tree.sample_up_to(reader, limits.processes.unwrap_or(usize::MAX))?
+        };
+        self.walked = Some(last_pid);
         let exceeded = self.exceeded(&usage, limits, clock);
         let period = self.period(&usage, limits, begin, sessions);
         (self.soon, self.due) = (begin + period / 2, begin + period);
@@ -143,12 +150,16 @@ impl Session {
         ];
         let period = all.iter().flatten().map(Growing::period).min().unwrap_or(LONGEST);
         let is_at_rest = all.iter().flatten().all(|growing| growing.rate < AT_REST * growing.limit as f64);
-        if is_at_rest && since.is_some() { at_rest(period, now.elapsed(), sessions) } else { period }
+        if !is_at_rest || since.is_none() {
+            return period;
+        }
+        let longest = all.iter().flatten().map(Growing::longest).min().unwrap_or(LONGEST);
+        at_rest(period, now.elapsed(), sessions).min(longest)
     }
 
     pub(crate) fn breach(&self, open: &Open, exceeded: Exceeded, swept: Swept) -> Breach {
         let samples = self.samples.iter().map(|(at, usage)| (at.duration_since(self.first), *usage)).collect();
         let (label, made_at) = (open.label.clone(), open.made_at.clone());
-        Breach { label, made_at, pid: self.leader.pid(), exceeded, samples, swept }
+        Breach { id: open.session.clone(), label, made_at, pid: self.leader.pid(), exceeded, samples, swept }
     }
 }

@@ -1,5 +1,6 @@
 //! The memory of a test as a whole: what descends from its keeper.
 
+use crate::keeper::watch::Seen;
 use crate::keeper::watch::pace::{Growing, LONGEST, at_rest};
 use crate::ledger::replay::Replayed;
 use crate::probe::living::Tree;
@@ -25,23 +26,27 @@ pub(crate) struct Whole {
     tree: Tree,
     body: ProcessIdentity,
     last: Option<(Instant, u64)>,
+    /// The kernel's last number when the tree was walked.
+    walked: Option<u32>,
     pub(crate) due: Instant,
     /// It was over its limit once.
     pub(crate) is_over: bool,
 }
 
-/// How much is over the limit.
+/// A test that is over its limit, and is to fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Over {
-    /// It is to fail, with this text; whether its own process has most of it.
-    Over { why: String, is_its_own: bool },
-    /// It is to be ended now.
-    Far,
+pub(crate) struct Over {
+    /// With what lives and how big it is.
+    pub(crate) why: String,
+    /// Its own process has most of it.
+    pub(crate) is_its_own: bool,
+    pub(crate) limit: String,
+    pub(crate) was: String,
 }
 
 impl Whole {
     pub(crate) fn of(body: ProcessIdentity, now: Instant) -> Self {
-        Self { tree: Tree::below_us(), body, last: None, due: now, is_over: false }
+        Self { tree: Tree::below_us(), body, last: None, walked: None, due: now, is_over: false }
     }
 
     /// # Errors
@@ -52,16 +57,22 @@ impl Whole {
         reader: &mut ProcReader,
         limit: u64,
         run: Option<&Replayed>,
-    ) -> std::io::Result<Option<Over>> {
+        last_pid: u32,
+    ) -> std::io::Result<Option<Seen>> {
         let begin = Instant::now();
-        let used = self.tree.sample(reader)?.memory;
+        if self.walked != Some(last_pid) {
+            self.tree.walk(reader, usize::MAX)?;
+            self.walked = Some(last_pid);
+        }
+        let used = self.tree.memory_known();
         let rate = self.last.map_or(0.0, |(at, before)| {
             used.saturating_sub(before) as f64 / begin.duration_since(at).as_secs_f64().max(1e-6)
         });
         let over = self.over(used, limit, run);
-        let period = Growing { used, limit, rate, fastest: FASTEST }.period();
         let is_at_rest = self.last.is_some() && rate < AT_REST * limit as f64;
-        self.due = begin + if is_at_rest { at_rest(period, begin.elapsed(), 1) } else { period };
+        let growing = Growing { used, limit, rate, fastest: FASTEST };
+        let period = growing.period();
+        self.due = begin + if is_at_rest { at_rest(period, begin.elapsed(), 1).min(growing.longest()) } else { period };
         if self.is_over {
             // It is told, and only whether it goes far beyond is of interest: each exact look takes long.
             self.due = self.due.max(begin + LONGEST / 5);
@@ -70,19 +81,19 @@ impl Whole {
         Ok(over)
     }
 
-    fn over(&mut self, used: u64, limit: u64, run: Option<&Replayed>) -> Option<Over> {
+    fn over(&mut self, used: u64, limit: u64, run: Option<&Replayed>) -> Option<Seen> {
         if used <= limit {
             return None;
         }
         let was = self.tree.exact_memory();
         if self.is_over {
-            return (was as f64 > FAR * limit as f64).then_some(Over::Far);
+            return (was as f64 > FAR * limit as f64).then_some(Seen::Far);
         }
         if was <= limit {
             return None;
         }
         self.is_over = true;
-        Some(self.describe(was, limit, run))
+        Some(Seen::Over(self.describe(was, limit, run)))
     }
 
     /// What lives, and how big it is.
@@ -113,7 +124,7 @@ impl Whole {
         let others = parts.iter().map(|(pid, memory)| (*memory, named(*pid))).collect();
         write_largest(&mut text, others, count);
         text += "\n    to do: find what grows, or raise the limit: `Limits::max_test_memory`, or TERMLEASH_MEMORY for a run";
-        Over::Over { why: text, is_its_own: own > was / 2 }
+        Over { why: text, is_its_own: own > was / 2, limit: bytes(limit), was: bytes(was) }
     }
 }
 
