@@ -12,10 +12,9 @@ use crate::sys::ProcReader;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What a session is taken to be able to grow by, before it was seen to: a program that fills memory writes a few hundred MB each
-/// second (measured with `tail /dev/zero`), a shell starts up to 2,000 processes (measured with `sleep 9 &` in a loop).
+/// What a session is taken to be able to grow by each second, before it was seen to: a program that fills memory writes a few hundred MB
+/// (measured with `tail /dev/zero`).
 const FASTEST_MEMORY: f64 = 200e6;
-const FASTEST_PROCESSES: f64 = 2000.0;
 const FASTEST_DESCRIPTORS: f64 = 2000.0;
 /// What grows by less than this part of its limit each second idles.
 const AT_REST: f64 = 0.02;
@@ -143,9 +142,9 @@ impl Session {
             let rate = since.map_or(0.0, |(time, before)| used.saturating_sub(of(before)) as f64 / time);
             limit.map(|limit| Growing { used, limit, rate, fastest })
         };
+        // Processes are counted by the births that there are at all.
         let all = [
             growing(limits.memory, FASTEST_MEMORY, &|usage| usage.memory),
-            growing(limits.processes.map(|limit| limit as u64), FASTEST_PROCESSES, &|usage| usage.processes as u64),
             growing(limits.descriptors, FASTEST_DESCRIPTORS, &|usage| usage.descriptors),
         ];
         let period = all.iter().flatten().map(Growing::period).min().unwrap_or(LONGEST);

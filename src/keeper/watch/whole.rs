@@ -72,7 +72,7 @@ impl Whole {
         let is_at_rest = self.last.is_some() && rate < AT_REST * limit as f64;
         let growing = Growing { used, limit, rate, fastest: FASTEST };
         let period = growing.period();
-        self.due = begin + if is_at_rest { at_rest(period, begin.elapsed(), 1).min(growing.longest()) } else { period };
+        self.due = begin + if is_at_rest { at_rest(period, begin.elapsed(), 5).min(growing.longest()) } else { period };
         if self.is_over {
             // It is told, and only whether it goes far beyond is of interest: each exact look takes long.
             self.due = self.due.max(begin + LONGEST / 5);
