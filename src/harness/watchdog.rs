@@ -218,16 +218,18 @@ fn watch(shared: &Shared) {
     if let Some(expired) = wait_for_expiry(shared) {
         let what = match &expired.why {
             None => format!("did not end within its deadline of {}", duration(shared.timeout)),
-            Some(why) => format!("did not end when it was told to, since {why}\nIt"),
+            Some(_) => "was told to end, did not".to_owned(),
         };
+        // What was alive at a deadline is looked at anew.
+        let why = expired.why.iter().map(|why| format!("{why}\n{}", expired.alive)).collect::<String>();
         shared.expired.update(|slot| *slot = Some(expired));
         let limit = shared.state.lock().used + BLOCKED_AFTER;
         if wait(shared, Phase::Running, limit) {
-            last_resort(shared, Phase::Running, &what);
+            last_resort(shared, Phase::Running, &what, &why);
         }
     }
     if wait_for_steps(shared) {
-        last_resort(shared, Phase::CleaningUp, "was not cleaned up: a step took a minute more than it may");
+        last_resort(shared, Phase::CleaningUp, "was not cleaned up: a step took a minute more than it may", "");
     }
 }
 
@@ -283,7 +285,7 @@ fn wait(shared: &Shared, phase: Phase, limit: Duration) -> bool {
 
 /// For a body that blocks its thread: reports, ends what it may be waiting for, and aborts if that does not help. Nothing
 /// else can end a thread.
-fn last_resort(shared: &Shared, phase: Phase, what: &str) {
+fn last_resort(shared: &Shared, phase: Phase, what: &str, why: &str) {
     let name = shared.scope.name();
     let alive = alive::describe(&shared.scope);
     // On a thread of its own: it calls the user's backend, which may block or panic, and it may have to wait for a kill that the
@@ -316,7 +318,7 @@ fn last_resort(shared: &Shared, phase: Phase, what: &str) {
         let timeline = timeline.render();
         let text = |end: &str| {
             format!(
-                "test `{name}` {what}, and blocks its thread, which nothing can end: {sessions}, and {end} now.\n{alive}    \
+                "test `{name}` {what}, and blocks its thread, which nothing can end: {sessions}, and {end} now.\n{why}{alive}    \
                  to do: let it await instead of block, or give what it waits for a deadline\n{timeline}"
             )
         };

@@ -17,8 +17,10 @@ use std::time::Instant;
 const FASTEST: f64 = 1e9;
 /// What grows by less than this part of its limit each second idles.
 const AT_REST: f64 = 0.02;
-/// So much more than the limit, and the test is not waited for any more.
-const FAR: f64 = 1.5;
+/// So much more than the limit, and the test is not waited for any more: half of it, and at least what a body may need to name the call
+/// sites of its heap, whose debug information is read for that.
+const FAR: f64 = 0.5;
+const LEAST_FAR: u64 = 256 << 20;
 /// So many processes are named.
 const MOST: usize = 10;
 
@@ -87,7 +89,8 @@ impl Whole {
         }
         let was = self.tree.exact_memory();
         if self.is_over {
-            return (was as f64 > FAR * limit as f64).then_some(Seen::Far);
+            let more = ((FAR * limit as f64) as u64).max(LEAST_FAR);
+            return (was > limit.saturating_add(more)).then_some(Seen::Far);
         }
         if was <= limit {
             return None;
