@@ -15,9 +15,13 @@
 //! Then, quiet and with every core kept busy, `accuracy LOAD recall=… false_alarms=…`: over all leaks of exact kinds, and
 //! over so many clean checks and hunts. A clean check is repeated in its process; a clean hunt has one of its own, since what
 //! a process does for the first time is what looks like a leak. Leaks of bytes stand by themselves.
+//!
+//! At last `accuracy/source SOURCE BYTES found=…`: of the leaks of bytes, each of which leaks so many in a round, those that are found where
+//! memory is known by that source; and what clean rounds are called there. `-- accuracy/source` prints these alone.
 
+use corpus::allocator::Source;
 use corpus::child::{self, Counted, Seen};
-use corpus::{Case, all};
+use corpus::{Case, Expected, USUAL_BYTES, all};
 use floor::harness::Harness;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -36,6 +40,10 @@ const TOLERANCE: u64 = 1 << 20;
 /// Clean checks and hunts that are to pass under each load.
 const CHECKS: usize = 2_000;
 const HUNTS: usize = 100;
+/// So often each leak of bytes is hunted by each source, and each clean round.
+const BY_SOURCE: usize = 20;
+/// What leaks in a round. Less than the gate of 1 KiB is no leak.
+const LEAKED: [usize; 5] = [2 << 10, USUAL_BYTES, 16 << 10, 64 << 10, 256 << 10];
 /// So many in one process, so that a process's start is not most of the work.
 const IN_A_PROCESS: usize = 20;
 
@@ -48,15 +56,25 @@ fn main() -> ExitCode {
     // A quick run is no measurement, and most of a case is waiting.
     let workers = harness.size(1, 2 * cores());
 
-    let first = side_by_side(workers, &cases, |case| (seen(case, 1), counted(case)));
-    table(&cases, &first, nextest().as_ref());
+    if !cases.is_empty() {
+        of_all(&harness, workers, &cases);
+    }
+    if harness.wants("accuracy/source") {
+        let cases: Vec<&Case> = all().collect();
+        Source::ALL.into_iter().for_each(|source| by_source(source, workers, &cases, harness.size(BY_SOURCE, 0)));
+    }
+    ExitCode::SUCCESS
+}
+
+fn of_all(harness: &Harness, workers: usize, cases: &[&Case]) {
+    let first = side_by_side(workers, cases, |case| (seen(case, 1), counted(case)));
+    table(cases, &first, nextest().as_ref());
     for load in ["quiet", "busy"] {
         let spinners = Spinners::start(if load == "busy" { cores() } else { 0 });
         let (checks, hunts) = (harness.size(CHECKS, 0), harness.size(HUNTS, 0));
-        measure(load, workers, &cases, checks, hunts);
+        measure(load, workers, cases, checks, hunts);
         drop(spinners);
     }
-    ExitCode::SUCCESS
 }
 
 fn cores() -> usize {
@@ -210,6 +228,43 @@ fn measure(load: &str, workers: usize, cases: &[&Case], checks: usize, hunts: us
     let missed = if exact.recall() < 1.0 || exact.false_alarms > 0 { " MISSED" } else { "" };
     let Score { clean, false_alarms, .. } = exact;
     println!("accuracy {load} recall={:.3} false_alarms={false_alarms}/{clean}{missed}", exact.recall());
+}
+
+/// One line for each amount, and one of false alarms. Each hunt has a process of its own, but for those that count to the byte.
+fn by_source(source: Source, workers: usize, cases: &[&Case], times: usize) {
+    let (runs, each) = if source == Source::Counted { (usize::from(times > 0), times) } else { (times, 1) };
+    let score = |cases: &[&Case], bytes: usize| {
+        let work: Vec<&Case> = cases.iter().flat_map(|case| std::iter::repeat_n(*case, runs)).collect();
+        let hunt = |case: &&Case| {
+            child::check_by(source, case, each, bytes).unwrap_or_else(|why| {
+                eprintln!("{why}");
+                Vec::new()
+            })
+        };
+        let mut score = Score::default();
+        for (case, seen) in work.iter().zip(side_by_side(workers, &work, hunt)) {
+            let is_leak = case.is_leak();
+            let alarm = |seen: &Seen| if is_leak { seen.is_as(case.expected_by(source)) } else { seen.is_failure };
+            let silent = std::iter::repeat_n(!is_leak, each - seen.len());
+            for alarm in seen.iter().map(alarm).chain(silent) {
+                score.count(is_leak, Some(alarm));
+            }
+            for wrong in seen.iter().filter(|seen| alarm(seen) && !is_leak) {
+                eprintln!("{source}: {} was called wrongly:\n{}", case.name, wrong.text);
+            }
+        }
+        score
+    };
+    let grows = |case: &&&Case| matches!(case.expected_by(source), Expected::Grows(_));
+    let leaks: Vec<&Case> = cases.iter().filter(|case| case.is_of_bytes()).filter(grows).copied().collect();
+    for bytes in LEAKED {
+        let Score { leaks, found, .. } = score(&leaks, bytes);
+        println!("accuracy/source {source:<8} {:>3} KiB a round found={found}/{leaks}", bytes >> 10);
+    }
+    let clean = |case: &&&Case| case.is_hunt() && case.expected == Expected::Clean;
+    let clean: Vec<&Case> = cases.iter().filter(clean).copied().collect();
+    let Score { clean, false_alarms, .. } = score(&clean, USUAL_BYTES);
+    println!("accuracy/source {source:<8} false_alarms={false_alarms}/{clean}");
 }
 
 /// Processes that keep cores busy until this is dropped.

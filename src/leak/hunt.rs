@@ -14,7 +14,7 @@ use std::time::Duration;
 ///
 /// - *Counts* (descriptors, threads, child processes, tracked sessions) leak if they grow in every round, or in most of them
 ///   evenly. Seven rounds are enough.
-/// - *Bytes* (the heap where the allocator says how big it is, else resident memory) leak if a rank test for a trend (Mann-Kendall)
+/// - *Bytes* (the heap where the allocator says how big it is, else resident and private memory) leak if a rank test for a trend (Mann-Kendall)
 ///   and the median slope (Theil-Sen) and both halves of the series say so, the first third being left out, where caches fill
 ///   and things are initialised. At least 18 rounds; it is looked at after 18, 30 and 60 only, since looking after every
 ///   round would raise false alarms (measured: from 0.5 % to 9.7 %), and a leak at the first look must be one at the second,
@@ -47,7 +47,9 @@ use std::time::Duration;
 /// - The heap is counted to the byte where the global allocator is a [`CountingAlloc`](crate::leak::CountingAlloc). Else it is what
 ///   malloc(3) of glibc 2.33 or later has handed out, and what its threads have put aside to hand out again: that grows over some
 ///   dozens of rounds by tens of KiB. With another global allocator, or musl, resident memory stands in, which sees no less than a
-///   page and is judged after a trim. The report says [which](crate::leak::HuntReport::memory).
+///   page, and of whose growth must stay in private memory after a trim what is called a leak. The report says [which](crate::leak::HuntReport::memory).
+/// - What a C library or a mapping takes is not of the heap that is counted: it is seen in resident memory, and suspicious at most.
+/// - One buffer that doubles grows seldomer and seldomer: it is inconclusive.
 /// - A leak of less than the [gate](Self::gate) in a round is not one.
 #[derive(Debug, Clone)]
 #[must_use = "a hunt does nothing until `run`"]

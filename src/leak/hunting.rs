@@ -77,6 +77,7 @@ impl LeakHunt {
         Pump::get()?.sleep(WAKERS_ARE_DROPPED).await;
         let held = profile_so_far();
         samples.push(self.sample(&target, None, self.warmup).await?);
+        samples.note_private();
         for done in 1..=most {
             let number = self.warmup + done - 1;
             run(number).await?;
@@ -227,7 +228,7 @@ impl LeakHunt {
 
 /// Where it grew by what was asked for, and not by pages. For a failure with a file, by the name of the test if its thread has one.
 fn where_memory_grew(report: &HuntReport, held: Option<&HeapProfile>) -> Option<HeapTop> {
-    let judged = if report.memory == Some(MemorySource::Resident) { Gauge::Resident } else { Gauge::Heap };
+    let judged = if report.memory == Some(MemorySource::Private) { Gauge::Resident } else { Gauge::Heap };
     let worst = report.series.iter().filter(|one| one.gauge == judged).map(|one| one.verdict).max()?;
     let thread = std::thread::current();
     let test = thread.name().filter(|name| *name != "main").or(report.name.as_deref()).unwrap_or("test");

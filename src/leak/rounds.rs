@@ -6,6 +6,7 @@ use crate::leak::sample::{Gauge, Sample};
 use crate::leak::series::{ByteVerdict, IntegerVerdict, judge_bytes, judge_integers};
 use crate::leak::stats::theil_sen;
 use crate::leak::verdict::Verdict;
+use crate::probe::memory::anonymous_bytes;
 use crate::sys;
 
 /// What is thought of a series of bytes.
@@ -33,12 +34,14 @@ pub(crate) struct Count {
 pub(crate) struct Rounds {
     samples: Vec<Sample>,
     is_own: bool,
+    /// What no file is behind, before the first round and after a trim.
+    private_before: Option<u64>,
 }
 
 impl Rounds {
     /// Room for all: a buffer that grows would be measured.
     pub(crate) fn with_capacity(count: usize) -> Self {
-        Self { samples: Vec::with_capacity(count), is_own: true }
+        Self { samples: Vec::with_capacity(count), is_own: true, private_before: None }
     }
 
     /// Of another process.
@@ -49,6 +52,12 @@ impl Rounds {
 
     pub(crate) fn push(&mut self, sample: Sample) {
         self.samples.push(sample);
+    }
+
+    /// Where nobody says how big the heap is, what stays of private memory decides: so it is measured before the first round, too.
+    pub(crate) fn note_private(&mut self) {
+        let knows_heap = self.memory_gauges().any(|gauge| gauge == Gauge::Heap);
+        self.private_before = if self.is_own && !knows_heap { trimmed() } else { None };
     }
 
     pub(crate) fn last(&self) -> Option<&Sample> {
@@ -111,19 +120,14 @@ impl Rounds {
         judged
     }
 
-    /// Whether most of what resident memory grew by stays when the allocator gives free pages back.
+    /// Whether most of what resident memory grew by stays when the allocator gives free pages back, and is its own: not code that was
+    /// used for the first time. Nobody trims another's.
     fn outlives_a_trim(&self, judged: &Judged) -> bool {
-        let resident = |sample: Option<&Sample>| sample.and_then(|sample| sample.value(Gauge::Resident));
-        let (Some(first), Some(last)) = (resident(self.samples.first()), resident(self.samples.last())) else {
+        let Some((before, now)) = self.private_before.and_then(|before| Some((before, trimmed()?))) else {
             return true;
         };
-        // Nobody trims another's.
-        if !self.is_own || !sys::trim_heap() {
-            return true;
-        }
-        let after = sys::resident_bytes().unwrap_or(last);
         let claimed = judged.per_round * (self.samples.len() - 1) as f64;
-        after.saturating_sub(first) as f64 > claimed / 2.0
+        now.saturating_sub(before) as f64 > claimed / 2.0
     }
 
     pub(crate) fn judge_bytes(&self, gauge: Gauge, gate: u64, p: f64) -> Judged {
@@ -143,6 +147,12 @@ impl Rounds {
             }
         }
     }
+}
+
+/// The process's own memory once what is free has been given back, where the allocator does that.
+fn trimmed() -> Option<u64> {
+    sys::trim_heap();
+    anonymous_bytes().ok()
 }
 
 /// The usual size of a page; where it is larger, so is the noise.
@@ -170,6 +180,19 @@ mod tests {
         assert_eq!((judged.gauge, judged.verdict), (Gauge::Heap, Verdict::Clean), "{judged:?}");
         let growing = rounds(18, |round| Sample::of_memory(Some(round << 20), 5 << 20));
         assert_eq!(growing.judge_memory(1024, 0.01).verdict, Verdict::Leaked);
+    }
+
+    /// Twice 64 MiB in each round is more than the tests beside this one take.
+    #[test]
+    #[cfg(all(test, target_os = "linux"))]
+    fn what_does_not_stay_in_private_memory_is_suspicious_at_most() {
+        let mut growing = rounds(30, |round| Sample::of_memory(None, round << 27));
+        assert_eq!(growing.judge_memory(1024, 0.01).verdict, Verdict::Leaked, "nobody knows what was private before");
+        growing.note_private();
+        assert_eq!(growing.judge_memory(1024, 0.01).verdict, Verdict::Suspicious);
+        let mut known = rounds(30, |round| Sample::of_memory(Some(round << 27), round << 27));
+        known.note_private();
+        assert_eq!(known.judge_memory(1024, 0.01).verdict, Verdict::Leaked, "the heap is known");
     }
 
     #[test]

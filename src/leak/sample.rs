@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::probe::children::Children;
 use crate::probe::descriptors::{Depth, Descriptors};
+use crate::probe::heap::malloc::malloc_bytes;
 use crate::probe::heap::stats::{HeapStats, is_counted};
 use crate::probe::origins;
 use crate::probe::other::Other;
@@ -89,7 +90,10 @@ pub enum MemorySource {
     Counted,
     /// mallinfo2(3) of glibc.
     Malloc,
-    /// Resident memory.
+    /// Resident memory, and what of its growth no other process shares and stays after a trim: malloc(3) that does not say, or another
+    /// allocator.
+    Private,
+    /// Resident memory: of another process.
     Resident,
 }
 
@@ -98,10 +102,10 @@ impl MemorySource {
     pub(crate) fn own() -> Self {
         if is_counted() {
             Self::Counted
-        } else if sys::heap_bytes().is_some() {
+        } else if malloc_bytes().is_some() {
             Self::Malloc
         } else {
-            Self::Resident
+            Self::Private
         }
     }
 
@@ -111,7 +115,7 @@ impl MemorySource {
             Self::Counted => 1,
             // The unit of glibc's blocks.
             Self::Malloc => 16,
-            Self::Resident => 4096,
+            Self::Private | Self::Resident => 4096,
         }
     }
 }
@@ -123,13 +127,17 @@ impl fmt::Display for MemorySource {
             Self::Malloc => {
                 "the heap as malloc(3) says, to 16 B, with what its threads put aside: some tens of KiB over the first dozens of rounds"
             }
+            Self::Private => {
+                "resident pages, to 4 KiB, with what the allocator keeps of what was freed; what of their growth stays in private memory \
+                 after a trim is a leak, and less than 16 KiB a round may not be found"
+            }
             Self::Resident => "resident pages, to 4 KiB, with what the allocator keeps of what was freed",
         })
     }
 }
 
 fn heap_bytes() -> Option<u64> {
-    HeapStats::read().map(|heap| heap.curr.bytes).or_else(sys::heap_bytes)
+    HeapStats::read().map(|heap| heap.curr.bytes).or_else(malloc_bytes)
 }
 
 /// One measurement: some microseconds.
@@ -209,9 +217,12 @@ mod tests {
 
     #[test]
     fn each_source_says_the_least_that_it_shows() {
-        for (source, least) in
-            [(MemorySource::Counted, "to the byte"), (MemorySource::Malloc, "16 B"), (MemorySource::Resident, "4 KiB")]
-        {
+        for (source, least) in [
+            (MemorySource::Counted, "to the byte"),
+            (MemorySource::Malloc, "16 B"),
+            (MemorySource::Private, "4 KiB"),
+            (MemorySource::Resident, "4 KiB"),
+        ] {
             assert!(source.to_string().contains(least), "{source}: {}", source.resolution());
         }
         // These tests have the system's allocator.

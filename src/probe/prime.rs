@@ -1,6 +1,7 @@
 //! First-use effects, taken out of the way: what is opened once in a process's life must not look like a leak of whichever
 //! test happens to be the first.
 
+use crate::probe::heap::malloc::malloc_bytes;
 use crate::process::identity::OurSelf;
 use crate::process::pump::Pump;
 use crate::runtime::{Runtime, is_inside};
@@ -34,6 +35,6 @@ fn use_once() {
     drop(Command::new("/dev/null").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn());
     drop(sys::Master::open(Cells { rows: 24, cols: 80 }));
     let _ = (sys::resident_bytes(), sys::peak_bytes());
-    let _ = sys::heap_bytes();
+    let _ = malloc_bytes();
     let _ = OurSelf::get();
 }

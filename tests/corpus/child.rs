@@ -2,8 +2,9 @@
 //!
 //! The child prints a line of JSON for each time that the case was run.
 
+use super::allocator::Source;
 use super::scene::Scene;
-use super::{Body, Case, Expected, Setting, all};
+use super::{Body, Case, Expected, Round, Setting, USUAL_BYTES, all};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::process::{Command, Stdio};
@@ -31,6 +32,8 @@ pub(crate) struct Seen {
     items: Vec<(Kind, Verdict)>,
     /// Which series have leaked.
     series: Vec<Gauge>,
+    /// Which are told, and pass.
+    told: Vec<Gauge>,
     /// The report as a person reads it.
     pub(crate) text: String,
 }
@@ -42,6 +45,8 @@ impl Seen {
             Expected::Leaks(kind) => has(kind, Verdict::Leaked),
             Expected::Replaced(kind) => has(kind, Verdict::Interfered),
             Expected::Suspicious(kind) => has(kind, Verdict::Suspicious),
+            Expected::Told(gauge) => !self.is_failure && self.told.contains(&gauge),
+            Expected::Undecided => matches!(self.verdict, Verdict::Suspicious | Verdict::Inconclusive),
             Expected::Grows(gauge) => self.verdict == Verdict::Leaked && self.series.contains(&gauge),
             // Only a hunt may say "once" or "more rounds".
             Expected::Clean => !self.is_failure && self.items.is_empty(),
@@ -51,13 +56,18 @@ impl Seen {
     fn of_check(report: &LeakReport) -> Self {
         let items = report.findings.iter().map(|finding| (finding.item().kind, finding.verdict)).collect();
         let is_failure = report.is_failure();
-        Self { verdict: report.verdict, is_failure, items, series: Vec::new(), text: report.to_string() }
+        let (series, told) = (Vec::new(), Vec::new());
+        Self { verdict: report.verdict, is_failure, items, series, told, text: report.to_string() }
     }
 
     fn of_hunt(report: &HuntReport) -> Self {
-        let leaked = report.series.iter().filter(|series| series.verdict == Verdict::Leaked);
-        let (is_failure, series) = (report.is_failure(), leaked.map(|series| series.gauge).collect());
-        Self { verdict: report.verdict, is_failure, items: Vec::new(), series, text: report.to_string() }
+        let called = |verdict| {
+            let series = report.series.iter().filter(move |series| series.verdict == verdict);
+            series.map(|series| series.gauge).collect()
+        };
+        let (series, told) = (called(Verdict::Leaked), called(Verdict::Suspicious));
+        let (is_failure, items) = (report.is_failure(), Vec::new());
+        Self { verdict: report.verdict, is_failure, items, series, told, text: report.to_string() }
     }
 }
 
@@ -87,7 +97,8 @@ pub(crate) fn is_one() -> bool {
         return true;
     }
     let name = arguments.next().unwrap();
-    let times: usize = arguments.next().unwrap().parse().unwrap();
+    let mut number = || arguments.next().unwrap().parse::<usize>().unwrap();
+    let (times, bytes) = (number(), number());
     let case = all().find(|case| case.name == name).unwrap();
     thread::spawn(|| {
         thread::sleep(AT_MOST);
@@ -95,7 +106,7 @@ pub(crate) fn is_one() -> bool {
         std::process::exit(3);
     });
     match task.as_str() {
-        "check" => (0..times).for_each(|_| tell(&checked(case))),
+        "check" => (0..times).for_each(|_| tell(&checked(case, bytes))),
         "count" => (0..times).for_each(|_| tell(&counted(case))),
         other => panic!("no such task: {other}"),
     }
@@ -117,14 +128,22 @@ fn spin() {
     }
 }
 
-fn checked(case: &'static Case) -> Seen {
-    match case.setting {
-        Setting::Shared => thread::spawn(|| checked_here(case)).join().unwrap(),
-        Setting::Alone | Setting::Paranoid => checked_here(case),
+fn rounds(case: &Case, bytes: usize) -> Round {
+    match case.body {
+        Body::Rounds(rounds) => rounds(),
+        Body::Bytes(rounds) => rounds(bytes),
+        Body::Once(_) | Body::Task(_) => panic!("`{}` has no rounds", case.name),
     }
 }
 
-fn checked_here(case: &Case) -> Seen {
+fn checked(case: &'static Case, bytes: usize) -> Seen {
+    match case.setting {
+        Setting::Shared => thread::spawn(move || checked_here(case, bytes)).join().unwrap(),
+        Setting::Alone | Setting::Paranoid => checked_here(case, bytes),
+    }
+}
+
+fn checked_here(case: &Case, bytes: usize) -> Seen {
     let mut scene = Scene::new();
     let begin = |scene: &mut Scene| {
         let level = if case.setting == Setting::Paranoid { Level::Paranoid } else { Level::Fail };
@@ -150,8 +169,8 @@ fn checked_here(case: &Case) -> Seen {
             drop(scene);
             seen
         }),
-        Body::Rounds(rounds) => super::scene::runtime().block_on(async {
-            let mut round = rounds();
+        Body::Rounds(_) | Body::Bytes(_) => super::scene::runtime().block_on(async {
+            let mut round = rounds(case, bytes);
             let hunt = LeakHunt::new().exclusive().level(Level::Fail);
             let report = hunt.run(async |number| {
                 round(number).await;
@@ -172,9 +191,9 @@ pub(crate) fn plain(case: &Case) {
             runtime.block_on(body(&mut scene));
             std::mem::forget(runtime);
         }
-        Body::Rounds(rounds) => {
+        Body::Rounds(_) | Body::Bytes(_) => {
             let runtime = super::scene::runtime();
-            let mut round = rounds();
+            let mut round = rounds(case, USUAL_BYTES);
             runtime.block_on(async {
                 for number in 0..ROUNDS_COUNTED {
                     round(number).await;
@@ -202,8 +221,8 @@ fn counted(case: &Case) -> [Counted; 2] {
             drop(scene);
             counted
         }),
-        Body::Rounds(rounds) => super::scene::runtime().block_on(async {
-            let mut round = rounds();
+        Body::Rounds(_) | Body::Bytes(_) => super::scene::runtime().block_on(async {
+            let mut round = rounds(case, USUAL_BYTES);
             let before = Counted::now();
             for number in 0..ROUNDS_COUNTED {
                 round(number).await;
@@ -214,9 +233,9 @@ fn counted(case: &Case) -> [Counted; 2] {
 }
 
 /// This program, to run one case so many times.
-fn one_case(task: &str) -> Command {
+fn one_case(task: &str, source: Source) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.arg(ARGUMENT).arg(task).stdin(Stdio::null()).stderr(Stdio::inherit());
+    command.args([source.argument(), ARGUMENT]).arg(task).stdin(Stdio::null()).stderr(Stdio::inherit());
     // What is said to the runner of this program would be taken as said to the child.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -227,9 +246,9 @@ fn one_case(task: &str) -> Command {
     command
 }
 
-fn run<T: DeserializeOwned>(task: &str, case: &Case, times: usize) -> Result<Vec<T>, String> {
-    let mut command = one_case(task);
-    let output = command.args([case.name, &times.to_string()]).output().map_err(|cause| cause.to_string())?;
+fn run<T: DeserializeOwned>(mut command: Command, case: &Case, times: usize, bytes: usize) -> Result<Vec<T>, String> {
+    let numbers = [times, bytes].map(|number| number.to_string());
+    let output = command.arg(case.name).args(numbers).output().map_err(|cause| cause.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     let told: Result<Vec<T>, _> = text.lines().map(serde_json::from_str).collect();
     match told {
@@ -240,15 +259,20 @@ fn run<T: DeserializeOwned>(task: &str, case: &Case, times: usize) -> Result<Vec
 
 /// What our checks say of a case, run so many times in one process.
 pub(crate) fn check(case: &Case, times: usize) -> Result<Vec<Seen>, String> {
-    run("check", case, times)
+    run(one_case("check", Source::Malloc), case, times, USUAL_BYTES)
+}
+
+/// The same in a process whose memory is known from there; what leaks bytes leaks so many in a round.
+pub(crate) fn check_by(source: Source, case: &Case, times: usize, bytes: usize) -> Result<Vec<Seen>, String> {
+    run(one_case("check", source), case, times, bytes)
 }
 
 /// What people count before and after it.
 pub(crate) fn count(case: &Case) -> Result<[Counted; 2], String> {
-    run("count", case, 1).map(|mut told| told.remove(0))
+    run(one_case("count", Source::Malloc), case, 1, USUAL_BYTES).map(|mut told| told.remove(0))
 }
 
 /// A process that keeps a core busy; it ends when this one does, at the latest.
 pub(crate) fn spinner() -> Command {
-    one_case("spin")
+    one_case("spin", Source::Malloc)
 }

@@ -1,7 +1,7 @@
 //! The heap as the counting allocator sees it.
 //!
 //! ```text
-//!  stats: all that was counted      scope: what one scope has done
+//!  stats: all that was counted      scope: what one scope has done      malloc: what the C library says, if it has the heap
 //!  sampling: blocks are told ─► chance: which of them ─► sites: added up by stack ─► named: functions and lines ─► dhat: a file
 //!  top: what a failing test says of that      file: where its profile is written
 //! ```
@@ -9,6 +9,7 @@
 pub(crate) mod chance;
 pub(crate) mod dhat;
 mod file;
+pub(crate) mod malloc;
 pub(crate) mod named;
 pub(crate) mod sampling;
 pub(crate) mod scope;
