@@ -12,6 +12,7 @@ pub(crate) mod children;
 pub(crate) mod describe;
 pub(crate) mod descriptors;
 pub(crate) mod ended;
+pub(crate) mod free_memory;
 pub(crate) mod heap;
 pub(crate) mod item;
 pub(crate) mod living;

@@ -16,6 +16,7 @@ pub(crate) mod identity;
 pub(crate) mod kill;
 pub(crate) mod limit;
 pub(crate) mod listening;
+pub(crate) mod memory_group;
 pub(crate) mod policy;
 pub(crate) mod pump;
 pub(crate) mod rule;

@@ -1,13 +1,13 @@
 //! How much more can this machine, this container and this process have: pseudo-terminals, descriptors, memory?
 
 use crate::probe::descriptors::Descriptors;
-use crate::process::cgroup::own_directory;
+use crate::probe::free_memory::FreeMemory;
 use crate::server::preflight::checklist::Finding;
-use crate::server::preflight::parse::{available_memory, inactive_files, limit, memory_group, number, open_files};
+use crate::server::preflight::parse::{number, open_files};
 use crate::sys;
 use bytesize::ByteSize;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The wanted headroom, and what there is.
 pub(crate) fn ptys(wanted: u64) -> Finding {
@@ -76,51 +76,24 @@ fn judge_descriptors(open: u64, soft: u64, hard: u64, machine: Option<(u64, u64)
 }
 
 pub(crate) fn memory(wanted: u64) -> Finding {
-    let machine = read(Path::new("/proc/meminfo"), available_memory);
-    match machine {
-        Ok(machine) => judge_memory(machine, &groups(), wanted),
+    match FreeMemory::read() {
+        Ok(free) => judge_memory(&free, wanted),
         Err(cause) => Finding::could_not_look(cause),
     }
 }
 
-/// What a control group has left, of those that have a limit, and which one it is.
-fn groups() -> Vec<(u64, PathBuf)> {
-    let mut found = Vec::new();
-    // A limit of any group above holds for this one, too.
-    let own = own_directory().unwrap_or_default();
-    found.extend(own.ancestors().filter_map(|directory| left_in(directory, "memory.max", "memory.current")));
-    let group = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    if let Some(path) = memory_group(&group) {
-        // In a container the path may be the host's, and its own group stands at the top.
-        let top = Path::new("/sys/fs/cgroup/memory");
-        let own = top.join(path.trim_start_matches('/'));
-        let own = if own.exists() { own } else { top.to_owned() };
-        let of = |directory| left_in(directory, "memory.limit_in_bytes", "memory.usage_in_bytes");
-        found.extend(own.ancestors().take_while(|directory| directory.starts_with(top)).filter_map(of));
-    }
-    found
-}
-
-fn left_in(directory: &Path, most: &str, used: &str) -> Option<(u64, PathBuf)> {
-    let most = read(&directory.join(most), |text| Some(limit(text))).ok()??;
-    let used = read(&directory.join(used), number).ok()?;
-    let stat = fs::read_to_string(directory.join("memory.stat")).unwrap_or_default();
-    let used = used.saturating_sub(inactive_files(&stat));
-    Some((most.saturating_sub(used), directory.to_owned()))
-}
-
-fn judge_memory(machine: u64, groups: &[(u64, PathBuf)], wanted: u64) -> Finding {
+fn judge_memory(memory: &FreeMemory, wanted: u64) -> Finding {
     let shown = |bytes: u64| ByteSize::b(bytes).to_string();
-    let mut found = format!("{} available on this machine", shown(machine));
-    let tightest = groups.iter().min_by_key(|(left, _)| *left);
-    if let Some((left, path)) = tightest {
+    let mut found = format!("{} available on this machine", shown(memory.machine));
+    if let Some((left, path)) = memory.tightest_group() {
         found += &format!(", {} left in the control group `{}`", shown(*left), path.display());
     }
-    let free = tightest.map_or(machine, |(left, _)| machine.min(*left));
+    let free = memory.bytes();
     if free >= wanted {
         return Finding::passed(found);
     }
-    let where_to = if free < machine { "raise the group's or container's limit" } else { "end what is not needed" };
+    let where_to =
+        if free < memory.machine { "raise the group's or container's limit" } else { "end what is not needed" };
     let to_do =
         format!("{where_to}; {} are asked for: what runs out of memory ends by SIGKILL, anywhere", shown(wanted));
     Finding::failed(found, to_do)
@@ -136,6 +109,7 @@ mod tests {
     use super::*;
     use crate::server::preflight::checklist::CheckOutcome;
     use insta::assert_snapshot;
+    use std::path::PathBuf;
 
     fn text(finding: &Finding) -> String {
         format!("{:?}: {}\nto do: {}", finding.outcome, finding.found, finding.to_do)
@@ -171,6 +145,9 @@ mod tests {
     #[test]
     fn the_tightest_of_machine_and_groups_decides() {
         let group = |left: u64, path: &str| (left << 20, PathBuf::from(path));
+        let judge_memory = |machine, groups: &[(u64, PathBuf)], wanted| {
+            judge_memory(&FreeMemory { machine, groups: groups.to_vec() }, wanted)
+        };
         assert_eq!(judge_memory(1 << 30, &[], 256 << 20).outcome, CheckOutcome::Passed);
         assert_snapshot!(text(&judge_memory(1 << 30, &[group(512, "/g"), group(100, "/g/h")], 256 << 20)), @r"
         Failed: 1.0 GiB available on this machine, 100.0 MiB left in the control group `/g/h`
@@ -180,20 +157,6 @@ mod tests {
         Failed: 128.0 MiB available on this machine
         to do: end what is not needed; 256.0 MiB are asked for: what runs out of memory ends by SIGKILL, anywhere
         ");
-    }
-
-    #[test]
-    fn a_group_has_left_what_it_does_not_use_and_can_give_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        write("memory.current", "900\n");
-        let left = || left_in(folder.path(), "memory.max", "memory.current").map(|(left, _)| left);
-        write("memory.max", "max\n");
-        assert_eq!(left(), None);
-        write("memory.max", "1000\n");
-        assert_eq!(left(), Some(100));
-        write("memory.stat", "anon 9\ninactive_file 300\n");
-        assert_eq!(left(), Some(400));
     }
 
     #[test]
