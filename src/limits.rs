@@ -168,7 +168,9 @@ impl Limits {
     /// How much memory must be free before a test begins, in bytes (`TERMLEASH_FREE_MEMORY`): one that finds less waits, with a word about
     /// it, as long as `TERMLEASH_ADMISSION` says, and fails then without having run. Nought for no such floor.
     ///
-    /// Free is `MemAvailable` of `/proc/meminfo` (Linux 3.14), or what is left to the control group of the test process, if that is less.
+    /// Free is `MemAvailable` of `/proc/meminfo` (Linux 3.14), or what is left to the memory control group of the test process or one above
+    /// it, if that is less; copies of files count as free. Tests are let in one at a time, and what began within the last second counts
+    /// as memory that is gone: as its [`max_test_memory`](Self::max_test_memory), if this test has one, else as this floor.
     pub fn min_free_memory(mut self, bytes: u64) -> Self {
         self.free_memory = Some(bytes);
         self

@@ -9,6 +9,7 @@
 //!                                 └── watchdog, outside of the runtime: deadline, report, clean-up, abort
 //! ```
 
+pub(crate) mod admission;
 pub(crate) mod alive;
 pub(crate) mod body;
 pub(crate) mod deferred;
@@ -17,6 +18,7 @@ pub(crate) mod frame;
 pub(crate) mod hard_limit;
 pub(crate) mod isolate;
 mod limits_told;
+pub(crate) mod line;
 pub(crate) mod measure;
 pub(crate) mod name;
 pub(crate) mod options;

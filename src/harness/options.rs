@@ -2,6 +2,7 @@
 
 use crate::error::BoxError;
 use crate::event::{live, warn};
+use crate::harness::admission::{Admitted, Where, admit};
 use crate::harness::body::Turn;
 use crate::harness::ending::Ending;
 use crate::harness::frame::{Frame, refuse_nesting};
@@ -118,6 +119,7 @@ pub fn isolated(part: impl FnOnce()) {
     match place(&options.wish, &settings) {
         Place::Here(why) => {
             say_once(&why, &options.wish, &settings);
+            let _admitted = admitted(&name, &settings);
             let _limited = HardLimit::set(&name, &settings.limits);
             part();
         }
@@ -137,6 +139,15 @@ pub fn isolated(part: impl FnOnce()) {
 fn settings(name: &str) -> Settings {
     match Settings::from_env() {
         Ok(settings) => settings,
+        Err(cause) => panic!("test `{name}` was not run: {cause}"),
+    }
+}
+
+/// Waits until a test may run in this process; for as long as it does.
+#[track_caller]
+fn admitted(name: &str, settings: &Settings) -> Admitted {
+    match admit(name, settings, Where::Here) {
+        Ok(admitted) => admitted,
         Err(cause) => panic!("test `{name}` was not run: {cause}"),
     }
 }
@@ -365,6 +376,7 @@ impl TestOptions {
                          test's own process keeps them, and this one runs in the test process ({why})"
                     ));
                 }
+                let _admitted = admitted(name, &settings);
                 self.look_before(name);
                 match self.frame(name, settings, why) {
                     Ok(frame) => run(frame).tell(),

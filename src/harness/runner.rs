@@ -7,6 +7,7 @@
 
 use crate::error::Error;
 use crate::event::warn;
+use crate::harness::admission::{Where, admit};
 use crate::harness::isolate::Again;
 use crate::harness::limits_told::LimitsTold;
 use crate::harness::relay::{Relay, standard_error};
@@ -101,6 +102,8 @@ struct Run {
 impl Run {
     fn start(call: &Call<'_>, again: &Again) -> Result<Self, Error> {
         let runner = own_identity()?;
+        // Before there is anything that would take memory or time.
+        let admitted = admit(call.name, call.settings, Where::Apart)?;
         let os = |cause: io::Error| Error::os("start a process for a test", "raise `ulimit -n` or `ulimit -u`", cause);
         let (relay, ends) = Relay::new().map_err(os)?;
         let uncaptured = standard_error().map_err(os)?;
@@ -122,6 +125,8 @@ impl Run {
             // The test runs with the containment that is left, which its report names.
             Err(cause) => LedgerAt::Nowhere { why: cause.to_string() },
         };
+        // From here on others know of it.
+        drop(admitted);
         let program = sys::start_arguments().ok().and_then(|arguments| arguments.into_iter().next());
         let body = BodyStart {
             program: program.unwrap_or_default().into_encoded_bytes(),

@@ -10,10 +10,11 @@ use crate::settings::Settings;
 use crate::sys;
 use parking_lot::Mutex;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 const ENDING: &str = ".ledger";
@@ -123,6 +124,26 @@ impl Directory {
         Ok(names)
     }
 
+    /// When the runs began that are listed, by their names: those that have not ended, and those that nobody has swept yet.
+    pub(crate) fn begins(&self) -> Result<Vec<SystemTime>> {
+        let begin = |name: String| {
+            let run = Uuid::parse_str(name.strip_suffix(ENDING)?).ok()?;
+            let (seconds, nanoseconds) = run.get_timestamp()?.to_unix();
+            Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds))
+        };
+        Ok(self.list()?.into_iter().filter_map(begin).collect())
+    }
+
+    /// Takes the lock on the directory itself, unless somebody has it: for what must not be done by two at once.
+    pub(crate) fn try_lock(&self) -> io::Result<Option<DirectoryLock>> {
+        let held = self.held();
+        match held.try_lock() {
+            Ok(()) => Ok(Some(DirectoryLock(held))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(cause)) => Err(cause),
+        }
+    }
+
     /// Also if it is gone already.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         match sys::remove_in(&self.held(), checked(name)?) {
@@ -160,6 +181,17 @@ impl Directory {
 
     fn held(&self) -> Arc<File> {
         self.held.lock().clone()
+    }
+}
+
+/// The lock on a directory of ledgers, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock(Arc<File>);
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // By name: closing it would not do while a child that was forked meanwhile has a copy of the descriptor.
+        let _ = self.0.unlock();
     }
 }
 
