@@ -238,7 +238,7 @@ fn a_body_that_blocks_at_its_limit_is_told_at_its_deadline() {
                     Err(_) => size /= 2,
                 }
             }
-            black_box(taken);
+            let _taken = black_box(taken);
             loop {
                 std::thread::park();
             }
