@@ -3,8 +3,13 @@
 
 #![cfg(target_os = "linux")]
 
+#[cfg(feature = "tokio")]
+mod children;
 mod dead;
 #[path = "causes/reports.rs"]
 mod reports;
+#[cfg(feature = "tokio")]
+#[path = "causes/sessions.rs"]
+mod sessions;
 #[path = "causes/victims.rs"]
 mod victims;

@@ -23,8 +23,12 @@ pub(crate) enum MemoryGroup {
 impl MemoryGroup {
     /// That of a process, by its number or `self`.
     pub(crate) fn of(process: &str) -> Option<Self> {
-        let read = |file: String| fs::read_to_string(file).unwrap_or_default();
-        find(&read(format!("/proc/{process}/cgroup")), &read("/proc/self/mountinfo".into()))
+        Self::by(&fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?)
+    }
+
+    /// That of whoever has this file `cgroup`.
+    pub(crate) fn by(cgroup: &str) -> Option<Self> {
+        find(cgroup, &fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
     }
 
     /// The directories of this group and of all above it that are of the controller.

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::leak::{LeakCheck, LeakHunt};
 use crate::ledger::home::Part;
+use crate::process::death::Death;
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
 use crate::process::pump::Pump;
@@ -120,6 +121,15 @@ impl Server {
                 Err(Error::timeout(what, inner.wait))
             }
         }
+    }
+
+    /// The same, and says of what it has died: who killed it, for want of what it aborted, with what says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_for_exit`](Self::wait_for_exit).
+    pub async fn wait_for_death(&self) -> Result<Death> {
+        self.wait_for_exit().await.map(|status| self.inner.death(status))
     }
 
     /// A look at what the server has from here on: descriptors, terminals, threads, processes, zombies, those of its whole tree

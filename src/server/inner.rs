@@ -4,6 +4,7 @@ use crate::ledger::home::{Home, Part};
 use crate::ledger::{Ledger, RecordId};
 use crate::process::cookie::Cookie;
 use crate::process::death::{CorePattern, Death, Facts, KillReason, OomCounters, classify};
+use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
 use crate::process::scan::marked_by;
 use crate::server::log::Log;
@@ -114,21 +115,22 @@ impl Inner {
             .handle
             .exit_status()
             .map_or_else(|| "in a way that nobody was told".into(), |status| format!("by {status}"));
-        let cause = self.died_of().map(|death| format!("; cause of death: {death}")).unwrap_or_default();
+        let death = self.handle.exit_status().map(|status| self.death(status));
+        let cause = death.filter(Death::says_more_than_its_status).map(|death| format!("; cause of death: {death}"));
+        let cause = cause.unwrap_or_default();
         format!("{status}, {} after its start{cause}", humantime::format_duration(rounded(after)))
     }
 
-    /// Of what it has died, where that is more than its status.
-    fn died_of(&self) -> Option<Death> {
+    /// Of what it has died, which has ended so.
+    pub(crate) fn death(&self, status: ExitStatus) -> Death {
         self.log.catch_up();
-        let facts = Facts::new(self.handle.exit_status()?).pid(self.handle.pid()).output(self.log.output().text());
+        let facts = Facts::new(status).pid(self.handle.pid()).output(self.log.output().text());
         let facts = facts.oom(self.oom.clone(), self.oom.again()).core_pattern(CorePattern::read());
         let facts = match self.life.peek(|life| life.may_be_signalled) {
-            // What an end sends at most.
-            true => facts.killed(KillReason::Other("its guard has closed it".into()), [1, 15, 9]),
+            true => facts.killed(KillReason::Other("its guard has closed it".into()), self.handle.sent()),
             false => facts,
         };
-        Some(classify(&facts)).filter(Death::says_more_than_its_status)
+        classify(&facts)
     }
 }
 

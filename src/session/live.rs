@@ -3,18 +3,19 @@
 use crate::backoff::Backoff;
 use crate::error::{BoxError, Error, Result};
 use crate::event::track::Track;
-use crate::process::death::{CauseOfDeath, Facts, classify};
+use crate::process::death::{CauseOfDeath, Death, Evidence, OomCounters};
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
 use crate::process::pump::Pump;
 use crate::session::backend::{DynBackend, SessionState};
 use crate::session::command::CommandOutput;
+use crate::session::dying::Dying;
 use crate::session::id::SessionId;
 use crate::session::key::Key;
 use crate::session::spec::WindowSize;
 use crate::session::terminal::{Output, Terminal};
 use parking_lot::Mutex;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ struct Inner {
     backend: Arc<dyn DynBackend>,
     wait: Duration,
     last_error: LastError,
+    dying: Dying,
 }
 
 /// The text of the last error that a helper or one of its sessions gave: probably what the test failed of.
@@ -58,8 +60,15 @@ impl Session {
         backend: Arc<dyn DynBackend>,
         wait: Duration,
         last_error: LastError,
+        oom: OomCounters,
     ) -> Self {
-        Self { inner: Arc::new(Inner { id, leader, terminal, backend, wait, last_error }) }
+        let dying = Dying::new(oom);
+        Self { inner: Arc::new(Inner { id, leader, terminal, backend, wait, last_error, dying }) }
+    }
+
+    /// For those who end it: they say why before they do.
+    pub(crate) fn dying(&self) -> &Dying {
+        &self.inner.dying
     }
 
     /// The id that the backend gave it.
@@ -214,6 +223,31 @@ impl Session {
         }))
     }
 
+    /// Waits until its leader has ended, and says of what it has died: who killed it, for want of what it aborted, with what says so.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use termleash::process::CauseOfDeath;
+    /// use termleash::{PtyBackend, SessionSpec, SessionTestHelper};
+    ///
+    /// # termleash::block_on(async {
+    /// let helper = SessionTestHelper::new(PtyBackend::new());
+    /// let session = helper.create_tracked_session(SessionSpec::shell("kill -ILL $$")).await?;
+    /// let death = session.wait_for_death().await?;
+    /// assert_eq!(*death.cause(), CauseOfDeath::IllegalInstruction);
+    /// # session.close().await?;
+    /// # Ok::<(), termleash::Error>(())
+    /// # }).unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_for_exit`](Self::wait_for_exit).
+    pub async fn wait_for_death(&self) -> Result<Death> {
+        self.wait_for_exit().await.map(|status| self.died_of(status))
+    }
+
     /// Gives its terminal another size; the program gets SIGWINCH.
     ///
     /// # Errors
@@ -287,14 +321,26 @@ impl Session {
         unreachable!("a back-off has no end")
     }
 
-    /// A status, and of what it has died where its last output says so.
-    fn how(&self, status: ExitStatus) -> String {
+    /// Of what it has died, which has ended so.
+    pub(crate) fn died_of(&self, status: ExitStatus) -> Death {
         let output = self.terminal().map(|terminal| terminal.output().text());
-        let facts = output.iter().fold(Facts::new(status), |facts, output| facts.output(output));
-        match classify(&facts).cause() {
-            CauseOfDeath::Exit { .. } | CauseOfDeath::Signal { .. } | CauseOfDeath::Unknown => status.to_string(),
+        self.inner.dying.judge(status, self.leader(), output.as_deref())
+    }
+
+    /// A status, and of what it has died, with what says so.
+    fn how(&self, status: ExitStatus) -> String {
+        let death = self.died_of(status);
+        let mut text = match death.cause() {
+            CauseOfDeath::Exit { .. } | CauseOfDeath::Unknown => status.to_string(),
+            // Which says the status, too.
+            cause @ CauseOfDeath::Signal { .. } => cause.to_string(),
             cause => format!("{status}; cause of death: {cause}"),
+        };
+        for evidence in death.evidence().iter().filter(|evidence| !matches!(evidence, Evidence::Status(_))) {
+            // Writing to a string does not fail.
+            let _ = write!(text, "; {evidence}");
         }
+        text
     }
 
     /// Ends when nothing more will come, with how it ended as the middle of a sentence.

@@ -9,6 +9,7 @@ pub(crate) mod backend;
 pub(crate) mod closure;
 pub(crate) mod command;
 pub(crate) mod command_line;
+pub(crate) mod dying;
 pub(crate) mod environment;
 pub(crate) mod fake;
 pub(crate) mod fake_world;

@@ -4,6 +4,7 @@
 //! its own, which ends when there is nothing left to do.
 
 use crate::event::{Event, emit, emit_to_listener};
+use crate::process::death::KillReason;
 use crate::process::pump::Pump;
 use crate::runtime::Runtime;
 use crate::tracker::closing::{Order, close_all};
@@ -64,7 +65,8 @@ fn work_off(shared: &Shared) {
             return;
         }
         // What fails stays tracked with its outcome: the helper's next kill or its end tells.
-        runtime.run(close_all(shared, entries, Order::ProcessesFirst));
+        let why = KillReason::Other("its guard was dropped".into());
+        runtime.run(close_all(shared, entries, Order::ProcessesFirst, &why));
     }
 }
 
@@ -87,7 +89,8 @@ pub(crate) fn end_helper(shared: &Arc<Shared>) {
         // A panic in a backend must not leave the test waiting.
         let _told = Told(done);
         if let Ok(runtime) = Runtime::new() {
-            runtime.run(close_all(&of_thread, entries, Order::ProcessesFirst));
+            let why = KillReason::Other("its helper was dropped".into());
+            runtime.run(close_all(&of_thread, entries, Order::ProcessesFirst, &why));
         }
     });
     if spawned.is_ok()

@@ -1,6 +1,7 @@
 //! The helper and its guards for tests that are not async.
 
 use crate::error::{BoxError, Error, Result};
+use crate::process::death::Death;
 use crate::process::exit::ExitStatus;
 use crate::runtime::{Runtime, is_inside};
 use crate::session::command::CommandOutput;
@@ -248,6 +249,11 @@ impl BlockingGuard {
     /// See [`Session::wait_for_exit`].
     pub fn wait_for_exit(&self) -> Result<ExitStatus> {
         self.runtime.run(self.guard.wait_for_exit())
+    }
+
+    /// See [`Session::wait_for_death`].
+    pub fn wait_for_death(&self) -> Result<Death> {
+        self.runtime.run(self.guard.wait_for_death())
     }
 
     /// See [`Session::wait_for_exit_within`].

@@ -13,6 +13,7 @@ use crate::event::{Event, What, emit};
 use crate::join::join_all;
 use crate::process::claim::{Marked, accept_leader};
 use crate::process::dead::is_proven_dead;
+use crate::process::death::KillReason;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::ProcessIdentity;
 use crate::process::kill::{self, Target, end_all};
@@ -88,7 +89,12 @@ impl Closing {
 }
 
 /// Ends them, and answers with an outcome for each.
-pub(crate) async fn close_all(shared: &Shared, mut entries: Vec<Arc<Entry>>, order: Order) -> Vec<KillOutcome> {
+pub(crate) async fn close_all(
+    shared: &Shared,
+    mut entries: Vec<Arc<Entry>>,
+    order: Order,
+    why: &KillReason,
+) -> Vec<KillOutcome> {
     let start = Instant::now();
     entries.sort_by_key(|entry| entry.serial);
     let _noted = if entries.is_empty() { None } else { shared.operation(|| said(&entries)) };
@@ -97,7 +103,7 @@ pub(crate) async fn close_all(shared: &Shared, mut entries: Vec<Arc<Entry>>, ord
     for entry in &entries {
         turns.push(entry.turn().await);
     }
-    let mut closings: Vec<Closing> = entries.iter().map(|entry| begin(shared, entry)).collect();
+    let mut closings: Vec<Closing> = entries.iter().map(|entry| begin(shared, entry, why)).collect();
     let result = match order {
         Order::ServersFirst => {
             ask_servers(shared, &mut closings, start).await;
@@ -128,7 +134,7 @@ fn said(entries: &[Arc<Entry>]) -> String {
     format!("kill {}{more}", names.join(", "))
 }
 
-fn begin(shared: &Shared, entry: &Arc<Entry>) -> Closing {
+fn begin(shared: &Shared, entry: &Arc<Entry>, why: &KillReason) -> Closing {
     // Without a mark it is out of the books: gone, or cleared, while this kill waited for its turn.
     let mark = shared.ledger.mark(entry.record);
     let is_ours = mark.is_some();
@@ -149,6 +155,9 @@ fn begin(shared: &Shared, entry: &Arc<Entry>) -> Closing {
             is_unknown: false,
         }
     });
+    if let Some(session) = &closing.session {
+        session.dying().is_ended(why);
+    }
     let device = closing.session.as_ref().and_then(|session| session.terminal()?.input().device());
     closing.terminal = match device {
         Some(device) => terminals::own(&device),
@@ -171,6 +180,7 @@ async fn ask_server(closing: &mut Closing, limit: Duration, start: Instant) {
         return;
     }
     closing.below = closing.leader.as_ref().map(kill::below).unwrap_or_default();
+    session.dying().is_asked_for();
     let answer = within(limit, closing.entry.backend.kill_boxed(session.id())).await;
     let was_delivered = matches!(answer, Ok(Ok(())));
     closing.ending.steps.push(KillStep {
@@ -465,6 +475,7 @@ fn finish(shared: &Shared, mut closing: Closing, start: Instant) -> Option<KillO
         id: entry.id(),
         label: entry.name(),
         made_at: entry.made_at.to_string(),
+        death: entry.died_before(&closing.ending),
         ending: closing.ending,
         notes: closing.notes,
         failures: closing.failures,

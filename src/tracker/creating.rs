@@ -5,6 +5,7 @@ use crate::error::{Error, Result, Unanswered};
 use crate::event::{Event, emit};
 use crate::process::claim::{Marked, accept_leader};
 use crate::process::cookie::Cookie;
+use crate::process::death::{KillReason, OomCounters};
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::{ProcessIdentity, Ticks};
 use crate::process::pump::{Pump, after};
@@ -58,6 +59,8 @@ pub(crate) async fn create(
     let entry = shared.announce(&shared.backend, Some(cookie), since, spec.command_line(), made_at);
     entry.state.update(|state| state.place = Some(place));
 
+    // While nothing of it can have died: a child of ours begins in our own group.
+    let oom = OomCounters::own();
     let asked = InFlight { entry: &entry, until: after(settings.create) };
     let answer = pump.within(settings.create, shared.backend.create_boxed(&spec)).await;
     let Some(answer) = answer else {
@@ -91,8 +94,13 @@ pub(crate) async fn create(
     shared.ledger.identify(entry.record, shared.known(&entry, &created.id, leader.as_ref(), server));
     let id = created.id;
     let is_owned = matches!(created.leader, Leader::Owned(_));
+    let oom = match &leader {
+        // A server need not be in our group.
+        Some(leader) if !is_owned => OomCounters::of(leader),
+        _ => oom,
+    };
     let (backend, last_error) = (Arc::clone(&shared.backend), Arc::clone(&shared.last_error));
-    let session = Session::new(id.clone(), leader.clone(), created.terminal, backend, settings.wait, last_error);
+    let session = Session::new(id.clone(), leader.clone(), created.terminal, backend, settings.wait, last_error, oom);
     let identified = shared.identify(&entry, &id, |state| {
         state.creation = Creation::Answered;
         state.unseen_until = leader.is_none().then(|| after(UNTIL_EXEC));
@@ -179,7 +187,8 @@ async fn undo(shared: &Shared, entry: &Arc<Entry>, error: Error) -> Error {
         shared.forget(entry);
         return error;
     }
-    let outcomes = close_all(shared, vec![Arc::clone(entry)], Order::ProcessesFirst).await;
+    let why = KillReason::Other("its creation has failed".into());
+    let outcomes = close_all(shared, vec![Arc::clone(entry)], Order::ProcessesFirst, &why).await;
     match outcomes.iter().find(|outcome| !outcome.is_proven()) {
         None => error,
         Some(outcome) => Error::survived(format!("{error}\nand of it is left: {outcome}"), None::<KillOutcome>),
@@ -328,7 +337,8 @@ fn take_over(
     shared.ledger.hand_over(entry.record, shared.known(entry, id, leader.as_ref(), server));
     let (backend, last_error) = (Arc::clone(&entry.backend), Arc::clone(&shared.last_error));
     let wait = shared.settings_or_default().wait;
-    let session = Session::new(id.clone(), leader, None, backend, wait, last_error);
+    let oom = leader.as_ref().map(OomCounters::of).unwrap_or_default();
+    let session = Session::new(id.clone(), leader, None, backend, wait, last_error, oom);
     let identified = shared.identify(entry, id, |state| {
         state.creation = Creation::Answered;
         state.server = server;

@@ -3,8 +3,10 @@
 use crate::event::track::Track;
 use crate::ledger::RecordId;
 use crate::probe::origins::Registered;
+use crate::process::death::Death;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::ProcessIdentity;
+use crate::process::policy::Ending;
 use crate::session::backend::DynBackend;
 use crate::session::id::SessionId;
 use crate::session::life::{Life, LifeEvent};
@@ -135,6 +137,17 @@ impl Entry {
     /// The name in messages: the id, or the command where there is none.
     pub(crate) fn name(&self) -> String {
         self.id().map_or_else(|| self.label.clone(), |id| id.to_string())
+    }
+}
+
+impl Entry {
+    /// Of what its leader had died before this kill began, where a signal has ended it.
+    pub(crate) fn died_before(&self, ending: &Ending) -> Option<Death> {
+        let is_ended_by_it = ending.steps.iter().any(|step| step.was_delivered);
+        let status = ending.exit.filter(|status| status.signal().is_some() && !is_ended_by_it)?;
+        // Outside of the lock: it reads the end of the output, and the kernel's counters.
+        let session = self.state.peek(|state| state.session.clone())?;
+        Some(session.died_of(status))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One session for one scope.
 
 use crate::error::{Error, Result};
+use crate::process::death::KillReason;
 use crate::session::live::{Session, noted};
 use crate::tracker::background::close_in_background;
 use crate::tracker::closing::{Order, close_all};
@@ -65,7 +66,8 @@ pub(crate) async fn close_one(shared: &Shared, entry: &Arc<Entry>) -> Result<Kil
         let known = entry.state.peek(|state| state.last_outcome.clone());
         return known.filter(KillOutcome::is_proven).ok_or_else(|| Error::not_tracked(&entry.name()));
     }
-    let outcomes = close_all(shared, vec![Arc::clone(entry)], Order::ServersFirst).await;
+    let why = KillReason::Other("its guard or its helper has closed it".into());
+    let outcomes = close_all(shared, vec![Arc::clone(entry)], Order::ServersFirst, &why).await;
     let took = outcomes.iter().map(KillOutcome::took).max().unwrap_or_default();
     let mut report = KillReport { outcomes, took, ..KillReport::default() }.into_result()?;
     report.outcomes.pop().ok_or_else(|| Error::not_tracked(&entry.name()))

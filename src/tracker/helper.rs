@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::event::Timeline;
 use crate::event::recorder::Recorder;
 use crate::probe::origins::{self, ScopeId};
+use crate::process::death::KillReason;
 use crate::process::policy::KillPolicy;
 use crate::process::scan;
 use crate::process::summary::ProcessSummary;
@@ -131,7 +132,8 @@ impl SessionTestHelper {
     pub(crate) async fn end_by_processes(&self) {
         let shared = self.shared();
         let entries = shared.entries().into_iter().filter(|entry| entry.is_to_end()).collect();
-        close_all(shared, entries, Order::ProcessesFirst).await;
+        let why = KillReason::Deadline("its test did not end in time, and blocked its thread".into());
+        close_all(shared, entries, Order::ProcessesFirst, &why).await;
         self.core.watch.end_by_processes().await;
     }
 
@@ -241,7 +243,8 @@ impl SessionTestHelper {
         let start = Instant::now();
         let shared = self.shared();
         let entries = shared.entries().into_iter().filter(|entry| entry.is_to_end()).collect();
-        let mut outcomes = close_all(shared, entries, Order::ServersFirst).await;
+        let why = KillReason::Other("its helper has ended all its sessions".into());
+        let mut outcomes = close_all(shared, entries, Order::ServersFirst, &why).await;
         // After the kills: those may have hit a sentinel, too.
         let (interference, unproven) = self.core.watch.check_and_end(shared).await;
         outcomes.extend(unproven);

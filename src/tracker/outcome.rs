@@ -1,6 +1,7 @@
 //! What came of a kill, for a program and for a person.
 
 use crate::error::Error;
+use crate::process::death::Death;
 use crate::process::exit::ExitStatus;
 use crate::process::policy::{Ending, KillStep, Suspect};
 use crate::process::summary::ProcessSummary;
@@ -21,6 +22,8 @@ pub struct KillOutcome {
     pub(crate) label: String,
     /// Where in the test it was made.
     pub(crate) made_at: String,
+    #[serde(default)]
+    pub(crate) death: Option<Death>,
     pub(crate) ending: Ending,
     pub(crate) notes: Vec<String>,
     pub(crate) failures: Vec<String>,
@@ -46,6 +49,11 @@ impl KillOutcome {
     /// How its leader ended, if that is known.
     pub fn exit(&self) -> Option<ExitStatus> {
         self.ending.exit
+    }
+
+    /// Of what it had died before this kill, where a signal had ended it and that is known.
+    pub fn death(&self) -> Option<&Death> {
+        self.death.as_ref()
     }
 
     /// What was done, in order.
@@ -89,8 +97,10 @@ impl fmt::Display for KillOutcome {
             (true, false) => "ended",
         };
         f.write_str(how)?;
-        if let Some(exit) = self.exit() {
-            write!(f, ", {exit}")?;
+        match (self.death(), self.exit()) {
+            (Some(death), _) => write!(f, "; cause of death: {death}")?,
+            (None, Some(exit)) => write!(f, ", {exit}")?,
+            (None, None) => {}
         }
         for survivor in self.survivors() {
             write!(f, "\n  still alive: {survivor}")?;

@@ -22,6 +22,8 @@ const ABRT: i32 = 6;
 const KILL: i32 = 9;
 /// What a handler may end a process by that has said why: SIGILL, SIGTRAP, SIGABRT, SIGBUS (two systems), SIGSEGV.
 const LOUD: [i32; 6] = [ILL, TRAP, ABRT, 7, 10, 11];
+/// What servers end sessions by: SIGHUP, SIGINT, SIGKILL, SIGTERM.
+const ENDING: [i32; 4] = [1, 2, KILL, 15];
 /// No machine has as much: an allocation of it fails under any limit and under none.
 const MORE_THAN_THERE_IS: u64 = 1 << 47;
 
@@ -100,12 +102,11 @@ fn note<'a>(words: impl Iterator<Item = &'a LastWords>, evidence: &mut Vec<Evide
 
 /// If a signal that was sent to it is what it ended by, or after.
 fn by_us(facts: &Facts, evidence: &mut Vec<Evidence>) -> Option<CauseOfDeath> {
-    let (reason, signals) = facts.kill.as_ref().filter(|(_, signals)| !signals.is_empty())?;
-    evidence.push(Evidence::Sent(signals.clone()));
-    if facts.status.signal().is_some_and(|signal| !signals.contains(&signal)) {
-        return None;
-    }
-    Some(reason.clone().into())
+    let kill = facts.kill.as_ref()?;
+    evidence.extend(kill.by.clone().map(Evidence::LeftTo));
+    evidence.extend((!kill.signals.is_empty()).then(|| Evidence::Sent(kill.signals.clone())));
+    let is_by_it = |signal| kill.signals.contains(&signal) || (kill.by.is_some() && ENDING.contains(&signal));
+    facts.status.signal().is_none_or(is_by_it).then(|| kill.reason.clone().into())
 }
 
 fn by_signal(

@@ -41,6 +41,8 @@ pub enum Evidence {
     Sent(Vec<i32>),
     /// None were.
     NotSent,
+    /// Somebody else was to end it, such as a session's server.
+    LeftTo(String),
     /// The status is what a shell answers with when its child was ended by this signal.
     ShellStatus(i32),
     /// Where a core file was left, or who has it.
@@ -89,6 +91,7 @@ impl fmt::Display for Evidence {
                 }
                 Ok(())
             }
+            Self::LeftTo(whom) => write!(f, "{whom} was to end it"),
             Self::NotSent => f.write_str("we had sent it nothing"),
             Self::ShellStatus(number) => {
                 write!(f, "a shell answers so when its child was ended by {}", signal(*number))

@@ -24,9 +24,18 @@ pub struct Facts {
     pub(crate) pid: Option<u32>,
     pub(crate) output: Option<String>,
     pub(crate) oom: Option<(OomCounters, OomCounters)>,
-    pub(crate) kill: Option<(KillReason, Vec<i32>)>,
+    pub(crate) kill: Option<Kill>,
     pub(crate) hard_limit: Option<HardLimit>,
     pub(crate) core_pattern: Option<CorePattern>,
+}
+
+/// That somebody has ended it, or has had it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kill {
+    pub(crate) reason: KillReason,
+    pub(crate) signals: Vec<i32>,
+    /// Who else was to end it, and need not have said by what.
+    pub(crate) by: Option<String>,
 }
 
 /// Why this crate, or whoever classifies, has signalled a process.
@@ -85,10 +94,24 @@ impl Facts {
         self
     }
 
-    /// It was signalled by whoever asks, for this reason, with these signals.
+    /// It was signalled by whoever asks, for this reason, with these signals; with none, it was not.
     #[must_use]
     pub fn killed(mut self, reason: KillReason, signals: impl IntoIterator<Item = i32>) -> Self {
-        self.kill = Some((reason, signals.into_iter().collect()));
+        let signals: Vec<i32> = signals.into_iter().collect();
+        self.kill = (!signals.is_empty()).then_some(Kill { reason, signals, by: None });
+        self
+    }
+
+    /// Somebody else was to end it for this reason, such as `its server`, and need not say by which signal; whoever asks has sent these
+    /// beside, if any.
+    #[must_use]
+    pub fn ended_by(
+        mut self,
+        by: impl Into<String>,
+        reason: KillReason,
+        signals: impl IntoIterator<Item = i32>,
+    ) -> Self {
+        self.kill = Some(Kill { reason, signals: signals.into_iter().collect(), by: Some(by.into()) });
         self
     }
 

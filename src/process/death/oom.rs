@@ -5,6 +5,7 @@
 
 use crate::process::handle::ProcessHandle;
 use crate::process::memory_group::MemoryGroup;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,8 @@ impl OomCounters {
     }
 
     fn at(process: &str) -> Self {
-        Self { machine: killed_on_machine(), group: MemoryGroup::of(process).and_then(|group| look(&group)) }
+        let cgroup = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
+        Self { machine: killed_on_machine(), group: group_of(cgroup) }
     }
 
     /// The same counters once more; what cannot be read any more is missing.
@@ -87,6 +89,21 @@ impl GroupKills {
 /// How many on the whole machine since boot (Linux 4.13); `None` where it does not say.
 pub(crate) fn killed_on_machine() -> Option<u64> {
     kills(Path::new(MACHINE))
+}
+
+/// The file that counts for whoever has this file `cgroup`. Each session asks, and nearly all are in one group: what that led to last
+/// time is tried first, since the list of mounts costs as much as everything else together.
+fn group_of(cgroup: String) -> Option<GroupKills> {
+    static LAST: Mutex<Option<(String, GroupKills)>> = Mutex::new(None);
+    let mut last = LAST.lock();
+    if let Some((_, known)) = last.as_ref().filter(|(of, _)| *of == cgroup)
+        && let Some(kills) = kills(&known.file)
+    {
+        return Some(GroupKills { kills, ..known.clone() });
+    }
+    let found = MemoryGroup::by(&cgroup).and_then(|group| look(&group));
+    *last = found.clone().map(|found| (cgroup, found));
+    found
 }
 
 /// `oom_kill N`, as all three files have it.

@@ -1,6 +1,7 @@
 //! Planting sentinels, and ending them.
 
 use crate::error::{Error, Result};
+use crate::process::death::KillReason;
 use crate::process::death::oom::killed_on_machine;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::Ticks;
@@ -136,7 +137,8 @@ impl Watch {
         *self.is_over.lock() = true;
         self.sentinels.end();
         let entries = self.sentinels.entries().into_iter().filter(|entry| entry.is_to_end()).collect();
-        let mut outcomes = close_all(&self.sentinels, entries, order).await;
+        let why = KillReason::Other("its watch is over".into());
+        let mut outcomes = close_all(&self.sentinels, entries, order, &why).await;
         outcomes.retain(|outcome| !outcome.is_proven());
         let what = "it is a sentinel, planted by `watch_for_interference`";
         outcomes.iter_mut().for_each(|outcome| outcome.notes.push(what.into()));
