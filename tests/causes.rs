@@ -6,6 +6,9 @@
 #[cfg(feature = "tokio")]
 mod children;
 mod dead;
+#[cfg(feature = "tokio")]
+#[path = "causes/late.rs"]
+mod late;
 #[path = "causes/reports.rs"]
 mod reports;
 #[cfg(feature = "tokio")]

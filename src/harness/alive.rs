@@ -4,9 +4,6 @@ use crate::harness::scope::Scope;
 use crate::probe::waiting;
 use std::fmt::Write;
 
-/// More threads than this are counted.
-const MOST_THREADS: usize = 30;
-
 /// The lines of a report.
 pub(crate) fn describe(scope: &Scope) -> String {
     let mut text = String::new();
@@ -21,12 +18,9 @@ pub(crate) fn describe(scope: &Scope) -> String {
     }
     match waiting::of_all_threads() {
         Ok(mut threads) => {
-            threads.retain(|thread| !thread.name.starts_with("termleash-"));
-            for thread in threads.iter().take(MOST_THREADS) {
-                let _ = writeln!(text, "{thread}");
-            }
-            if let Some(more) = threads.len().checked_sub(MOST_THREADS).filter(|more| *more > 0) {
-                let _ = writeln!(text, "and {more} more threads");
+            threads.threads.retain(|thread| !thread.name.starts_with("termleash-"));
+            for line in threads.lines() {
+                let _ = writeln!(text, "{line}");
             }
         }
         Err(cause) => {

@@ -223,6 +223,7 @@ impl Run {
             Some(reason) => facts.killed(reason.clone(), end.signals.iter().copied()),
             None => facts,
         };
+        let facts = end.threads.iter().fold(facts, |facts, threads| facts.threads(threads.clone()));
         let limit = self.hard_limit.map(HardLimit::Allocation);
         let facts = limit.into_iter().fold(facts, Facts::hard_limit);
         Some(classify(&facts.core_pattern(CorePattern::read())))

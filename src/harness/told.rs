@@ -6,7 +6,7 @@ use crate::harness::limits_told::LimitsTold;
 use crate::leak::Level;
 use crate::ledger::containment::Containment;
 use crate::ledger::message::{EndOfRun, Outcome, Swept};
-use crate::process::death::{CauseOfDeath, Death, KillReason};
+use crate::process::death::{CauseOfDeath, Death, KillReason, ThreadStates};
 use crate::process::exit::ExitStatus;
 use crate::report::console::uncaptured;
 use crate::report::text::duration;
@@ -160,7 +160,11 @@ impl Told<'_> {
             Some(death) if *death.cause() == why => format!("; cause of death: {death:#}"),
             // It died on its way out.
             Some(death) => format!(": {why}\ncause of death: {death:#}"),
-            None => format!(": {why}"),
+            None => {
+                let threads = self.end.as_ref().and_then(|end| end.threads.as_ref());
+                let lines = threads.into_iter().flat_map(ThreadStates::lines);
+                lines.fold(format!(": {why}"), |text, line| text + "\n    " + &line)
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::ledger::message::{EndOfRun, LedgerAt, News, Start, tell};
 use crate::ledger::record::{BODY_RECORD, Record, parse};
 use crate::ledger::replay::Replayed;
 use crate::process::cgroup::Leaf;
-use crate::process::death::KillReason;
+use crate::process::death::{KillReason, ThreadStates};
 use crate::process::exit::ExitStatus;
 use crate::process::handle::ProcessHandle;
 use crate::process::identity::ProcessIdentity;
@@ -21,6 +21,8 @@ pub(crate) struct End<'a> {
     pub(crate) status: Option<ExitStatus>,
     /// Why the keeper ends a body that lives, if it does so before anybody's death.
     pub(crate) because: Option<KillReason>,
+    /// What its threads did then, if its time was over.
+    pub(crate) threads: Option<ThreadStates>,
     /// The body has reported and ended by itself.
     pub(crate) is_orderly: bool,
     pub(crate) runner: Option<&'a Channel>,
@@ -34,8 +36,14 @@ impl End<'_> {
         // One that was about to be ended, and has ended by itself before.
         let ended_because = self.because.take().filter(|_| self.status.is_none());
         let ended_at = Some(sys::monotonic());
-        let mut end = EndOfRun { status: self.status, ended_because, ended_at, ..EndOfRun::default() };
-        end.seen = std::mem::take(&mut self.seen);
+        let mut end = EndOfRun {
+            status: self.status,
+            ended_because,
+            threads: self.threads.take(),
+            seen: std::mem::take(&mut self.seen),
+            ended_at,
+            ..EndOfRun::default()
+        };
         if self.start.keeps {
             end.kept = Some(kept::how_to(self.start, self.begun));
             self.begun.ledger.append(&Record::Kept);

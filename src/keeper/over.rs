@@ -13,7 +13,8 @@ use crate::keeper::patience::{Patience, TICK};
 use crate::keeper::watch::heed::{Act, Limiting};
 use crate::keeper::{leftovers, stall};
 use crate::ledger::message::{EndOfRun, News, Order, Start, Told, Word, hear, tell};
-use crate::process::death::KillReason;
+use crate::probe::waiting;
+use crate::process::death::{KillReason, ThreadStates};
 use crate::process::exit::ExitStatus;
 use crate::sys::{self, AsFd as _, Channel, Pidfd};
 use std::time::Duration;
@@ -66,6 +67,8 @@ struct Keeper {
     status: Option<ExitStatus>,
     /// Why everything is to be ended now.
     because: Option<KillReason>,
+    /// What the body's threads did when its time was over.
+    threads: Option<ThreadStates>,
 }
 
 /// From the first message to the end of the run.
@@ -101,6 +104,7 @@ pub(crate) fn keep(start: Start, runner: Channel) {
         has_reported: false,
         status: None,
         because: None,
+        threads: None,
         begun,
         start,
     };
@@ -270,11 +274,13 @@ impl Keeper {
             return;
         }
         let body = self.begun.body.pid();
+        // Before anybody is signalled.
+        self.threads = waiting::of_all_threads_of(body).ok();
         self.because = Some(KillReason::Deadline(match self.phase {
             Phase::Starting => stall::before_the_call(body, limit),
-            Phase::Running => stall::in_the_call(body, self.timeout),
-            Phase::Judging => stall::at_its_judgement(body, limit),
-            _ => stall::after_the_call(body, limit),
+            Phase::Running => stall::in_the_call(self.timeout),
+            Phase::Judging => stall::at_its_judgement(limit),
+            _ => stall::after_the_call(limit),
         }));
     }
 
@@ -296,6 +302,7 @@ impl Keeper {
             begun: &mut self.begun,
             status: self.status,
             because: self.because.take(),
+            threads: self.threads.take(),
             is_orderly,
             runner: self.runner.as_ref(),
             seen: self.limiting.take_seen(),

@@ -1,10 +1,8 @@
 //! Why a body does not go on, for the one who has to mend it.
 
-use crate::probe::{locks, waiting};
+use crate::probe::locks;
 use std::fmt::Write;
 use std::time::Duration;
-
-const MOST_THREADS: usize = 20;
 
 /// The test function has not come to its call.
 pub(crate) fn before_the_call(body: u32, limit: Duration) -> String {
@@ -21,43 +19,31 @@ pub(crate) fn before_the_call(body: u32, limit: Duration) -> String {
         }
     }
     text += ": take locks, ports and the like inside of the closure, or run this test with `options().in_process()`";
-    with_threads(text, body)
+    text
 }
 
 /// Its own watchdog did not end it.
-pub(crate) fn in_the_call(body: u32, timeout: Duration) -> String {
-    let text = format!(
+pub(crate) fn in_the_call(timeout: Duration) -> String {
+    format!(
         "it did not end within its deadline of {}, nor did its own watchdog end it",
         humantime::format_duration(timeout)
-    );
-    with_threads(text, body)
+    )
 }
 
 /// Its clean-up is over, and it does not say what it came to.
-pub(crate) fn at_its_judgement(body: u32, limit: Duration) -> String {
-    let text = format!(
+pub(crate) fn at_its_judgement(limit: Duration) -> String {
+    format!(
         "it did not report within {} after its clean-up: something blocks it, such as a thread of the test's that holds standard \
          output locked",
         humantime::format_duration(limit)
-    );
-    with_threads(text, body)
+    )
 }
 
 /// It has reported, and does not end.
-pub(crate) fn after_the_call(body: u32, limit: Duration) -> String {
-    let text = format!(
+pub(crate) fn after_the_call(limit: Duration) -> String {
+    format!(
         "it did not end within {} after its report: what stands behind the closure in the test function, or runs at the \
          end of the process, does not return",
         humantime::format_duration(limit)
-    );
-    with_threads(text, body)
-}
-
-fn with_threads(mut text: String, body: u32) -> String {
-    let threads = waiting::of_all_threads_of(body).unwrap_or_default();
-    for thread in threads.iter().take(MOST_THREADS) {
-        // Writing to a string does not fail.
-        let _ = write!(text, "\n    {thread}");
-    }
-    text
+    )
 }

@@ -10,7 +10,7 @@ use crate::event::seen::Seen;
 use crate::ledger::breach::Breach;
 use crate::ledger::containment::Containment;
 use crate::limits::Limits;
-use crate::process::death::KillReason;
+use crate::process::death::{KillReason, ThreadStates};
 use crate::process::exit::ExitStatus;
 use crate::process::identity::ProcessIdentity;
 use crate::process::policy::Suspect;
@@ -242,6 +242,8 @@ pub(crate) struct EndOfRun {
     pub(crate) keeper_died: bool,
     /// Why the keeper has ended the body, if it has.
     pub(crate) ended_because: Option<KillReason>,
+    /// What the body's threads did then, if its time was over.
+    pub(crate) threads: Option<ThreadStates>,
     /// The signals that the keeper has sent to the body.
     pub(crate) signals: Vec<i32>,
     /// What was alive after a body that had reported, when it had had time to end.

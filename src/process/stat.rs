@@ -10,6 +10,8 @@ pub(crate) struct Stat {
     pub(crate) state: u8,
     pub(crate) parent: u32,
     pub(crate) session: u32,
+    /// The group in the foreground of its terminal, which is its first process's number; none without a terminal.
+    pub(crate) foreground: Option<u32>,
     /// The kernel's own flags of it, `PF_…` of linux/sched.h.
     flags: u64,
     pub(crate) started: Ticks,
@@ -33,12 +35,13 @@ impl Stat {
         let parent = fields.next()?.parse().ok()?;
         // One that is being reaped at this moment has -1.
         let session = u32::try_from(fields.nth(1)?.parse::<i64>().ok()?).unwrap_or(0);
-        // `session` is field 6, `flags` field 9, the start time field 22, `env_start` field 50 (Linux 3.5).
-        let flags = fields.nth(2)?.parse().ok()?;
+        // `session` is field 6, `tpgid` field 8, `flags` field 9, the start time field 22, `env_start` field 50 (Linux 3.5).
+        let foreground = u32::try_from(fields.nth(1)?.parse::<i64>().ok()?).ok().filter(|group| *group > 0);
+        let flags = fields.next()?.parse().ok()?;
         let started = fields.nth(12)?.parse().ok()?;
         let environment_at = fields.nth(27)?.parse().ok()?;
         let environment_to = fields.next()?.parse().ok()?;
-        Some(Self { name, state, parent, session, flags, started, environment_at, environment_to })
+        Some(Self { name, state, parent, session, foreground, flags, started, environment_at, environment_to })
     }
 
     /// A thread of the kernel: it has no memory, so no environment, ever. `PF_KTHREAD` has had this value since Linux

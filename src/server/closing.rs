@@ -2,13 +2,14 @@
 
 use crate::backoff::Backoff;
 use crate::error::{Error, Result};
+use crate::process::handle::ProcessHandle;
 use crate::process::kill::{Target, end_all};
 use crate::process::listening::tree_of;
 use crate::process::policy::Ending;
 use crate::process::pump::Pump;
 use crate::process::rule::Refusal;
 use crate::server::holders::{self, Had};
-use crate::server::inner::{Inner, Phase};
+use crate::server::inner::{Inner, Phase, threads_of};
 use crate::server::outcome::{Holder, ServerEnd};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -138,6 +139,12 @@ fn left(inner: &Inner, ending: &Ending, holders: &[Holder]) -> Option<String> {
     let mut text = format!("{} was ended, and not all of it is gone:", inner.name());
     for process in &ending.survivors {
         let _ = write!(text, "\n  still alive: {process}");
+        // It sits in the kernel, as a rule.
+        if let Ok(handle) = ProcessHandle::open(process.identity.pid())
+            && handle.identity() == process.identity
+        {
+            text += &threads_of(&handle);
+        }
     }
     for holder in holders {
         let _ = write!(text, "\n  started by it, and without its mark, so that it got no signal: {holder}");

@@ -98,7 +98,8 @@ impl Server {
                 Err(Error::server_ended(format!("{name} ended before it printed {text:?}: {how}{}", inner.shown_log())))
             }
             None => {
-                let what = format!("waiting for {text:?} in the log of {}{}", inner.name(), inner.shown_log());
+                let (name, log, threads) = (inner.name(), inner.shown_log(), inner.shown_threads());
+                let what = format!("waiting for {text:?} in the log of {name}{log}{threads}");
                 Err(Error::timeout(what, inner.wait))
             }
         }
@@ -117,7 +118,8 @@ impl Server {
             Some(gone) => gone.map(|()| inner.handle.exit_status().unwrap_or(ExitStatus::Unknown)),
             None => {
                 inner.life.update(|life| life.may_be_dead = false);
-                let what = format!("waiting for the end of {}{}", inner.name(), inner.shown_log());
+                let (name, log, threads) = (inner.name(), inner.shown_log(), inner.shown_threads());
+                let what = format!("waiting for the end of {name}{log}{threads}");
                 Err(Error::timeout(what, inner.wait))
             }
         }

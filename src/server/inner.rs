@@ -2,6 +2,7 @@
 
 use crate::ledger::home::{Home, Part};
 use crate::ledger::{Ledger, RecordId};
+use crate::probe::waiting;
 use crate::process::cookie::Cookie;
 use crate::process::death::{CorePattern, Death, Facts, KillReason, OomCounters, classify};
 use crate::process::exit::ExitStatus;
@@ -108,6 +109,12 @@ impl Inner {
         self.log.output().shown("log")
     }
 
+    /// What the threads of its first process do, for one that is late: as further lines.
+    pub(crate) fn shown_threads(&self) -> String {
+        let lines = threads_of(&self.handle);
+        if lines.is_empty() { lines } else { format!("\nits threads:{lines}") }
+    }
+
     /// How it ended and when, for messages; it has ended.
     pub(crate) fn how_it_ended(&self) -> String {
         let after = self.life.update(|life| *life.ended_after.get_or_insert_with(|| self.started.elapsed()));
@@ -132,6 +139,16 @@ impl Inner {
         };
         classify(&facts)
     }
+}
+
+/// What a process's threads do, each in a line of its own, or nothing for one that has ended.
+pub(crate) fn threads_of(process: &ProcessHandle) -> String {
+    let states = waiting::of_all_threads_of(process.pid()).unwrap_or_default();
+    // What was read is its own only if its number was not free meanwhile.
+    if !process.is_alive() {
+        return String::new();
+    }
+    states.lines().map(|line| format!("\n    {line}")).collect()
 }
 
 /// To milliseconds: nobody reads more.

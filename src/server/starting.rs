@@ -116,8 +116,9 @@ fn describe(inner: &Inner, why: NotReady, tried: usize) -> Error {
         NotReady::Failed(cause) => cause,
         NotReady::Late(what, limit) => Error::timeout(
             format!(
-                "{name} is not ready: waited {what}; {}; give it more time by `ready_within`{log}",
-                ready::instead(inner)
+                "{name} is not ready: waited {what}; {}; give it more time by `ready_within`{log}{}",
+                ready::instead(inner),
+                inner.shown_threads()
             ),
             limit,
         ),

@@ -11,6 +11,7 @@ use crate::session::backend::{DynBackend, SessionState};
 use crate::session::command::CommandOutput;
 use crate::session::dying::Dying;
 use crate::session::id::SessionId;
+use crate::session::instead::Who;
 use crate::session::key::Key;
 use crate::session::spec::WindowSize;
 use crate::session::terminal::{Output, Terminal};
@@ -81,6 +82,10 @@ impl Session {
         self.inner.leader.as_ref()
     }
 
+    fn who(&self) -> Who<'_> {
+        Who { id: self.id().as_str(), leader: self.leader() }
+    }
+
     /// The process id of its leader, if that is proven.
     pub fn leader_pid(&self) -> Option<u32> {
         self.inner.leader.as_ref().map(ProcessHandle::pid)
@@ -113,7 +118,7 @@ impl Session {
     ///
     /// If the session has ended or its program does not read them before the deadline.
     pub async fn write(&self, bytes: impl AsRef<[u8]>) -> Result<()> {
-        let written = async { self.needs_terminal()?.write(self.id().as_str(), bytes.as_ref(), self.inner.wait).await };
+        let written = async { self.needs_terminal()?.write(self.who(), bytes.as_ref(), self.inner.wait).await };
         self.noted(written.await)
     }
 
@@ -156,7 +161,7 @@ impl Session {
     ///
     /// As [`run`](Self::run).
     pub async fn run_within(&self, command: &str, limit: Duration) -> Result<CommandOutput> {
-        let ran = async { self.needs_terminal()?.run(self.id().as_str(), command, limit, self.over()).await };
+        let ran = async { self.needs_terminal()?.run(self.who(), command, limit, self.over()).await };
         self.noted(ran.await)
     }
 
@@ -197,7 +202,7 @@ impl Session {
     ///
     /// As [`wait_for_text`](Self::wait_for_text).
     pub async fn wait_for_text_within(&self, text: &str, limit: Duration) -> Result<()> {
-        let came = async { self.needs_terminal()?.wait_for_text(self.id().as_str(), text, limit, self.over()).await };
+        let came = async { self.needs_terminal()?.wait_for_text(self.who(), text, limit, self.over()).await };
         self.noted(came.await)
     }
 
@@ -218,8 +223,8 @@ impl Session {
     pub async fn wait_for_exit_within(&self, limit: Duration) -> Result<ExitStatus> {
         let ended = Pump::get()?.within(limit, self.exit()).await;
         self.noted(ended.unwrap_or_else(|| {
-            let shown = self.terminal().map_or_else(String::new, Terminal::shown);
-            Err(Error::timeout(format!("waiting for the end of session `{}`{shown}", self.id()), limit))
+            let (who, shown) = (self.who(), self.terminal().map_or_else(String::new, Terminal::shown));
+            Err(Error::timeout(format!("waiting for the end of session `{who}`{}{shown}", who.instead()), limit))
         }))
     }
 

@@ -18,6 +18,7 @@ pub(crate) mod finder;
 pub(crate) mod future;
 pub(crate) mod http;
 pub(crate) mod id;
+pub(crate) mod instead;
 pub(crate) mod key;
 pub(crate) mod life;
 pub(crate) mod live;

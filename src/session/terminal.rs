@@ -6,6 +6,7 @@ use crate::process::pump::Pump;
 use crate::session::command::{CommandOutput, Running};
 use crate::session::finder::Finder;
 use crate::session::future::BoxFuture;
+use crate::session::instead::Who;
 use crate::session::ring::Ring;
 use crate::session::spec::WindowSize;
 use crate::session::text::{last_lines, strip};
@@ -217,7 +218,7 @@ impl Terminal {
         self.output.state.update(|state| state.ring.clear());
     }
 
-    pub(crate) async fn write(&self, who: &str, bytes: &[u8], limit: Duration) -> Result<()> {
+    pub(crate) async fn write(&self, who: Who<'_>, bytes: &[u8], limit: Duration) -> Result<()> {
         let written = Pump::get()?.within(limit, self.input.write(bytes)).await;
         match written {
             Some(Ok(())) => {
@@ -229,7 +230,11 @@ impl Terminal {
             }
             Some(Err(cause)) => Err(Error::backend(format!("failed to type into session `{who}`"), cause)),
             None => Err(Error::timeout(
-                format!("typing {} bytes into session `{who}`: its program does not read them", bytes.len()),
+                format!(
+                    "typing {} bytes into session `{who}`: its program does not read them{}",
+                    bytes.len(),
+                    who.instead()
+                ),
                 limit,
             )),
         }
@@ -238,7 +243,7 @@ impl Terminal {
     /// Waits for the text, in what is printed from the last clearing on; `over` ends when nothing more will come.
     pub(crate) async fn wait_for_text(
         &self,
-        who: &str,
+        who: Who<'_>,
         wanted: &str,
         limit: Duration,
         over: impl Future<Output = Result<String>>,
@@ -251,7 +256,7 @@ impl Terminal {
     /// Types a command and waits for its end.
     pub(crate) async fn run(
         &self,
-        who: &str,
+        who: Who<'_>,
         command: &str,
         limit: Duration,
         over: impl Future<Output = Result<String>>,
@@ -269,7 +274,7 @@ impl Terminal {
     /// Waits for the one unless the other or the deadline comes first, and then says what was printed last.
     async fn unless_over<T>(
         &self,
-        who: &str,
+        who: Who<'_>,
         (what, place): (&str, &str),
         limit: Duration,
         wanted: impl Future<Output = T>,
@@ -295,7 +300,10 @@ impl Terminal {
                 let shown = self.shown();
                 Err(Error::session_ended(format!("session `{who}` {how} before {what} came{shown}")))
             }
-            None => Err(Error::timeout(format!("waiting for {what}{place} session `{who}`{}", self.shown()), limit)),
+            None => {
+                let what = format!("waiting for {what}{place} session `{who}`{}{}", who.instead(), self.shown());
+                Err(Error::timeout(what, limit))
+            }
         }
     }
 
@@ -333,7 +341,8 @@ mod tests {
     fn what_was_forgotten_does_not_begin_a_text_that_comes_later() {
         let output = TerminalOutput::new(100);
         let terminal = Terminal::new(Nowhere, output.clone());
-        let mut found = std::pin::pin!(terminal.wait_for_text("x", "abcd", LONG, std::future::pending()));
+        let mut found =
+            std::pin::pin!(terminal.wait_for_text(Who { id: "x", leader: None }, "abcd", LONG, std::future::pending()));
         let mut is_there = || found.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
         output.push(b"ab");
         assert!(!is_there());
@@ -355,6 +364,6 @@ mod tests {
             output.push(b"last words");
             Poll::Ready(Ok("ended".to_owned()))
         });
-        park_on(terminal.wait_for_text("x", "last words", LONG, over)).unwrap();
+        park_on(terminal.wait_for_text(Who { id: "x", leader: None }, "last words", LONG, over)).unwrap();
     }
 }

@@ -44,7 +44,10 @@ fn a_body_that_neither_ends_nor_is_ended_by_its_own_watchdog_is_ended_by_the_kee
         .says(&[
             "was ended; cause of death: deadline: it did not end",
             "it ended by signal 1 (SIGHUP)",
-            "we had sent it signal 1 (SIGHUP), signal 15 (SIGTERM)",
+            "we had sent it signal 1 (SIGHUP)",
+            "thread `",
+            "sleeping in futex",
+            ", in the system call `futex`",
         ]);
     // It has closed the descriptor of its memory, too, if it ever had it.
     ran.says(&["timeline until its process died, read after that: ", " = set-up ", "body 1"]);

@@ -32,9 +32,10 @@ fn a_lock_that_both_processes_take_is_named_with_its_file_and_its_holder() {
         &format!("on {path}, which process {holder} holds"),
         "inside of the closure",
         "options().in_process()",
-        "thread `",
         "it ended by signal 1 (SIGHUP)",
         "we had sent it signal 1 (SIGHUP)",
+        "thread `",
+        "in the system call `flock` of descriptor ",
     ]);
 }
 

@@ -87,6 +87,9 @@ pub fn classify(facts: &Facts) -> Death {
             CauseOfDeath::Unknown
         }
     });
+    if let Some(threads) = &facts.threads {
+        evidence.extend(threads.evidence());
+    }
     if let (ExitStatus::Signaled { signal, core_dumped: true }, Some(pattern)) = (facts.status, &facts.core_pattern) {
         evidence.push(Evidence::Core(pattern.pointer(facts.pid, signal)));
     }

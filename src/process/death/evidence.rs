@@ -1,5 +1,6 @@
 //! What a cause of death was concluded from.
 
+use crate::process::death::threads::{ThreadState, ThreadStates};
 use crate::process::exit::ExitStatus;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -43,6 +44,10 @@ pub enum Evidence {
     NotSent,
     /// Somebody else was to end it, such as a session's server.
     LeftTo(String),
+    /// What one of its threads did when its time was over.
+    Thread(ThreadState),
+    /// Something more of its threads, such as why no stacks are known.
+    Threads(String),
     /// The status is what a shell answers with when its child was ended by this signal.
     ShellStatus(i32),
     /// Where a core file was left, or who has it.
@@ -96,7 +101,48 @@ impl fmt::Display for Evidence {
             Self::ShellStatus(number) => {
                 write!(f, "a shell answers so when its child was ended by {}", signal(*number))
             }
-            Self::Core(at) => f.write_str(at),
+            Self::Thread(thread) => write!(f, "{thread}"),
+            Self::Core(text) | Self::Threads(text) => f.write_str(text),
         }
+    }
+}
+
+/// More threads than this are counted.
+const MOST_THREADS: usize = 20;
+
+impl ThreadStates {
+    /// As what is said of a death, or of one that does not die.
+    pub(crate) fn evidence(&self) -> impl Iterator<Item = Evidence> {
+        let more = self.threads.len().checked_sub(MOST_THREADS).filter(|more| *more > 0);
+        let more = more.map(|more| format!("and {more} more threads"));
+        let no_stacks = self.no_stacks.iter().map(|why| format!("stacks in the kernel are not available: {why}"));
+        let shown = self.threads.iter().take(MOST_THREADS).cloned().map(Evidence::Thread);
+        shown.chain(more.into_iter().chain(no_stacks).map(Evidence::Threads))
+    }
+
+    /// The same as lines.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        self.evidence().map(|evidence| evidence.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_threads_are_counted_and_stacks_that_are_not_known_are_told_once() {
+        let thread = ThreadState {
+            name: "main".into(),
+            id: 7,
+            state: "running".into(),
+            waits_in: None,
+            call: None,
+            stack: Vec::new(),
+        };
+        let all = ThreadStates { threads: vec![thread; MOST_THREADS + 3], no_stacks: Some("a secret".into()) };
+        let lines: Vec<String> = all.lines().collect();
+        assert_eq!((lines.len(), lines[0].as_str()), (MOST_THREADS + 2, "thread `main` (tid 7): running"));
+        assert_eq!(lines[MOST_THREADS..], ["and 3 more threads", "stacks in the kernel are not available: a secret"]);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::process::death::core_pattern::CorePattern;
 use crate::process::death::oom::OomCounters;
+use crate::process::death::threads::ThreadStates;
 use crate::process::exit::ExitStatus;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,7 @@ pub struct Facts {
     pub(crate) kill: Option<Kill>,
     pub(crate) hard_limit: Option<HardLimit>,
     pub(crate) core_pattern: Option<CorePattern>,
+    pub(crate) threads: Option<ThreadStates>,
 }
 
 /// That somebody has ended it, or has had it ended.
@@ -68,7 +70,16 @@ impl Facts {
     /// Of a process that ended so.
     #[must_use]
     pub fn new(status: ExitStatus) -> Self {
-        Self { status, pid: None, output: None, oom: None, kill: None, hard_limit: None, core_pattern: None }
+        Self {
+            status,
+            pid: None,
+            output: None,
+            oom: None,
+            kill: None,
+            hard_limit: None,
+            core_pattern: None,
+            threads: None,
+        }
     }
 
     /// Its number, with which core files are named.
@@ -119,6 +130,13 @@ impl Facts {
     #[must_use]
     pub fn hard_limit(mut self, limit: HardLimit) -> Self {
         self.hard_limit = Some(limit);
+        self
+    }
+
+    /// What its threads did when its time was over, before it was signalled.
+    #[must_use]
+    pub fn threads(mut self, threads: ThreadStates) -> Self {
+        self.threads = Some(threads);
         self
     }
 

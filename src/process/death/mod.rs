@@ -26,6 +26,7 @@ mod facts;
 pub mod ips;
 pub(crate) mod oom;
 mod output;
+mod threads;
 
 pub use cause::{AbortReason, CauseOfDeath, OutOfMemory};
 pub use classify::{Death, classify};
@@ -33,3 +34,4 @@ pub use core_pattern::CorePattern;
 pub use evidence::Evidence;
 pub use facts::{Facts, HardLimit, KillReason};
 pub use oom::{GroupKills, OomCounters};
+pub use threads::{ThreadState, ThreadStates};

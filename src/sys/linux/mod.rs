@@ -1,5 +1,6 @@
 //! Linux: thin shims over rustix, and over libc for what rustix lacks.
 
+mod calls;
 mod cgroup;
 mod channel;
 mod clock;
@@ -25,6 +26,7 @@ mod start;
 mod supervise;
 mod vfork;
 
+pub(crate) use calls::waiting_call;
 pub(crate) use cgroup::CgroupDir;
 pub(crate) use channel::Channel;
 pub(crate) use clock::{monotonic, now_ticks, own_processor_time, ticks_in};

@@ -35,7 +35,7 @@ pub(crate) use own::{
     descriptor_limits, has_children, heap_bytes, is_main_thread, list_descriptors, listening_sockets, lower_data_limit,
     monotonic, now_ticks, own_pid, own_processor_time, own_thread, own_uid, peak_bytes, pid_in_proc,
     raise_descriptor_limit, refuses_to_map, resident_bytes, restore_data_limit, restore_descriptor_limit, session_of,
-    specimens, stat_descriptor, ticks_in, trim_heap,
+    specimens, stat_descriptor, ticks_in, trim_heap, waiting_call,
 };
 pub(crate) use poller::{Pollable, Poller};
 pub(crate) use process::{CgroupDir, Controlling, Pidfd, ProcDir, ProcReader, processor_time_of, reap_child};

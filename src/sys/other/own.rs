@@ -139,3 +139,8 @@ pub(crate) fn own_thread() -> u32 {
 pub(crate) fn is_main_thread() -> bool {
     false
 }
+
+/// Nothing says in which call a thread is.
+pub(crate) fn waiting_call(_number: i64) -> Option<(&'static str, bool)> {
+    None
+}
