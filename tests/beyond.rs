@@ -69,6 +69,13 @@ fn a_session_that_grows_is_ended_alone_within_one_and_a_half_of_its_limit() {
     ]);
     ran.says(&["    after ", " MiB in 2 processes", "it alone was ended", "TERMLEASH_SESSION_MEMORY"])
         .says_once("went over");
+    ran.says(&[
+        "timeline: ",
+        " L over a limit",
+        "  session `pty-",
+        ": over its limit of 64.0 MiB of memory: ",
+        " memory ",
+    ]);
     let had = had(&ran);
     assert!((64.0..96.0).contains(&had), "{had}");
 }

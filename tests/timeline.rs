@@ -2,11 +2,15 @@
 
 #![cfg(all(target_os = "linux", feature = "tokio"))]
 
+#[path = "timeline/bounded.rs"]
+mod bounded;
 mod children;
 #[path = "timeline/deaths.rs"]
 mod deaths;
 #[path = "timeline/files.rs"]
 mod files;
+#[path = "timeline/settles.rs"]
+mod settles;
 
 use children::{alone, captured};
 use std::fs::File;
