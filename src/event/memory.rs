@@ -103,10 +103,12 @@ impl Memory {
         Self { front: Words::own(FRONT), rings: OnceCell::new(), shared: None }
     }
 
-    /// Empties it; nobody else may write into it from then on.
-    pub(crate) fn shared(shared: Shared) -> Self {
+    /// Empties it of what an earlier test of this process has left, if there was one; nobody else may write into it from then on.
+    pub(crate) fn shared(shared: Shared, was_used: bool) -> Self {
         let (front, _) = shared.words.split_at(FRONT);
-        for word in front {
+        // The rings of one that nobody has used are nought, and need not be touched for that.
+        let left = if was_used { shared.words } else { front };
+        for word in left {
             word.store(0, Ordering::Relaxed);
         }
         Self { front: Words::Shared(front), rings: OnceCell::new(), shared: Some(shared) }
@@ -140,7 +142,7 @@ impl Memory {
         self.rings.get_or_init(|| match self.shared {
             Some(shared) => {
                 let (_, rings) = shared.words.split_at(FRONT);
-                // What an earlier test of this process has left goes, and the pages are touched.
+                // The pages are touched.
                 rings.iter().for_each(|word| word.store(0, Ordering::Relaxed));
                 Words::Shared(rings)
             }

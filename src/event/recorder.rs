@@ -50,7 +50,8 @@ impl Recorder {
             if let Some(before) = owner.upgrade() {
                 before.store().lock().move_out();
             }
-            let store = Store::new(Memory::shared(*shared));
+            let was_used = !owner.ptr_eq(&Weak::new());
+            let store = Store::new(Memory::shared(*shared, was_used));
             store.is_of_call(call, now);
             let _ = recorder.store.set(Mutex::new(store));
             *owner = Arc::downgrade(&recorder);

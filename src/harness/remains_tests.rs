@@ -14,7 +14,7 @@ fn milliseconds(count: u64) -> Duration {
 /// A body that began 10 ms after its runner, and died 100 ms after that.
 fn left(remains: &Remains, call: u32) -> (Store, EndOfRun) {
     let (words, is_ours) = sys::map_shared(remains.memory.try_clone().unwrap(), WORDS).unwrap();
-    let mut store = Store::new(Memory::shared(Shared { words, is_ours }));
+    let mut store = Store::new(Memory::shared(Shared { words, is_ours }, false));
     store.is_of_call(call, remains.since + milliseconds(10));
     let number = store.add(Name::new("sh"), milliseconds(20));
     store.step(Some(number), milliseconds(20), &What::Announced);

@@ -89,15 +89,15 @@ fn a_body_that_exits_in_the_middle_has_its_timeline_shown() {
 /// It blocks its thread, which its own watchdog sees: that shows it.
 #[test]
 fn a_body_that_its_watchdog_ends_shows_its_timeline_once() {
-    let Some(ran) = alone(&[("TERMLEASH_TIMEOUT", "1s")]) else {
+    let Some(ran) = alone(&[("TERMLEASH_TIMEOUT", "4s")]) else {
         return termleash::test(async |t| {
-            let _session = live(t).await?;
+            t.session("cat").await?.keep();
             loop {
                 std::thread::park();
             }
         });
     };
-    ran.failed().says(&["did not end within its deadline of 1s", "timeline: ", "w 6 B r "]).says_once("timeline: ");
+    ran.failed().says(&["did not end within its deadline of 4s", "timeline: ", "pty-"]).says_once("timeline: ");
 }
 
 #[test]
@@ -135,6 +135,18 @@ fn of_several_calls_it_is_the_one_that_died_and_a_scope_that_was_leaked_keeps_it
     ran.says(&["the first had 2 sessions, this has 1"]);
     assert_eq!(ran.text.matches("  pty-").count(), 1, "{}", ran.text);
     shows_its_life(&ran);
+}
+
+#[test]
+fn a_call_that_dies_without_a_session_shows_none_of_an_earlier_one() {
+    let Some(ran) = alone(&[]) else {
+        termleash::test(async |t| {
+            t.session("sh").await?.close().await?;
+            Ok(())
+        });
+        return termleash::test(async |_| std::process::abort());
+    };
+    ran.failed().says(&[HEADING, " = set-up "]).does_not_say("pty-").does_not_say("could not be read");
 }
 
 /// Where a copy of the process would write into what its parent's runner reads.

@@ -83,7 +83,7 @@ fn a_body_that_dies_leaves_one_by_its_runner() {
 
 #[test]
 fn a_body_that_blocks_leaves_one_wherever_it_runs() {
-    for place in [&[("TERMLEASH_TIMEOUT", "1s")][..], &[("TERMLEASH_TIMEOUT", "1s"), HERE]] {
+    for place in [&[("TERMLEASH_TIMEOUT", "4s")][..], &[("TERMLEASH_TIMEOUT", "4s"), HERE]] {
         let Some((ran, files)) = kept(place) else {
             return termleash::test(async |t| {
                 t.session("sh").await?.keep();
