@@ -162,6 +162,20 @@ fn sessions_within_their_limits_are_left_alone() {
     });
 }
 
+/// Whoever waits for it learns why it has ended.
+#[test]
+fn a_session_that_was_ended_for_a_limit_says_so_to_whoever_waits() {
+    let Some(ran) = alone(&[("TERMLEASH_PROCESSES", "3")]) else {
+        return termleash::test(async |t| {
+            let script = "for i in 1 2 3 4 5; do sleep 1000 & done; sleep 1000";
+            let session = t.session(SessionSpec::shell(script)).await?;
+            Ok(session.wait_for_text("never").await?)
+        });
+    };
+    let cause = "cause of death: killed for a limit: its limit of 3 processes: it had ";
+    ran.failed().says(&["failed: ", cause, "its keeper", "never", "went over its limit of 3 processes"]);
+}
+
 /// A page that two processes share is one page.
 #[test]
 fn what_is_shared_with_a_forked_child_counts_once() {
@@ -280,19 +294,17 @@ fn without_a_ledger_the_limits_of_sessions_are_not_kept_and_that_is_told() {
 #[test]
 fn each_call_has_its_own_limits() {
     let Some(ran) = alone(&[]) else {
-        let run = |limits, name: &'static str| {
+        let run = |limits, name: &'static str, waits| {
             termleash::options().limits(limits).run(async move |t| {
-                let session = t
-                    .session(SessionSpec::shell("sleep 1000 & sleep 1000 & sleep 1000 & echo started; sleep 1000"))
-                    .await?;
-                session.wait_for_text("started").await?;
-                let ended = session.wait_for_exit_within(Duration::from_secs(2)).await;
+                let session =
+                    t.session(SessionSpec::shell("sleep 1000 & sleep 1000 & sleep 1000 & sleep 1000")).await?;
+                let ended = session.wait_for_exit_within(Duration::from_secs(waits)).await;
                 println!("{name}: {}", if ended.is_ok() { "ended" } else { "alive" });
                 Ok(())
             });
         };
-        run(Limits::new(), "first");
-        return run(Limits::new().max_processes(2), "second");
+        run(Limits::new(), "first", 1);
+        return run(Limits::new().max_processes(2), "second", 25);
     };
     ran.failed().says(&["first: alive", "second: ended", "its limit of 2 processes"]).says_once("went over");
 }
