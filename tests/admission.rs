@@ -25,7 +25,7 @@ fn was_not_run(ran: &Ran) {
     ran.failed().says(&[
         "was not run: it waited",
         "for 512.0 TiB of free memory, ",
-        " are free (",
+        " are free",
         " available on this machine",
     ]);
     ran.says(&["to do: ", "TERMLEASH_ADMISSION", "`Limits::min_free_memory`, or TERMLEASH_FREE_MEMORY"])

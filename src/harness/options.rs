@@ -376,8 +376,8 @@ impl TestOptions {
                          test's own process keeps them, and this one runs in the test process ({why})"
                     ));
                 }
-                let _admitted = admitted(name, &settings);
                 self.look_before(name);
+                let _admitted = admitted(name, &settings);
                 match self.frame(name, settings, why) {
                     Ok(frame) => run(frame).tell(),
                     Err(text) => panic!("{text}"),
