@@ -4,7 +4,7 @@
 
 mod children;
 
-use children::{Ran, alone};
+use children::{Ran, alone, captured};
 use std::time::Duration;
 use termleash::SessionSpec;
 use termleash::session::BoxError;
@@ -174,6 +174,18 @@ fn a_session_that_was_ended_for_a_limit_says_so_to_whoever_waits() {
     };
     let cause = "cause of death: killed for a limit: its limit of 3 processes: it had ";
     ran.failed().says(&["failed: ", cause, "its keeper", "never", "went over its limit of 3 processes"]);
+}
+
+#[test]
+fn the_live_log_has_it() {
+    let Some(ran) = captured(&[("TERMLEASH_PROCESSES", "1"), ("TERMLEASH_LOG", "sessions")]) else {
+        return termleash::test(async |t| {
+            let session = t.session(SessionSpec::shell("sleep 1000 & sleep 1000")).await?;
+            session.wait_for_exit().await?;
+            Ok(())
+        });
+    };
+    ran.failed().says(&["termleash: the_live_log_has_it +", "session `pty-1` over its limit of one process: "]);
 }
 
 /// A page that two processes share is one page.

@@ -6,7 +6,8 @@
 //! ```
 
 use crate::error::Error;
-use crate::event::warn;
+use crate::event::name::Name;
+use crate::event::{live, warn};
 use crate::harness::admission::{Where, admit};
 use crate::harness::isolate::Again;
 use crate::harness::limits_told::LimitsTold;
@@ -89,6 +90,9 @@ struct Run {
     hard_limit: Option<u64>,
     body: Option<ProcessIdentity>,
     containment: Option<Containment>,
+    /// For what is printed as it happens.
+    name: String,
+    began: Instant,
     calls: u32,
     /// The body waits at this call.
     reached: u32,
@@ -169,6 +173,8 @@ impl Run {
             hard_limit: None,
             body: None,
             containment: None,
+            name: call.name.to_owned(),
+            began: Instant::now(),
             calls: 0,
             reached: 0,
             limits: LimitsTold::default(),
@@ -257,7 +263,11 @@ impl Run {
                         warn(cause.to_string());
                     }
                 }
-                Ok(Some(News::Breach(breach))) => self.limits.breaches.push(*breach),
+                Ok(Some(News::Breach(breach))) => {
+                    let session = Name::new(breach.id.as_deref().unwrap_or(&breach.label));
+                    live::step(Some(&self.name), self.began.elapsed(), Some(session), &breach.moment());
+                    self.limits.breaches.push(*breach);
+                }
                 Ok(Some(News::Over { why })) => self.limits.over = Some(why),
                 Ok(Some(News::NotKept { why })) => self.limits.not_kept = Some(why),
                 Ok(Some(News::HardLimit { bytes })) => self.hard_limit = bytes,

@@ -1,5 +1,6 @@
 //! A limit that was gone over, as the keeper tells it.
 
+use crate::event::What;
 use crate::ledger::message::Swept;
 use crate::probe::usage::Usage;
 use bytesize::ByteSize;
@@ -19,6 +20,8 @@ pub(crate) enum Exceeded {
 /// A session that was ended because it went over a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Breach {
+    /// When that was seen, on the system's monotonic clock.
+    pub(crate) at: Duration,
     /// The id of the session, where its server has said it.
     pub(crate) id: Option<String>,
     /// What the session runs, and where in the test's source it was made.
@@ -32,12 +35,20 @@ pub(crate) struct Breach {
     pub(crate) swept: Swept,
 }
 
+impl Breach {
+    /// As it stands in a timeline.
+    pub(crate) fn moment(&self) -> What {
+        What::Breach { limit: self.exceeded.limit(), value: self.exceeded.value() }
+    }
+}
+
 impl Exceeded {
     /// The limit, with who sets it.
     pub(crate) fn limit(&self) -> String {
         match self {
             Self::WallTime { limit, .. } => format!("{} of wall time", humantime::format_duration(*limit)),
             Self::Memory { limit, .. } => format!("{} of memory", bytes(*limit)),
+            Self::Processes { limit: 1, .. } => "one process".to_owned(),
             Self::Processes { limit, .. } => format!("{limit} processes"),
             Self::Descriptors { limit, .. } => format!("{limit} descriptors"),
         }
@@ -100,6 +111,7 @@ mod tests {
     fn a_breach_names_session_limit_and_the_last_samples() {
         let usage = |memory, processes| Usage { memory, processes, descriptors: 3, ..Usage::default() };
         let mut breach = Breach {
+            at: Duration::ZERO,
             id: None,
             label: "yes".into(),
             made_at: "tests/x.rs:3:9".into(),

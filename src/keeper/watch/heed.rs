@@ -5,7 +5,6 @@ use crate::event::seen::{Seen as TimelineSeen, SeenMoment};
 use crate::keeper::patience::Patience;
 use crate::keeper::watch::whole::Over;
 use crate::keeper::watch::{Seen, Watcher};
-use crate::ledger::breach::Breach;
 use crate::ledger::message::{LedgerAt, News, Word};
 use crate::limits::Limits;
 use crate::process::identity::ProcessIdentity;
@@ -77,8 +76,7 @@ impl Limiting {
     fn act(&mut self, seen: Seen, is_running: bool, acts: &mut Vec<Act>) {
         match seen {
             Seen::Breach(breach) => {
-                let Breach { id, exceeded, .. } = &*breach;
-                self.note(id.clone(), exceeded.limit(), exceeded.value());
+                self.note(breach.at, breach.id.clone(), breach.moment());
                 acts.push(Act::TellRunner(News::Breach(breach)));
             }
             Seen::Sample(sample) => {
@@ -90,7 +88,8 @@ impl Limiting {
             }
             Seen::NotKept(why) => acts.push(Act::TellRunner(News::NotKept { why })),
             Seen::Over(Over { why, is_its_own, limit, was }) => {
-                self.note(None, format!("{limit} of memory for the whole test"), was);
+                let limit = format!("{limit} of memory for the whole test");
+                self.note(sys::monotonic(), None, What::Breach { limit, value: was });
                 acts.push(Act::TellRunner(News::Over { why: why.clone() }));
                 if is_running {
                     acts.push(Act::TellBody(Word::Fail { why: why.clone(), is_its_own }));
@@ -104,9 +103,8 @@ impl Limiting {
         }
     }
 
-    fn note(&mut self, session: Option<String>, limit: String, value: String) {
-        let what = What::Breach { limit, value };
-        self.seen.moments.push(SeenMoment { at: sys::monotonic(), session, what });
+    fn note(&mut self, at: Duration, session: Option<String>, what: What) {
+        self.seen.moments.push(SeenMoment { at, session, what });
     }
 
     /// What there is for the timeline.

@@ -322,7 +322,7 @@ impl Watch {
         let Some((run, open)) = run.and_then(|run| Some((run.clone(), run.open.get(&id)?.clone()))) else { return };
         // Before it dies, so that whoever asks of what it has died finds it.
         let _ = self.file.append(&Record::Breached { leader: session.leader(), what: exceeded.to_string() });
-        let now = sys::now_ticks();
+        let (now, at) = (sys::now_ticks(), sys::monotonic());
         let swept = match exceeded {
             Exceeded::WallTime { .. } => sweep(&run, now, GRACE),
             // It would go on to grow.
@@ -333,6 +333,6 @@ impl Watch {
                 swept
             }
         };
-        let _ = self.told.send(Seen::Breach(Box::new(session.breach(&open, exceeded, swept))));
+        let _ = self.told.send(Seen::Breach(Box::new(session.breach(at, &open, exceeded, swept))));
     }
 }

@@ -156,9 +156,9 @@ impl Session {
         at_rest(period, now.elapsed(), sessions).min(longest)
     }
 
-    pub(crate) fn breach(&self, open: &Open, exceeded: Exceeded, swept: Swept) -> Breach {
+    pub(crate) fn breach(&self, at: Duration, open: &Open, exceeded: Exceeded, swept: Swept) -> Breach {
         let samples = self.samples.iter().map(|(at, usage)| (at.duration_since(self.first), *usage)).collect();
         let (label, made_at) = (open.label.clone(), open.made_at.clone());
-        Breach { id: open.session.clone(), label, made_at, pid: self.leader.pid(), exceeded, samples, swept }
+        Breach { at, id: open.session.clone(), label, made_at, pid: self.leader.pid(), exceeded, samples, swept }
     }
 }
