@@ -19,8 +19,10 @@ static HEAP: CountingAlloc = CountingAlloc::new();
 
 const MIB: u64 = 1 << 20;
 
+type Test = fn(TestOptions);
+
 /// What a test is called, the argument under which this program comes to it again, and the test.
-const TESTS: [(&str, &str, fn(TestOptions)); 3] = [
+const TESTS: [(&str, &str, Test); 3] = [
     ("a test whose cache is never emptied", "--cache", cache),
     ("a test that asks for too much at once", "--at-once", at_once),
     ("a test with a session that grows", "--session", session),

@@ -9,7 +9,7 @@
 //! ```
 
 use crate::backoff::pause;
-use crate::ledger::message::Swept;
+use crate::ledger::swept::Swept;
 use crate::process::exit::ExitStatus;
 use crate::process::handle::{ProcessHandle, reader};
 use crate::process::policy::Suspect;

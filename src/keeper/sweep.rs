@@ -3,9 +3,9 @@
 use crate::backoff::{Backoff, pause};
 use crate::error::Error;
 use crate::keeper::recipes;
-use crate::ledger::message::Swept;
 use crate::ledger::recipe::Recipe;
 use crate::ledger::replay::{Open, Replayed};
+use crate::ledger::swept::Swept;
 use crate::process::cgroup::Leaf;
 use crate::process::dead::{Held, held};
 use crate::process::handle::{ProcessHandle, reader};

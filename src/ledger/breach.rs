@@ -1,8 +1,8 @@
 //! A limit that was gone over, as the keeper tells it.
 
 use crate::event::What;
-use crate::ledger::message::Swept;
-use crate::probe::usage::Usage;
+use crate::ledger::swept::Swept;
+use crate::process::usage::Usage;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use std::fmt;

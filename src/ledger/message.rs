@@ -9,11 +9,11 @@
 use crate::event::seen::Seen;
 use crate::ledger::breach::Breach;
 use crate::ledger::containment::Containment;
+use crate::ledger::swept::Swept;
 use crate::limits::Limits;
 use crate::process::death::{KillReason, ThreadStates};
 use crate::process::exit::ExitStatus;
 use crate::process::identity::ProcessIdentity;
-use crate::process::policy::Suspect;
 use crate::process::summary::ProcessSummary;
 use crate::sys::Channel;
 use serde::de::DeserializeOwned;
@@ -255,28 +255,6 @@ pub(crate) struct EndOfRun {
     pub(crate) seen: Seen,
     /// How everything can be looked at, and ended later.
     pub(crate) kept: Option<String>,
-}
-
-/// What a clean-up has done.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Swept {
-    /// Those that were signalled and are gone.
-    pub(crate) ended: Vec<ProcessSummary>,
-    pub(crate) survivors: Vec<ProcessSummary>,
-    pub(crate) suspects: Vec<Suspect>,
-    /// What could not be done, in sentences.
-    pub(crate) undone: Vec<String>,
-    pub(crate) took: Duration,
-}
-
-impl Swept {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.ended.extend(other.ended);
-        self.survivors.extend(other.survivors);
-        self.suspects.extend(other.suspects);
-        self.undone.extend(other.undone);
-        self.took += other.took;
-    }
 }
 
 /// # Errors

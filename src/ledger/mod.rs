@@ -25,6 +25,7 @@ pub(crate) mod recipe;
 pub(crate) mod record;
 pub(crate) mod replay;
 pub(crate) mod steward;
+pub(crate) mod swept;
 
 pub(crate) use book::Ledger;
 pub use containment::Containment;

@@ -1,11 +1,11 @@
 //! The living processes of a tree, each held by its open directory.
 
 use crate::probe::memory::share_of;
-use crate::probe::usage::Usage;
 use crate::process::dead::{Held, held};
 use crate::process::identity::{ProcessIdentity, Ticks};
 use crate::process::stat::Stat;
 use crate::process::tree::{children, is_gone};
+use crate::process::usage::Usage;
 use crate::sys::{self, ProcDir, ProcReader};
 use std::io;
 use std::time::Duration;

@@ -24,7 +24,7 @@ pub(crate) mod other;
 pub(crate) mod own_threads;
 pub(crate) mod prime;
 pub(crate) mod ptys;
+pub(crate) mod sampler;
 pub(crate) mod target;
 pub(crate) mod threads;
-pub(crate) mod usage;
 pub(crate) mod waiting;

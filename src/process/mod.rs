@@ -26,6 +26,7 @@ pub(crate) mod stat;
 pub(crate) mod summary;
 pub(crate) mod threads;
 pub(crate) mod tree;
+pub(crate) mod usage;
 pub(crate) mod variable;
 
 pub use cookie::Cookie;

@@ -26,7 +26,8 @@ pub use crate::ledger::Containment;
 #[doc(inline)]
 pub use crate::limits::Limits;
 #[doc(inline)]
-pub use crate::probe::usage::{TreeSampler, Usage};
+pub use crate::probe::sampler::TreeSampler;
+pub use crate::process::usage::Usage;
 #[doc(inline)]
 pub use crate::report::{AssertNoLeaks, Color};
 pub use assert::assert;

@@ -3,8 +3,8 @@
 use crate::event::What;
 use crate::event::seen::{Seen as TimelineSeen, SeenMoment};
 use crate::keeper::patience::Patience;
-use crate::keeper::watch::whole::Over;
-use crate::keeper::watch::{Seen, Watcher};
+use crate::keeper::watch::seen::{Over, Seen};
+use crate::keeper::watch::watcher::Watcher;
 use crate::ledger::message::{LedgerAt, News, Word};
 use crate::limits::Limits;
 use crate::process::identity::ProcessIdentity;

@@ -2,12 +2,12 @@
 
 use crate::keeper::watch::pace::{Growing, LONGEST, at_rest};
 use crate::ledger::breach::{Breach, Exceeded};
-use crate::ledger::message::Swept;
 use crate::ledger::replay::Open;
+use crate::ledger::swept::Swept;
 use crate::limits::SessionLimits;
 use crate::probe::living::Tree;
-use crate::probe::usage::Usage;
 use crate::process::identity::ProcessIdentity;
+use crate::process::usage::Usage;
 use crate::sys::ProcReader;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! The memory of a test as a whole: what descends from its keeper.
 
-use crate::keeper::watch::Seen;
 use crate::keeper::watch::pace::{Growing, LONGEST, at_rest};
+use crate::keeper::watch::seen::{Over, Seen};
 use crate::ledger::replay::Replayed;
 use crate::probe::living::Tree;
 use crate::process::handle::reader;
@@ -33,17 +33,6 @@ pub(crate) struct Whole {
     pub(crate) due: Instant,
     /// It was over its limit once.
     pub(crate) is_over: bool,
-}
-
-/// A test that is over its limit, and is to fail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Over {
-    /// With what lives and how big it is.
-    pub(crate) why: String,
-    /// Its own process has most of it.
-    pub(crate) is_its_own: bool,
-    pub(crate) limit: String,
-    pub(crate) was: String,
 }
 
 impl Whole {

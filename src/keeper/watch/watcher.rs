@@ -1,0 +1,311 @@
+//! The thread that looks.
+
+use crate::error::Error;
+use crate::event::Sample;
+use crate::keeper::descendants::GRACE;
+use crate::keeper::patience::{Patience, TICK};
+use crate::keeper::sweep::{sweep, until};
+use crate::keeper::watch::at_once;
+use crate::keeper::watch::pace::{LONGEST, SHORTEST, at_rest, births};
+use crate::keeper::watch::seen::Seen;
+use crate::keeper::watch::session::Session;
+use crate::keeper::watch::whole::Whole;
+use crate::ledger::breach::Exceeded;
+use crate::ledger::file::RunFile;
+use crate::ledger::following::Following;
+use crate::ledger::message::LedgerAt;
+use crate::ledger::record::{BODY_RECORD, Record, RecordId};
+use crate::limits::Limits;
+use crate::process::handle::reader;
+use crate::process::identity::ProcessIdentity;
+use crate::process::usage::Usage;
+use crate::sys::{self, ProcReader};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often a ledger is read that grows, at least.
+const FOLLOW_EVERY: Duration = Duration::from_millis(20);
+
+/// How often processes are looked for that have lost their parent, at most.
+const LOST_EVERY: Duration = Duration::from_millis(20);
+
+/// The thread, for as long as the run lasts.
+pub(crate) struct Watcher {
+    shared: Arc<Shared>,
+    seen: Receiver<Seen>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    limits: Mutex<Limits>,
+    is_over: AtomicBool,
+}
+
+impl Watcher {
+    /// Begins to keep these limits; `None` if none of them is the keeper's.
+    ///
+    /// # Errors
+    ///
+    /// Why they are not kept, in words.
+    pub(crate) fn start(ledger: &LedgerAt, body: ProcessIdentity, limits: &Limits) -> Result<Option<Self>, String> {
+        if !limits.need_a_keeper() {
+            return Ok(None);
+        }
+        let shared = Arc::new(Shared { limits: Mutex::new(limits.clone()), is_over: AtomicBool::new(false) });
+        let (told, seen) = channel();
+        let watch = Watch::begin(ledger, body, Arc::clone(&shared), told)?;
+        let thread = std::thread::Builder::new().name("termleash-limits".into()).spawn(move || watch.run());
+        let thread = thread.map_err(|cause| format!("no thread could be started for it: {cause}"))?;
+        Ok(Some(Self { shared, seen, thread: Some(thread) }))
+    }
+
+    /// The next call of the run has these.
+    pub(crate) fn set(&self, limits: &Limits) {
+        self.shared.limits.lock().clone_from(limits);
+        self.wake();
+    }
+
+    pub(crate) fn seen(&self) -> Option<Seen> {
+        self.seen.try_recv().ok()
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
+    /// Nothing is signalled by it any more when this returns; answers with what was seen last.
+    pub(crate) fn stop(mut self) -> Vec<Seen> {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.wake();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            return vec![Seen::NotKept("the keeper's thread that looks at them has panicked".into())];
+        }
+        self.seen.try_iter().collect()
+    }
+}
+
+/// The thread's own.
+struct Watch {
+    shared: Arc<Shared>,
+    told: Sender<Seen>,
+    reader: ProcReader,
+    body: ProcessIdentity,
+    following: Following,
+    /// For what the keeper writes itself.
+    file: RunFile,
+    clock: Patience,
+    sessions: BTreeMap<RecordId, Session>,
+    /// Those that no tree can be had of.
+    unseen: BTreeSet<RecordId>,
+    whole: Whole,
+    is_failure_told: bool,
+    /// The kernel's last number at the last look, and when that was.
+    births: (u32, Instant),
+    /// The kernel's last number when orphans were looked for, and when they may be again.
+    lost: (u32, Instant),
+}
+
+impl Watch {
+    fn begin(
+        ledger: &LedgerAt,
+        body: ProcessIdentity,
+        shared: Arc<Shared>,
+        told: Sender<Seen>,
+    ) -> Result<Self, String> {
+        let now = Instant::now();
+        let opened = |cause: Error| format!("the ledger, by which sessions are known, cannot be read: {cause}");
+        let following = Following::of(ledger).map_err(opened)?;
+        let (_, _, file) = ledger.open().map_err(opened)?;
+        // Each process that is looked at is held by two descriptors.
+        let _ = sys::raise_descriptor_limit(u64::MAX);
+        Ok(Self {
+            shared,
+            told,
+            reader: reader().map_err(|cause| cause.to_string())?,
+            body,
+            following,
+            file,
+            clock: Patience::new(),
+            sessions: BTreeMap::new(),
+            unseen: BTreeSet::new(),
+            whole: Whole::of(body, now),
+            is_failure_told: false,
+            lost: (0, now),
+            births: (0, now),
+        })
+    }
+
+    fn run(mut self) {
+        while !self.shared.is_over.load(Ordering::SeqCst) {
+            let limits = self.shared.limits.lock().clone();
+            self.clock.tick(&[self.body.pid()]);
+            let wait = match self.look(&limits) {
+                Ok(wait) => wait,
+                Err(cause) => {
+                    self.fail(&cause);
+                    LONGEST
+                }
+            };
+            std::thread::park_timeout(wait.clamp(SHORTEST, LONGEST));
+        }
+    }
+
+    /// Told once; it is tried again.
+    fn fail(&mut self, cause: &io::Error) {
+        if !std::mem::replace(&mut self.is_failure_told, true) {
+            let _ =
+                self.told.send(Seen::NotKept(format!("the keeper could not look at the test's processes: {cause}")));
+        }
+    }
+
+    /// Looks at what is due, and answers with when something is again.
+    fn look(&mut self, limits: &Limits) -> io::Result<Duration> {
+        self.follow()?;
+        let last_pid = self.reader.last_pid()?;
+        let now = Instant::now();
+        let is_pressed =
+            |session: &Session| births(session.last_pid, last_pid) >= session.spare_births(&limits.session);
+        let is_any_pressed = self.sessions.values().any(is_pressed);
+        let members = self.members(last_pid, now, is_any_pressed)?;
+        let mut exceeded = Vec::new();
+        for (id, pids) in &members {
+            let Some(session) = self.sessions.get_mut(id) else { continue };
+            session.last_pid = last_pid;
+            exceeded.extend(session.too_many(&limits.session, pids.len()).map(|exceeded| (*id, exceeded)));
+        }
+        if exceeded.is_empty() && self.sessions.values().any(|session| now >= session.due) {
+            let (count, clock) = (self.sessions.len(), self.clock.used());
+            // Those that will be soon, too: what is done for all is done once.
+            for (id, session) in self.sessions.iter_mut().filter(|(_, session)| now >= session.soon) {
+                session.last_pid = last_pid;
+                session.take_in(members.get(id))?;
+                let found = session.look(&mut self.reader, &limits.session, clock, (count, last_pid))?;
+                exceeded.extend(found.map(|exceeded| (*id, exceeded)));
+            }
+            let _ = self.told.send(Seen::Sample(self.sample()));
+        }
+        for (id, exceeded) in exceeded {
+            self.end(id, exceeded);
+        }
+        if let Some(limit) = limits.test_memory
+            && now >= self.whole.due
+        {
+            let run = self.following.look()?;
+            let over = self.whole.look(&mut self.reader, limit, run, last_pid)?;
+            // Nobody listens to a keeper that is about to end.
+            let _ = over.map(|seen| self.told.send(seen));
+        }
+        Ok(self.next(limits, last_pid))
+    }
+
+    /// What the sessions used together when they were last looked at.
+    fn sample(&self) -> Sample {
+        let mut all = Usage::default();
+        for usage in self.sessions.values().filter_map(Session::usage) {
+            all.memory += usage.memory;
+            all.processes += usage.processes;
+            all.descriptors += usage.descriptors;
+            all.processor += usage.processor;
+        }
+        Sample {
+            at: sys::monotonic(),
+            memory: Some(all.memory),
+            descriptors: Some(all.descriptors),
+            processes: Some(all.processes as u64),
+            processor: Some(all.processor),
+        }
+    }
+
+    fn next(&mut self, limits: &Limits, last_pid: u32) -> Duration {
+        let now = Instant::now();
+        let (before, at) = std::mem::replace(&mut self.births, (last_pid, now));
+        let mut next = FOLLOW_EVERY;
+        // As fast as processes are born on this machine, whosoever they are.
+        let rate = births(before, last_pid) as f64 / now.duration_since(at).as_secs_f64().max(1e-6);
+        for session in self.sessions.values() {
+            let used = births(session.last_pid, last_pid);
+            let spare = session.spare_births(&limits.session).saturating_sub(used);
+            next = next.min(Duration::try_from_secs_f64(spare as f64 / (2.0 * rate)).unwrap_or(next));
+        }
+        let dues = self.sessions.values().map(|session| session.due);
+        for due in dues.chain(limits.test_memory.map(|_| self.whole.due)) {
+            next = next.min(due.saturating_duration_since(now));
+        }
+        if limits.session.wall_time.is_some() { next.min(TICK) } else { next }
+    }
+
+    /// Takes in the sessions that are new, and forgets those that are over.
+    fn follow(&mut self) -> io::Result<()> {
+        let (clock, now) = (self.clock.used(), Instant::now());
+        let Some(run) = self.following.look()? else { return Ok(()) };
+        self.sessions.retain(|id, session| run.open.get(id).is_some_and(|open| open.leader == Some(session.leader())));
+        self.unseen.retain(|id| run.open.contains_key(id));
+        for (id, open) in &run.open {
+            let is_a_session = *id != BODY_RECORD && open.home.is_none();
+            if !is_a_session || self.sessions.contains_key(id) || self.unseen.contains(id) {
+                continue;
+            }
+            let Some(leader) = open.leader else { continue };
+            match Session::of(leader, clock, now) {
+                Some(session) => drop(self.sessions.insert(*id, session)),
+                // It has ended by now, or is hidden from us.
+                None => drop(self.unseen.insert(*id)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The members of the kernel sessions that leaders of ours lead, by one getsid(2) for each process that there is: it finds what has
+    /// lost its parent, and counts what forks faster than each process can be looked at. Nothing where nobody was born since the last
+    /// time, or that was a moment ago and nothing presses.
+    fn members(&mut self, last_pid: u32, now: Instant, is_pressed: bool) -> io::Result<BTreeMap<RecordId, Vec<u32>>> {
+        let (before, not_before) = self.lost;
+        let mut members: BTreeMap<RecordId, Vec<u32>> = BTreeMap::new();
+        if before == last_pid || (now < not_before && !is_pressed) {
+            return Ok(members);
+        }
+        let leads = |(id, session): (&RecordId, &Session)| session.leads().map(|leader| (leader, *id));
+        let leaders: BTreeMap<u32, RecordId> = self.sessions.iter().filter_map(leads).collect();
+        if leaders.is_empty() {
+            return Ok(members);
+        }
+        for pid in self.reader.pids()? {
+            if let Some(id) = sys::session_of(pid).and_then(|leader| leaders.get(&leader)) {
+                members.entry(*id).or_default().push(pid);
+            }
+        }
+        self.lost = (last_pid, now + at_rest(LOST_EVERY, now.elapsed(), 1));
+        Ok(members)
+    }
+
+    /// Ends this session and no other.
+    fn end(&mut self, id: RecordId, exceeded: Exceeded) {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        self.unseen.insert(id);
+        // As it is now: it may have ended by itself, or been forgotten by its test, which is about to end it.
+        let run = self.following.look().ok().flatten().and_then(|run| run.only(id));
+        let Some((run, open)) = run.and_then(|run| Some((run.clone(), run.open.get(&id)?.clone()))) else { return };
+        // Before it dies, so that whoever asks of what it has died finds it.
+        let _ = self.file.append(&Record::Breached { leader: session.leader(), what: exceeded.to_string() });
+        let (now, at) = (sys::now_ticks(), sys::monotonic());
+        let swept = match exceeded {
+            Exceeded::WallTime { .. } => sweep(&run, now, GRACE),
+            // It would go on to grow.
+            _ => {
+                let killed = at_once::kill(&open, &run.mark(&open, Some(until(&run, now))));
+                let mut swept = sweep(&run, now, Duration::ZERO);
+                swept.ended.splice(0..0, killed.unwrap_or_default());
+                swept
+            }
+        };
+        let _ = self.told.send(Seen::Breach(Box::new(session.breach(at, &open, exceeded, swept))));
+    }
+}
