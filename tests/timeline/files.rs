@@ -82,6 +82,19 @@ fn a_body_that_dies_leaves_one_by_its_runner() {
 }
 
 #[test]
+fn a_process_that_dies_behind_its_test_leaves_that_of_the_test_alone() {
+    let Some((ran, files)) = kept(&[]) else {
+        termleash::test(async |_| Ok(()));
+        if std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("TERMLEASH_S_")) {
+            std::process::abort();
+        }
+        return;
+    };
+    ran.failed().says(&["passed, and its process was ended by signal 6"]);
+    assert!(files.len() == 1 && !files[0].1.is_of_dead, "{files:?}");
+}
+
+#[test]
 fn a_body_that_blocks_leaves_one_wherever_it_runs() {
     for place in [&[("TERMLEASH_TIMEOUT", "4s")][..], &[("TERMLEASH_TIMEOUT", "4s"), HERE]] {
         let Some((ran, files)) = kept(place) else {
