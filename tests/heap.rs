@@ -23,7 +23,7 @@ static HEAP: CountingAlloc = CountingAlloc::new();
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let tests: [(&str, fn()); 15] = [
+    let tests: [(&str, fn()); 17] = [
         ("a_block_before_main_is_counted", threads::before_main),
         ("any_sequence_is_counted_exactly", exact::any_sequence),
         ("a_failed_allocation_is_none", exact::failed),
@@ -34,6 +34,8 @@ fn main() {
         ("a_thread_local_may_allocate_as_it_is_dropped", threads::destructors),
         ("a_thread_may_begin_with_a_destructor", threads::begins_with_a_destructor),
         ("what_comes_after_a_threads_slot_is_counted", threads::after_its_slot),
+        ("a_block_may_be_made_resized_and_freed_by_three_threads", threads::each_step_by_another),
+        ("a_copy_of_the_process_goes_on_counting", threads::forked),
         ("a_scope_has_what_was_done_inside", scopes::inside),
         ("a_scope_is_left_by_a_panic", scopes::panics),
         ("a_future_is_polled_inside", scopes::futures),

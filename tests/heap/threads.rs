@@ -168,3 +168,61 @@ pub(crate) fn after_its_slot() {
     assert!(counted[3] >= 355, "{counted:?}");
     assert_eq!(LATE_BYTES.load(Ordering::Relaxed) - before, 2 * 55);
 }
+
+/// Made, made larger and freed by one thread each.
+pub(crate) fn each_step_by_another() {
+    let counted = settled(|| {
+        for size in [1, 100, 5000, 300_000] {
+            let mut block = thread::spawn(move || black_box(vec![1u8; size])).join().unwrap();
+            block = thread::spawn(move || {
+                block.reserve_exact(3 * size);
+                block.shrink_to(2 * size);
+                block
+            })
+            .join()
+            .unwrap();
+            thread::spawn(move || drop(black_box(block))).join().unwrap();
+        }
+    });
+    assert_eq!(counted[..2], [0, 0]);
+    assert!(counted[3] >= (1 + 4 + 2) * 305_101, "{counted:?}");
+}
+
+/// What has the heap's locks at that moment is not there in the copy. The copy counts on from what it has.
+pub(crate) fn forked() {
+    #[cfg(feature = "sites")]
+    let sampling = termleash::leak::HeapSampling::start(1).unwrap();
+    let is_over = AtomicU64::new(0);
+    let statuses = thread::scope(|scope| {
+        let work = || {
+            while is_over.load(Ordering::Relaxed) == 0 {
+                drop(black_box(vec![1u8; 100]));
+            }
+        };
+        let workers = [(); 3].map(|()| scope.spawn(work));
+        let copy = |_| {
+            // SAFETY: the copy allocates, which the C library permits after its own fork, and leaves without destructors; if it hangs, its
+            // alarm ends it.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: as above.
+                unsafe {
+                    libc::alarm(60);
+                    let counted = change(|| (1..100).for_each(|size| drop(black_box(vec![1u8; size]))));
+                    libc::_exit(i32::from(counted != [0, 0, 99, 99 * 50]));
+                }
+            }
+            let mut status = 0;
+            // SAFETY: a child of ours that nobody else waits for.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            status
+        };
+        let statuses: Vec<i32> = (0..60).map(copy).take_while(|status| *status == 0).collect();
+        is_over.store(1, Ordering::Relaxed);
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        statuses
+    });
+    assert_eq!(statuses.len(), 60, "a copy was ended by its alarm, or has counted something else");
+    #[cfg(feature = "sites")]
+    drop(sampling);
+}

@@ -37,7 +37,7 @@ use std::time::Instant;
 ///   looked at, which is exact, and slows a program that does little else down by two orders of magnitude.
 /// - With more than 1 the numbers are estimates: sound for a site that holds many times `every`, and chance below that.
 /// - The innermost 128 functions of a stack are kept. Lines need debug information: `debug = "line-tables-only"`.
-/// - There is one at a time in a process.
+/// - There is one at a time in a process. In a copy that fork(2) makes of it nobody looks.
 #[derive(Debug)]
 #[must_use = "it looks until it is dropped"]
 pub struct HeapSampling {

@@ -37,6 +37,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 ///   total is exact.
 /// - There is room for 256 threads and [scopes](crate::leak::HeapScope) at a time. Further ones share one slot, which is
 ///   as exact, and slower: two threads take turns there.
+/// - A signal handler that allocates, which malloc(3) forbids, may lose a count.
 /// - All `CountingAlloc` of a program count together. One that is made by hand, and is not the global allocator, counts, too.
 /// - Where a target has no native thread-locals the standard library makes them by allocating, so it cannot be used there. The
 ///   usual targets of Linux, macOS and Windows have them.

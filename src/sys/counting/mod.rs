@@ -4,9 +4,11 @@
 //!  alloc, free ─► count: this thread's slot? ──yes──► slots: two plain stores in a cache line of the thread's own
 //!                          └──no (first time, ended, silent)──► the thread gets a slot, or the shared one is added to
 //!  watch: what is told of each block while call sites are sampled; state: a thread's slot; thread_end: a slot is given back
+//!  fork: what a copy of the process does first
 //! ```
 
 mod alloc;
+mod fork;
 mod slots;
 mod state;
 mod thread;

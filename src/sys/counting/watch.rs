@@ -13,13 +13,17 @@ pub(crate) trait Watcher: Sync {
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
 static WATCHER: OnceLock<&'static dyn Watcher> = OnceLock::new();
 
-/// Tells this one from now on. There is one in a program, ever.
+/// Tells this one from now on. There is one in a program, ever. Where fork(2) copies the process nobody is told in the copy: another thread may
+/// have had a lock of the watcher's at that moment, and is not there to give it back.
 pub(crate) fn watch(watcher: &'static dyn Watcher) {
-    WATCHER.get_or_init(|| watcher);
+    WATCHER.get_or_init(|| {
+        super::fork::in_child(unwatch);
+        watcher
+    });
     IS_WATCHED.store(true, Ordering::Release);
 }
 
-pub(crate) fn unwatch() {
+pub(crate) extern "C" fn unwatch() {
     IS_WATCHED.store(false, Ordering::Release);
 }
 
