@@ -47,6 +47,10 @@ pub(super) struct Slot {
     freed_bytes: AtomicU64,
     /// What of its live bytes is in `LIVE`.
     told: AtomicI64,
+    /// Up to here what was made, or freed, cannot have changed what lives by more than a step since it was told: one comparison for each block,
+    /// and none with what the other counters say.
+    made_unseen: AtomicU64,
+    freed_unseen: AtomicU64,
     is_taken: AtomicBool,
     /// Ever.
     was_taken: AtomicBool,
@@ -69,6 +73,8 @@ impl Slot {
             freed_blocks: AtomicU64::new(0),
             freed_bytes: AtomicU64::new(0),
             told: AtomicI64::new(0),
+            made_unseen: AtomicU64::new(0),
+            freed_unseen: AtomicU64::new(0),
             is_taken: AtomicBool::new(false),
             was_taken: AtomicBool::new(false),
         }
@@ -94,29 +100,34 @@ impl Slot {
     #[inline(always)]
     pub(super) fn made(&self, size: usize) {
         add(&self.made_blocks, 1);
-        let made = add(&self.made_bytes, size as u64);
-        let live = made.wrapping_sub(self.freed_bytes.load(Ordering::Relaxed)).cast_signed();
-        if live.wrapping_sub(self.told.load(Ordering::Relaxed)) > STEP {
-            self.tell(live);
+        if add(&self.made_bytes, size as u64) > self.made_unseen.load(Ordering::Relaxed) {
+            self.look();
         }
     }
 
     #[inline(always)]
     pub(super) fn freed(&self, size: usize) {
         add(&self.freed_blocks, 1);
-        let freed = add(&self.freed_bytes, size as u64);
-        let live = self.made_bytes.load(Ordering::Relaxed).wrapping_sub(freed).cast_signed();
-        if live.wrapping_sub(self.told.load(Ordering::Relaxed)) < -STEP {
-            self.tell(live);
+        if add(&self.freed_bytes, size as u64) > self.freed_unseen.load(Ordering::Relaxed) {
+            self.look();
         }
     }
 
+    /// Tells what lives if that has changed by more than half of a step: less would have it look again soon. Both sums only rise, so that
+    /// until one of them has come so far as the rest of the step the change is not larger than that.
     #[cold]
     #[inline(never)]
-    fn tell(&self, live: i64) {
-        let told = self.told.load(Ordering::Relaxed);
-        self.told.store(live, Ordering::Relaxed);
-        changed_by(live.wrapping_sub(told));
+    fn look(&self) {
+        let (made, freed) = (self.made_bytes.load(Ordering::Relaxed), self.freed_bytes.load(Ordering::Relaxed));
+        let live = made.wrapping_sub(freed).cast_signed();
+        let mut change = live.wrapping_sub(self.told.load(Ordering::Relaxed));
+        if change.abs() > STEP / 2 {
+            self.told.store(live, Ordering::Relaxed);
+            changed_by(change);
+            change = 0;
+        }
+        self.made_unseen.store(made.wrapping_add_signed(STEP - change), Ordering::Relaxed);
+        self.freed_unseen.store(freed.wrapping_add_signed(STEP + change), Ordering::Relaxed);
     }
 
     pub(super) fn totals(&self) -> Totals {
@@ -187,4 +198,29 @@ pub(crate) fn forget_peak() {
 /// How many slots may hold back a change from the peak.
 pub(crate) fn slots_used() -> usize {
     OWNED.iter().filter(|slot| slot.was_taken.load(Ordering::Relaxed)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_a_step_is_held_back_whatever_comes() {
+        let slot = Slot::new();
+        let mut state = 7u64;
+        for turn in 0..200_000u64 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let size = (state >> 40) as usize % if turn % 50 == 0 { 100_000 } else { 700 };
+            // It grows for a while, then frees more than it has made, as a thread may.
+            let grows = (turn / 20_000) % 2 == 0;
+            if (state >> 33) % 10 < if grows { 6 } else { 4 } {
+                slot.made(size)
+            } else {
+                slot.freed(size)
+            }
+            let totals = slot.totals();
+            let live = totals.made_bytes.wrapping_sub(totals.freed_bytes).cast_signed();
+            assert!((live - slot.told.load(Ordering::Relaxed)).abs() <= STEP, "turn {turn}");
+        }
+    }
 }
