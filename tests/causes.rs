@@ -7,6 +7,9 @@
 mod children;
 mod dead;
 #[cfg(feature = "tokio")]
+#[path = "causes/everywhere.rs"]
+mod everywhere;
+#[cfg(feature = "tokio")]
 #[path = "causes/late.rs"]
 mod late;
 #[path = "causes/reports.rs"]

@@ -10,11 +10,16 @@ use std::time::Duration;
 use termleash::process::death::core_notes::{CoreNotes, Origin};
 use termleash::process::death::{AbortReason, CorePattern, HardLimit, OomCounters, OutOfMemory};
 use termleash::process::{CauseOfDeath, Evidence, ProcessHandle};
+use termleash::server::{ServerGuard, ServerSpec};
+use termleash::{PtyBackend, SessionSpec, SessionTestHelper};
 
 pub(crate) fn main() -> ExitCode {
     if is_victim() {
         return match std::env::var(VICTIM).as_deref() {
             Ok("grows") => grow(),
+            Ok("session") => a_session_grows(),
+            Ok("server") => a_server_grows(),
+            Ok("body") => a_body_grows(),
             _ => {
                 std::thread::sleep(Duration::from_secs(120));
                 ExitCode::FAILURE
@@ -25,7 +30,9 @@ pub(crate) fn main() -> ExitCode {
     let trials = vec![
         trial("the_kernels_kill_in_a_memory_group_is_want_of_memory", &no_group, the_kernels_kill),
         trial("a_strangers_kill_beside_one_of_the_kernels_is_a_strangers", &no_group, a_strangers_kill),
+        trial("of_body_session_and_server_the_kernels_kill_is_told_as_want_of_memory", &no_group, each_is_killed),
         trial("nodes_heap_limit_is_want_of_memory_and_no_other_abort", &no_node(), nodes_heap_limit),
+        trial("nodes_heap_limit_in_a_session_and_in_a_server_is_want_of_memory", &no_node(), nodes_heap_limit_there),
         trial("a_core_file_is_where_it_is_said_to_be_and_says_what_happened", &no_core(), a_core_file),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -103,9 +110,76 @@ fn the_kernels_kill() {
         _ => false,
     };
     assert!(death.evidence().iter().any(counted), "{death:#}");
+    // Somebody else of the group could have been the one.
+    assert!(death.evidence().contains(&Evidence::NamesNobody), "{death:#}");
     // The same, where the group's limit is known to be ours.
     dead.facts = dead.facts.hard_limit(HardLimit::Group(LIMIT));
     dead.has_died_of(&CauseOfDeath::OutOfMemory(OutOfMemory::HardLimit(HardLimit::Group(LIMIT))));
+}
+
+/// Runs this program again within a group, and answers with what it printed.
+fn within(group: &MemoryGroup, what: &str) -> String {
+    let mut command = Command::new("sh");
+    let script = "echo $$ > \"$1/cgroup.procs\" && export \"$2=$3\" && exec \"$4\"";
+    command.args(["-c", script, "sh"]).arg(group.path()).args([VICTIM, what]).arg(this_program());
+    let output = command.stdin(Stdio::null()).output().expect("it runs");
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The greatest one of a group is killed: that is what grows, and never whoever waits for it.
+fn each_is_killed() {
+    for what in ["session", "server", "body"] {
+        let group = MemoryGroup::make().expect("one could be made a moment ago");
+        let text = within(&group, what);
+        let cause = "cause of death: out of memory: the kernel killed it within its control group";
+        assert_eq!(text.matches(cause).count(), 1, "{what}:\n{text}");
+        assert!(text.contains("the kernel killed 1 of its control group for want of memory"), "{what}:\n{text}");
+    }
+}
+
+const NEVER: &str = "what never comes";
+
+fn dies_in_a_session(spec: SessionSpec) -> String {
+    let helper = SessionTestHelper::new(PtyBackend::new());
+    termleash::block_on(async {
+        let session = helper.create_tracked_session(spec).await.expect("it starts");
+        let error = session.wait_for_text_within(NEVER, Duration::from_secs(120)).await.expect_err("it dies");
+        session.close().await.expect("it is gone");
+        error.to_string()
+    })
+}
+
+fn dies_as_a_server(spec: ServerSpec) -> String {
+    let spec = spec.without_port().ready_line(NEVER).ready_within(Duration::from_secs(120));
+    termleash::block_on(spec.start()).expect_err("it dies").to_string()
+}
+
+fn a_session_grows() -> ExitCode {
+    println!("{}", dies_in_a_session(SessionSpec::new(this_program()).env(VICTIM, "grows")));
+    ExitCode::SUCCESS
+}
+
+fn a_server_grows() -> ExitCode {
+    println!("{}", dies_as_a_server(ServerGuard::command(this_program()).env(VICTIM, "grows")));
+    ExitCode::SUCCESS
+}
+
+fn a_body_grows() -> ExitCode {
+    termleash::options().rerun_with([] as [&str; 0]).run(async |_| {
+        grow();
+        Ok(())
+    });
+    ExitCode::SUCCESS
+}
+
+fn nodes_heap_limit_there() {
+    let arguments = ["--max-old-space-size=32", "-e", ENDLESS];
+    let session = dies_in_a_session(SessionSpec::new("node").args(arguments));
+    let server = dies_as_a_server(ServerGuard::command("node").args(arguments));
+    for text in [session, server] {
+        assert!(text.contains("cause of death: out of memory: V8's heap was at its limit"), "{text}");
+        assert!(text.contains("it printed `FATAL ERROR: "), "{text}");
+    }
 }
 
 /// The machine's counter rises; that of its own group says that this was somebody else.

@@ -1,8 +1,10 @@
 //! Core files, recorded on x86-64 Linux 6.18 and cut behind their notes, and crash reports, written after Apple's description.
 
 use proptest::prelude::*;
+use termleash::process::ExitStatus;
 use termleash::process::death::core_notes::{CoreNotes, Origin};
-use termleash::process::death::ips::{CrashReport, Termination};
+use termleash::process::death::ips::{CrashReport, Termination, newest_of};
+use termleash::process::death::{Facts, classify};
 
 /// A program of two threads that calls `abort`, with two arguments.
 const ABORT: &[u8] = include_bytes!("fixtures/abort.core");
@@ -104,6 +106,27 @@ fn a_crash_report_without_a_named_thread_has_the_one_that_was_triggered() {
     assert_eq!(report.subtype.as_deref(), Some("KERN_INVALID_ADDRESS at 0x0000000000000010"));
     let thread = report.thread.as_ref().expect("it has one");
     assert_eq!((thread.name.as_deref(), thread.frames.len()), (Some("com.apple.main-thread"), 0));
+}
+
+#[test]
+fn the_newest_report_of_a_process_is_found_by_the_names_in_its_directory_and_pointed_at() {
+    let names = [
+        "server-2026-11-29-101500.ips",
+        "server-2026-11-29-101501.ips",
+        "server-2026-11-29-101501.000.ips",
+        "server-2025-12-31-235959.ips",
+        "server-2026-11-30.ips",
+        "server-2026-11-30-0900é0.ips",
+        "server-tool-2027-01-01-000000.ips",
+        "server-2027-01-01-000000.crash",
+        "Server-2027-01-01-000000.ips",
+    ];
+    assert_eq!(newest_of(names, "server"), Some("server-2026-11-29-101501.000.ips"));
+    assert_eq!(newest_of(names, "server-tool"), Some("server-tool-2027-01-01-000000.ips"));
+    assert_eq!((newest_of(names, "serve"), newest_of([], "server")), (None, None));
+    let facts = Facts::new(ExitStatus::Signaled { signal: 11, core_dumped: false });
+    let told = classify(&facts.crash_report("/Library/server.ips")).to_string();
+    assert!(told.contains("a crash report about it is `/Library/server.ips`"), "{told}");
 }
 
 #[test]

@@ -111,6 +111,35 @@ fn one_that_prints_last_words_and_is_killed_by_a_stranger_is_not_believed() {
     });
 }
 
+/// Nobody can tell such a one from one that means it; the text says so.
+#[test]
+fn one_that_prints_last_words_and_is_aborted_by_a_stranger_is_taken_at_its_word_and_that_is_said() {
+    let helper = helper();
+    block_on(async {
+        let session = living(&helper, "echo memory allocation of 5 bytes failed; echo ready; exec sleep 1000").await;
+        signal(&session, Signal::ABORT);
+        let text = error_of(&session).await;
+        says(&text, &["out of memory: an allocation of 5 B failed", "its own words are all that says why"]);
+        session.close().await.expect("it is gone");
+    });
+}
+
+/// The last words stand behind more than is kept, in one line of it.
+#[test]
+fn one_that_has_printed_a_lot_is_judged_by_its_end() {
+    let helper = helper();
+    block_on(async {
+        let script =
+            "head -c 50000000 /dev/zero | tr '\\0' x; echo; echo memory allocation of 5 bytes failed; kill -ABRT $$";
+        let session = helper.create_tracked_session(SessionSpec::shell(script)).await.expect("it starts");
+        session.wait_for_exit_within(std::time::Duration::from_secs(300)).await.expect("it ends");
+        let death = session.wait_for_death().await.expect("it has died");
+        assert!(matches!(death.cause(), CauseOfDeath::OutOfMemory(_)), "{death:#}");
+        assert!(session.output().expect("it has one").dropped_bytes() > 0);
+        session.close().await.expect("it is gone");
+    });
+}
+
 /// The keeper writes it down before it ends the session, and the body finds it there.
 #[test]
 fn one_that_the_keeper_ends_for_a_limit_says_which() {

@@ -309,7 +309,7 @@ fn waiting_for_a_text_of_a_session_that_has_crashed_says_of_what() {
         let session = helper.create_tracked_session(SessionSpec::shell(script)).await.unwrap();
         let error = session.wait_for_text("hello").await.unwrap_err();
         insta::assert_snapshot!(shown(&error), @r#"
-    session `pty-N` ended (signal 6 (SIGABRT); cause of death: out of memory: V8's heap was at its limit, which `node --max-old-space-size=MB` sets; it printed `FATAL ERROR: JavaScript heap out of memory`) before "hello" came; the last lines of its output:
+    session `pty-N` ended (signal 6 (SIGABRT); cause of death: out of memory: V8's heap was at its limit, which `node --max-old-space-size=MB` sets; it printed `FATAL ERROR: JavaScript heap out of memory`; its own words are all that says why, and its status fits them) before "hello" came; the last lines of its output:
       | FATAL ERROR: JavaScript heap out of memory
     "#);
         session.close().await.unwrap();

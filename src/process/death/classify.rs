@@ -11,10 +11,12 @@
 use crate::process::death::cause::{AbortReason, CauseOfDeath, OutOfMemory};
 use crate::process::death::evidence::Evidence;
 use crate::process::death::facts::{Facts, HardLimit};
+use crate::process::death::oom::MACHINE;
 use crate::process::death::output::{LastWords, Said};
 use crate::process::exit::ExitStatus;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::Path;
 
 const ILL: i32 = 4;
 const TRAP: i32 = 5;
@@ -87,6 +89,8 @@ pub fn classify(facts: &Facts) -> Death {
             CauseOfDeath::Unknown
         }
     });
+    let report = facts.crash_report.as_ref().map(|at| format!("a crash report about it is `{}`", at.display()));
+    evidence.extend(report.map(Evidence::Core));
     if let Some(threads) = &facts.threads {
         evidence.extend(threads.evidence());
     }
@@ -128,6 +132,7 @@ fn by_signal(
             Some(Some(words)) => {
                 note(std::iter::once(words), evidence);
                 if let Some(cause) = said(&words.said, signal, facts.hard_limit) {
+                    evidence.push(Evidence::ItsOwnWords);
                     return cause;
                 }
             }
@@ -175,7 +180,9 @@ fn killed(facts: &Facts, evidence: &mut Vec<Evidence>) -> CauseOfDeath {
         return stranger;
     };
     let group = before.group.as_ref().zip(after.group.as_ref()).filter(|(before, after)| before.file == after.file);
+    let group = group.filter(|(before, after)| forward(&before.file, before.kills, after.kills, evidence));
     let machine = before.machine.zip(after.machine);
+    let machine = machine.filter(|(before, after)| forward(Path::new(MACHINE), *before, *after, evidence));
     match group {
         Some((before, after)) => {
             evidence.push(Evidence::GroupKills { file: after.file.clone(), before: before.kills, after: after.kills })
@@ -186,6 +193,9 @@ fn killed(facts: &Facts, evidence: &mut Vec<Evidence>) -> CauseOfDeath {
     let is_in_its_group = group.is_some_and(|(before, after)| after.kills > before.kills);
     let is_excluded = group.is_some_and(|(before, _)| before.decides);
     let is_on_the_machine = machine.is_some_and(|(before, after)| after > before);
+    if is_in_its_group || (is_on_the_machine && !is_excluded) {
+        evidence.push(Evidence::NamesNobody);
+    }
     match facts.hard_limit {
         Some(limit @ HardLimit::Group(_)) if is_in_its_group => {
             CauseOfDeath::OutOfMemory(OutOfMemory::HardLimit(limit))
@@ -196,6 +206,14 @@ fn killed(facts: &Facts, evidence: &mut Vec<Evidence>) -> CauseOfDeath {
         }
         _ => stranger,
     }
+}
+
+/// Counters only grow. One that has not is of another group by that name, and no counter.
+fn forward(file: &Path, before: u64, after: u64, evidence: &mut Vec<Evidence>) -> bool {
+    if after < before {
+        evidence.push(Evidence::WentBack { file: file.to_owned(), before, after });
+    }
+    after >= before
 }
 
 impl fmt::Display for Death {

@@ -43,6 +43,49 @@ fn a_kill_by_the_kernel_and_one_by_a_stranger_differ_by_the_counters() {
 }
 
 #[test]
+fn a_counter_that_goes_back_says_nothing_and_one_that_rose_says_how_much_that_is_worth() {
+    let stranger = CauseOfDeath::Signal { signal: 9 };
+    let back = classify(&by(9).oom(counters(Some(3), Some((5, true))), counters(Some(3), Some((0, true)))));
+    assert_eq!(back.cause, stranger);
+    assert!(
+        back.to_string().contains("/g/memory.events has gone back from 5 to 0, so that nothing follows from it"),
+        "{back}"
+    );
+    assert!(!back.to_string().contains("the kernel killed none of its control group"), "{back}");
+    // It does not decide then, and the machine's does.
+    let machine = classify(&by(9).oom(counters(Some(3), Some((5, true))), counters(Some(4), Some((0, true)))));
+    assert_eq!(machine.cause, CauseOfDeath::OutOfMemory(OutOfMemory::Kernel { in_its_group: false }));
+    let both = classify(&by(9).oom(counters(Some(9), None), counters(Some(4), None)));
+    assert_eq!(both.cause, stranger);
+    assert!(both.to_string().contains("/proc/vmstat has gone back from 9 to 4"), "{both}");
+    let rose = |before, after| classify(&by(9).oom(before, after)).evidence.contains(&Evidence::NamesNobody);
+    assert!(rose(counters(None, Some((0, true))), counters(None, Some((1, true)))));
+    assert!(rose(counters(Some(0), None), counters(Some(1), None)));
+    assert!(!rose(counters(Some(0), Some((0, true))), counters(Some(1), Some((0, true)))));
+}
+
+#[test]
+fn a_cause_by_words_alone_says_so() {
+    let by_words = |facts: Facts| classify(&facts).evidence.contains(&Evidence::ItsOwnWords);
+    assert!(by_words(by(6).output(FAILED)));
+    assert!(!by_words(by(9).output(FAILED)) && !by_words(by(6).output("hello\n")) && !by_words(by(4)));
+}
+
+/// A server that was asked to end a session does it by a signal of its choice.
+#[test]
+fn what_somebody_else_was_to_end_is_ended_by_what_ends_sessions_only() {
+    let asked = |status: Facts| status.ended_by("its server", KillReason::Other("it was closed".into()), []);
+    let ours = CauseOfDeath::Ended { why: "it was closed".into() };
+    for signal in [1, 2, 9, 15] {
+        assert_eq!(cause(&asked(by(signal))), ours);
+    }
+    for signal in [4, 6, 11] {
+        assert_ne!(cause(&asked(by(signal))), ours);
+    }
+    assert!(classify(&asked(by(9))).to_string().contains("its server was to end it"));
+}
+
+#[test]
 fn what_is_not_known_is_listed() {
     let death = classify(&by(9));
     assert_eq!(

@@ -34,6 +34,19 @@ pub enum Evidence {
         /// After its end.
         after: u64,
     },
+    /// That a counter rose is all that says so, and it names nobody.
+    NamesNobody,
+    /// A counter has gone back, so that nothing follows from it: its group was made anew, or what reads it was moved.
+    WentBack {
+        /// The file that counts.
+        file: PathBuf,
+        /// While it lived.
+        before: u64,
+        /// After its end.
+        after: u64,
+    },
+    /// Its own words are all that says why; its status fits them.
+    ItsOwnWords,
     /// No counter of its control group could be read, or none that decides.
     NoGroupCounter,
     /// No counter at all was read.
@@ -50,7 +63,7 @@ pub enum Evidence {
     Threads(String),
     /// The status is what a shell answers with when its child was ended by this signal.
     ShellStatus(i32),
-    /// Where a core file was left, or who has it.
+    /// Where a core file or a crash report was left, or who has it.
     Core(String),
 }
 
@@ -87,6 +100,13 @@ impl fmt::Display for Evidence {
                     "the kernel killed {count} on this machine for want of memory (/proc/vmstat says {after}, before {before})"
                 )
             }
+            Self::NamesNobody => f.write_str(
+                "such a counter names nobody: this is certain only if no other process was killed like that meanwhile",
+            ),
+            Self::WentBack { file, before, after } => {
+                write!(f, "{} has gone back from {before} to {after}, so that nothing follows from it", file.display())
+            }
+            Self::ItsOwnWords => f.write_str("its own words are all that says why, and its status fits them"),
             Self::NoGroupCounter => f.write_str("its control group has no counter of such kills that decides"),
             Self::NoCounters => f.write_str("the kernel's counters of kills for want of memory were not looked at"),
             Self::Sent(signals) => {

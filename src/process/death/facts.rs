@@ -7,6 +7,7 @@ use crate::process::exit::ExitStatus;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::PathBuf;
 
 /// How much of the end of an output is looked at: last words stand there, and older ones were not the last.
 const MOST_OUTPUT: usize = 32 << 10;
@@ -29,6 +30,7 @@ pub struct Facts {
     pub(crate) hard_limit: Option<HardLimit>,
     pub(crate) core_pattern: Option<CorePattern>,
     pub(crate) threads: Option<ThreadStates>,
+    pub(crate) crash_report: Option<PathBuf>,
 }
 
 /// That somebody has ended it, or has had it ended.
@@ -79,6 +81,7 @@ impl Facts {
             hard_limit: None,
             core_pattern: None,
             threads: None,
+            crash_report: None,
         }
     }
 
@@ -137,6 +140,13 @@ impl Facts {
     #[must_use]
     pub fn threads(mut self, threads: ThreadStates) -> Self {
         self.threads = Some(threads);
+        self
+    }
+
+    /// Where a crash report about it is, or may be.
+    #[must_use]
+    pub fn crash_report(mut self, at: impl Into<PathBuf>) -> Self {
+        self.crash_report = Some(at.into());
         self
     }
 

@@ -84,6 +84,28 @@ impl fmt::Display for NoReport {
 
 impl std::error::Error for NoReport {}
 
+/// Which of the files in `~/Library/Logs/DiagnosticReports`, by their names, is the newest report of a process of this name;
+/// `None` if there is none. It may come some seconds after the death, and need not be of the process that is meant: its
+/// [`pid`](CrashReport::pid) says that.
+///
+/// ```
+/// # use termleash::process::death::ips::newest_of;
+/// let names = ["server-2026-11-29-101500.ips", "server-2026-11-30-090000.ips", "server-tool-2026-12-01-090000.ips"];
+/// assert_eq!(newest_of(names, "server"), Some("server-2026-11-30-090000.ips"));
+/// ```
+pub fn newest_of<'a>(names: impl IntoIterator<Item = &'a str>, process: &str) -> Option<&'a str> {
+    // `NAME-2026-11-29-101500.ips`, with something such as `.000` before the end for a second one in that second.
+    let time = |name: &'a str| {
+        let rest = name.strip_prefix(process)?.strip_prefix('-')?.strip_suffix(".ips")?;
+        let is_time = rest.get(..17)?.bytes().zip(b"0000-00-00-000000").all(|(byte, shape)| match shape {
+            b'-' => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+        is_time.then_some((rest, name))
+    };
+    names.into_iter().filter_map(time).max().map(|(_, name)| name)
+}
+
 impl CrashReport {
     /// Reads a report.
     ///

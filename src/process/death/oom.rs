@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const MACHINE: &str = "/proc/vmstat";
+pub(crate) const MACHINE: &str = "/proc/vmstat";
 
 /// How many processes the kernel has killed for want of memory until now.
 ///
