@@ -171,24 +171,48 @@ impl fmt::Display for HeapAmount {
     }
 }
 
-/// What it holds, and the innermost functions of its stack, a line for each.
+/// What it holds, and the innermost functions of its stack, a line for each: of the standard library's only the one that the program called
+/// for it. All are in the profile's file.
 impl fmt::Display for HeapSite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} alive, of {} in all, made at", self.curr, self.total)?;
-        self.stack.iter().take(SHOWN).try_for_each(|frame| write!(f, "\n    {frame}"))?;
-        match self.stack.len().saturating_sub(SHOWN) {
+        let called = self.stack.iter().position(|frame| !frame.is_of_the_library()).unwrap_or(0).saturating_sub(1);
+        let own = self.stack.iter().skip(called + 1).filter(|frame| !frame.is_of_the_library());
+        let shown: Vec<&HeapFrame> = self.stack.get(called).into_iter().chain(own).collect();
+        shown.iter().take(SHOWN).try_for_each(|frame| write!(f, "\n    {frame}"))?;
+        match shown.len().saturating_sub(SHOWN) {
             0 => Ok(()),
             more => write!(f, "\n    … and {more} more"),
         }
     }
 }
 
-/// As dhat writes it, but for the address.
+impl HeapFrame {
+    /// By its place in the compiler's build, or by its crate's name where there is none.
+    fn is_of_the_library(&self) -> bool {
+        const CRATES: [&str; 4] = ["alloc::", "core::", "std::", "__rust"];
+        match (&self.place, &self.function) {
+            (Some(place), _) => place.starts_with("/rustc/"),
+            (None, Some(function)) => {
+                let function = function.trim_start_matches('<');
+                CRATES.iter().any(|name| function.starts_with(name))
+            }
+            (None, None) => false,
+        }
+    }
+}
+
+/// As dhat writes it, but for the address, and the end of a name that is nothing but types.
 impl fmt::Display for HeapFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.function, &self.place) {
+        const LONGEST: usize = 100;
+        let function = self.function.as_deref().map(|name| match name.char_indices().nth(LONGEST) {
+            Some((at, _)) => format!("{}…", &name[..at]),
+            None => name.to_owned(),
+        });
+        match (function, &self.place) {
             (Some(function), Some(place)) => write!(f, "{function} ({place})"),
-            (Some(function), None) => write!(f, "{function}"),
+            (Some(function), None) => f.write_str(&function),
             (None, _) => write!(f, "{:#x}", self.address),
         }
     }
@@ -240,6 +264,29 @@ mod tests {
         let seen: Vec<_> =
             since.sites.iter().map(|site| (site.stack[0].address, site.total.bytes, site.curr.bytes)).collect();
         assert_eq!(seen, [(11, 2, 2), (12, 7, 0)]);
+    }
+
+    #[test]
+    fn of_the_library_only_what_the_program_called_is_shown_and_a_long_name_is_cut() {
+        let frame = |name: &str, place: Option<&str>| HeapFrame {
+            address: 1,
+            function: Some(name.into()),
+            place: place.map(str::to_owned),
+        };
+        let stack = vec![
+            frame("with_capacity_in<u8>", Some("/rustc/5980/library/alloc/src/vec/mod.rs:965:20")),
+            frame("<alloc::vec::Vec<T> as X>::from_elem", None),
+            frame("my::fetch", Some("src/lib.rs:7:1")),
+            frame("core::ops::function::FnOnce::call_once", None),
+            frame(&"m".repeat(200), Some("src/lib.rs:9:1")),
+        ];
+        let text = HeapSite::of(stack).to_string();
+        let shown: Vec<&str> = text.lines().skip(1).map(str::trim).collect();
+        let cut = format!("{}… (src/lib.rs:9:1)", "m".repeat(100));
+        assert_eq!(shown, ["<alloc::vec::Vec<T> as X>::from_elem", "my::fetch (src/lib.rs:7:1)", cut.as_str()]);
+        // Nothing else is known of it.
+        let text = HeapSite::of(vec![frame("std::main", None), frame("std::start", None)]).to_string();
+        assert!(text.ends_with("made at\n    std::main"), "{text}");
     }
 
     #[test]
