@@ -46,18 +46,26 @@ pub(crate) struct Own {
 
 /// The living children of this process.
 pub(crate) fn living() -> Vec<ProcessSummary> {
+    look().0
+}
+
+/// With how many children there are that have died since: theirs are ours by now, and not seen yet.
+fn look() -> (Vec<ProcessSummary>, usize) {
     while sys::reap_any().is_some() {}
-    let Ok(mut reader) = reader() else { return Vec::new() };
+    let Ok(mut reader) = reader() else { return (Vec::new(), 0) };
     let children = tree::children(&mut reader, sys::own_pid()).unwrap_or_default();
-    summaries(&mut reader, children)
+    let count = children.len();
+    let living = summaries(&mut reader, children);
+    let dead = count - living.len();
+    (living, dead)
 }
 
 /// Waits until this process has no living child, for so long; answers with those that are left.
 pub(crate) fn settle(limit: Duration) -> Vec<ProcessSummary> {
     let deadline = Instant::now() + limit;
     loop {
-        let left = living();
-        if left.is_empty() || Instant::now() >= deadline {
+        let (left, dead) = look();
+        if (left.is_empty() && dead == 0) || Instant::now() >= deadline {
             return left;
         }
         pause(PAUSE);

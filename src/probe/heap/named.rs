@@ -299,6 +299,6 @@ mod tests {
         sites.made(1, 8, 1.0, &(1..40).collect::<Vec<_>>(), 0);
         let profile = named(sites.read(0).0, 1, 0, 0, |address| vec![Symbol { name: name(address), place: None }]);
         let text = profile.sites[0].to_string();
-        assert!(text.ends_with("\n    f16\n    … and 14 more"), "{text}");
+        assert!(text.ends_with("\n    f16\n    … and 13 more"), "{text}");
     }
 }
