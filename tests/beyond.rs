@@ -320,3 +320,14 @@ fn each_call_has_its_own_limits() {
     };
     ran.failed().says(&["first: alive", "second: ended", "its limit of 2 processes"]).says_once("went over");
 }
+
+#[test]
+fn limits_beyond_all_bounds_are_kept_and_end_nothing() {
+    let limits = Limits::new().max_memory(u64::MAX).max_processes(usize::MAX).max_descriptors(u64::MAX);
+    let limits = limits.wall_time(Duration::MAX).max_test_memory(u64::MAX);
+    termleash::options().limits(limits).run(async |t| {
+        let session = bystander(t).await?;
+        assert!(session.wait_for_exit_within(Duration::from_secs(1)).await.is_err());
+        Ok(())
+    });
+}

@@ -21,14 +21,14 @@ pub(crate) struct Growing {
 impl Growing {
     /// Until it could be over its limit by a quarter.
     pub(crate) fn period(&self) -> Duration {
-        let rest = (self.limit + self.limit / 4).saturating_sub(self.used);
+        let rest = self.limit.saturating_add(self.limit / 4).saturating_sub(self.used);
         let rate = self.fastest.max(2.0 * self.rate);
         Duration::try_from_secs_f64(rest as f64 / rate).unwrap_or(LONGEST).clamp(SHORTEST, LONGEST)
     }
 
     /// However little it grew: until what grows half as fast as the fastest could be over its limit by two fifths.
     pub(crate) fn longest(&self) -> Duration {
-        let rest = (self.limit + self.limit / 5 * 2).saturating_sub(self.used);
+        let rest = self.limit.saturating_add(self.limit / 5 * 2).saturating_sub(self.used);
         Duration::try_from_secs_f64(2.0 * rest as f64 / self.fastest).unwrap_or(LONGEST_AT_REST).max(SHORTEST)
     }
 }
@@ -64,7 +64,9 @@ mod tests {
         assert_eq!(growing(105, 100, 0.0), Duration::from_millis(100));
         // What grows fast may grow faster soon.
         assert_eq!(growing(25, 100, 1000.0), Duration::from_millis(50));
-        assert_eq!((growing(200, 100, 0.0), growing(0, u64::MAX / 2, 0.0)), (SHORTEST, LONGEST));
+        assert_eq!((growing(200, 100, 0.0), growing(0, u64::MAX, 0.0)), (SHORTEST, LONGEST));
+        let no_limit = Growing { used: 0, limit: u64::MAX, rate: 0.0, fastest: 200.0 };
+        assert!(no_limit.longest() > LONGEST);
         assert_eq!(growing(0, 100, f64::INFINITY), SHORTEST);
     }
 
