@@ -89,12 +89,20 @@ impl fmt::Display for Breach {
         for (at, usage) in samples {
             writeln!(f, "    after {:>8.3} s: {usage}", at.as_secs_f64())?;
         }
-        write!(f, "    it alone was ended")?;
+        let is_sure = swept.undone.is_empty() && swept.suspects.is_empty();
         match (swept.ended.len(), swept.survivors.len()) {
-            (ended, 0) => write!(f, ", {ended} of its processes")?,
-            (_, left) => write!(f, ", and {left} of its processes are still alive")?,
+            (0, 0) if is_sure => writeln!(f, "    it has ended by itself meanwhile")?,
+            (0, 0) => writeln!(f, "    nothing of it could be ended")?,
+            (ended, 0) => writeln!(f, "    it alone was ended, {ended} of its processes")?,
+            (_, left) => writeln!(f, "    it alone was ended, and {left} of its processes are still alive")?,
         }
-        writeln!(f, "\n    to do: find what it does, or raise the limit: {}", exceeded.raised_by())
+        for suspect in &swept.suspects {
+            writeln!(f, "    suspect, not signalled: {suspect}")?;
+        }
+        for what in &swept.undone {
+            writeln!(f, "    not done: {what}")?;
+        }
+        writeln!(f, "    to do: find what it does, or raise the limit: {}", exceeded.raised_by())
     }
 }
 
@@ -124,10 +132,16 @@ mod tests {
         session `yes` (made at tests/x.rs:3:9, pid 77) went over its limit of 64.0 MiB of memory: it had 65.0 MiB
             after    0.000 s: 1.0 MiB in 1 process, 3 descriptors, 0ns run
             after    1.234 s: 65.0 MiB in 2 processes, 3 descriptors, 0ns run
-            it alone was ended, 0 of its processes
+            it has ended by itself meanwhile
             to do: find what it does, or raise the limit: `Limits::max_memory`, or TERMLEASH_SESSION_MEMORY for a run
         ");
         breach.samples.clear();
+        breach.swept.undone.push("nothing is proven to be gone: why".into());
+        let text = breach.to_string();
+        assert!(
+            text.contains("nothing of it could be ended\n    not done: nothing is proven to be gone: why\n"),
+            "{text}"
+        );
         for (exceeded, text) in [
             (
                 Exceeded::WallTime { limit: Duration::from_secs(2), was: Duration::from_nanos(2_100_000_001) },

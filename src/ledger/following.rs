@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::ledger::file::RunFile;
 use crate::ledger::message::LedgerAt;
-use crate::ledger::record::parse;
+use crate::ledger::record::{LONGEST_LINE, parse};
 use crate::ledger::replay::Replayed;
 use std::io;
 
@@ -32,8 +32,9 @@ impl Following {
     /// Those of read(2), and if the file says nothing that can be understood.
     pub(crate) fn look(&mut self) -> io::Result<Option<&Replayed>> {
         let bytes = self.file.read_from(self.position)?;
-        // A line may be under way.
-        let ended = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
+        // A line may be under way, if it is no longer than any: else all of it would be read again each time, for ever.
+        let rest = bytes.len() - memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
+        let ended = if rest > LONGEST_LINE { bytes.len() } else { bytes.len() - rest };
         let parsed = parse(&bytes[..ended]);
         match &mut self.run {
             Some(run) => {
@@ -81,6 +82,24 @@ mod tests {
         let run = following.look().unwrap().unwrap();
         assert_eq!((run.open.len(), run.damaged), (0, 1));
         assert_eq!(following.look().unwrap().unwrap().damaged, 1);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_read_again_each_time_and_hides_nothing_behind_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.ledger");
+        let open = || File::options().read(true).append(true).create(true).open(&path).unwrap();
+        let mut writer = open();
+        let mut following = Following { file: RunFile::new(open()), position: 0, run: None };
+        writer.write_all(&samples()[0].to_line(b"\n").unwrap()).unwrap();
+        following.look().unwrap();
+        for _ in 0..3 {
+            writer.write_all(&[b'x'; 2 * LONGEST_LINE]).unwrap();
+            assert!(following.look().unwrap().unwrap().damaged > 0);
+            assert_eq!(following.position, writer.metadata().unwrap().len());
+        }
+        writer.write_all(&announced(1).to_line(b"\n").unwrap()).unwrap();
+        assert_eq!(following.look().unwrap().unwrap().open.len(), 1);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(crate) const BODY_RECORD: RecordId = 0;
 const LONGEST_TEXT: usize = 512;
 /// A record with more bytes is refused, before it fills a disk.
 const LONGEST_RECORD: usize = 64 << 10;
+/// The same with its checksum and what ends it.
+pub(crate) const LONGEST_LINE: usize = LONGEST_RECORD + 16;
 /// Most lines are shorter than this many bytes.
 const USUAL_LINE: usize = 512;
 
