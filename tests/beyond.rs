@@ -331,3 +331,18 @@ fn limits_beyond_all_bounds_are_kept_and_end_nothing() {
         Ok(())
     });
 }
+
+/// A panic that was asked for is no success where a limit was gone over.
+#[test]
+#[should_panic(expected = "all of it holds")]
+fn a_test_that_was_to_panic_fails_by_a_breach() {
+    let Some(ran) = alone(&[("TERMLEASH_PROCESSES", "3")]) else {
+        return termleash::test(async |t| {
+            let script = "for i in 1 2 3 4 5; do sleep 1000 & done; sleep 1000";
+            t.session(SessionSpec::shell(script)).await?.wait_for_exit().await?;
+            panic!("all of it holds");
+        });
+    };
+    ran.failed().says(&["went over its limit of 3 processes"]);
+    panic!("all of it holds");
+}

@@ -48,6 +48,10 @@ pub(crate) fn tell_of(told: Told<'_>) {
         Some(Outcome::Panicked { text }) => {
             // The body has printed it.
             let text = text.clone();
+            // Its own panic may be the one that it was to come to: what the limit has done is nobody's success.
+            if told.limits.is_breached() && told.expects_panic {
+                return told.fail(&told.with_containment(format!("test `{}` failed\n{beside}", told.name)));
+            }
             if !beside.is_empty() {
                 warn(told.with_containment(format!("test `{}` failed, and did not end cleanly\n{beside}", told.name)));
             }
@@ -63,6 +67,7 @@ pub(crate) fn tell_of(told: Told<'_>) {
             let text = told.with_containment(format!("test `{}` passed, and did not end cleanly\n{beside}", told.name));
             match told.level {
                 Level::Off | Level::Warn if !told.is_broken() => warn(text),
+                _ if told.limits.is_breached() => told.fail(&text),
                 _ => panic!("{text}"),
             }
         }
