@@ -6,10 +6,10 @@ mod children;
 
 use children::{Ran, alone, captured};
 use std::time::Duration;
-use termleash::SessionSpec;
 use termleash::session::BoxError;
 use termleash::testing::{Limits, Scope};
 use termleash::tracker::SessionGuard;
+use termleash::{PtyBackend, SessionSpec, SessionTestHelper};
 
 const MIB: u64 = 1 << 20;
 
@@ -345,4 +345,94 @@ fn a_test_that_was_to_panic_fails_by_a_breach() {
     };
     ran.failed().says(&["went over its limit of 3 processes"]);
     panic!("all of it holds");
+}
+
+/// Each has ended before the next one begins.
+const ZOMBIES: &str =
+    "perl -e '$| = 1; for (1..60) { pipe R, W; fork or exit; close W; <R>; close R } print \"ready\\n\"; sleep 1000'";
+
+#[test]
+fn what_has_ended_and_was_not_waited_for_is_no_process() {
+    termleash::options().limits(Limits::new().max_processes(20)).run(async |t| {
+        let session = t.session(SessionSpec::shell(ZOMBIES)).await?;
+        session.wait_for_text("ready").await?;
+        // Births elsewhere have the keeper count.
+        let other = t.session("sh").await?;
+        for _ in 0..20 {
+            other.run("sleep 0.01 & sleep 0.05").await?;
+        }
+        assert!(session.wait_for_exit_within(Duration::from_millis(500)).await.is_err(), "it was ended");
+        Ok(())
+    });
+}
+
+/// As with the deadline of a test: a developer has stopped it.
+#[test]
+fn time_in_which_the_runner_is_stopped_is_no_wall_time() {
+    let Some(ran) = alone(&[("TERMLEASH_WALL_TIME", "500ms")]) else {
+        return termleash::test(async |t| {
+            let keeper = rustix::process::getppid().unwrap().as_raw_nonzero();
+            let status = std::fs::read_to_string(format!("/proc/{keeper}/status"))?;
+            let runner = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().to_owned();
+            let signal = |signal: &str| std::process::Command::new("kill").args([signal, runner.as_str()]).status();
+            signal("-STOP")?;
+            let session = t.session("cat").await?;
+            let ended = session.wait_for_exit_within(Duration::from_secs(3)).await.is_ok();
+            signal("-CONT")?;
+            println!("while it was stopped: {}", if ended { "ended" } else { "alive" });
+            session.wait_for_exit().await?;
+            Ok(())
+        });
+    };
+    ran.failed().says(&["while it was stopped: alive", "its limit of 500ms of wall time"]);
+}
+
+/// What another call has had, and what it was told, is not held against the one that runs.
+#[test]
+fn a_call_that_was_over_its_memory_costs_the_next_one_nothing() {
+    let Some(ran) = alone(&[]) else {
+        let fills = |name: &str| {
+            let over = std::panic::catch_unwind(|| {
+                termleash::options().limits(Limits::new().max_test_memory(64 * MIB)).run(async |t| {
+                    let held = vec![1u8; 70 << 20];
+                    t.session("cat").await?.wait_for_exit_within(Duration::from_secs(100)).await?;
+                    drop(held);
+                    Ok(())
+                });
+            });
+            assert!(over.is_err());
+            println!("{name}: over");
+        };
+        fills("first");
+        // Longer than one that was told may take to end.
+        termleash::options().limits(Limits::new()).run(async |t| {
+            let session = t.session("cat").await?;
+            assert!(session.wait_for_exit_within(Duration::from_secs(8)).await.is_err());
+            println!("second: lives");
+            Ok(())
+        });
+        return fills("third");
+    };
+    ran.passed().says(&["first: over", "second: lives", "third: over"]);
+}
+
+/// The keeper is not through with it when the part that has made it is through.
+#[test]
+fn a_breach_is_told_of_the_call_whose_session_it_was() {
+    let Some(ran) = alone(&[("TERMLEASH_WALL_TIME", "300ms")]) else {
+        let first = std::panic::catch_unwind(|| {
+            termleash::isolated(|| {
+                let helper = SessionTestHelper::new(PtyBackend::new()).blocking();
+                // It takes no hang-up.
+                let script = "(trap '' HUP TERM; exec sleep 1000 </dev/null >/dev/null 2>&1) & exec sleep 1000";
+                let session = helper.create_tracked_session(SessionSpec::shell(script)).unwrap();
+                session.wait_for_exit().unwrap();
+                // It is the keeper's alone from here on.
+                helper.clear_tracked();
+            });
+        });
+        println!("the first one has {}", if first.is_ok() { "passed" } else { "failed" });
+        return termleash::isolated(|| ());
+    };
+    ran.passed().says(&["the first one has failed", "went over its limit of 300ms"]);
 }

@@ -200,6 +200,10 @@ impl Keeper {
             Told::CleansUp => self.enter(Phase::CleaningUp),
             Told::Judges => self.enter(Phase::Judging),
             Told::Outcome { number, outcome } => {
+                // Of a session that is being ended now, the call that made it is told.
+                for news in self.limiting.settle() {
+                    self.tell_runner(&news);
+                }
                 self.has_reported = true;
                 self.enter(Phase::Between);
                 self.tell_runner(&News::Outcome { number, outcome });
@@ -213,7 +217,7 @@ impl Keeper {
                 Ok(Some(Order::Call { number, timeout, limits })) => {
                     self.asked = number;
                     self.timeout = timeout;
-                    let news = self.limiting.set(&self.start.ledger, self.begun.body, &limits);
+                    let news = self.limiting.set(&self.start.ledger, [self.start.runner, self.begun.body], &limits);
                     news.iter().for_each(|news| self.tell_runner(news));
                     self.let_in();
                 }

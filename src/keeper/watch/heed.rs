@@ -38,18 +38,34 @@ const MOST_SAMPLES: usize = 512;
 
 impl Limiting {
     /// A call begins, which has these.
-    pub(crate) fn set(&mut self, ledger: &LedgerAt, body: ProcessIdentity, limits: &Limits) -> Option<News> {
+    pub(crate) fn set(
+        &mut self,
+        ledger: &LedgerAt,
+        [runner, body]: [ProcessIdentity; 2],
+        limits: &Limits,
+    ) -> Vec<News> {
         if let Some(watcher) = &self.watcher {
             watcher.set(limits);
-            return None;
+            let news = for_runner(self.heed(false, &[]));
+            // It was another call that was over.
+            self.over = None;
+            return news;
         }
-        match Watcher::start(ledger, body, limits) {
+        match Watcher::start(ledger, runner, body, limits) {
             Ok(watcher) => {
                 self.watcher = watcher;
-                None
+                Vec::new()
             }
-            Err(why) => Some(News::NotKept { why }),
+            Err(why) => vec![News::NotKept { why }],
         }
+    }
+
+    /// A call has come to something: what was seen in it, and not told yet.
+    pub(crate) fn settle(&mut self) -> Vec<News> {
+        if let Some(watcher) = &self.watcher {
+            watcher.settle();
+        }
+        for_runner(self.heed(false, &[]))
     }
 
     /// True where something may have to be done soon.
@@ -118,11 +134,15 @@ impl Limiting {
         for seen in self.watcher.take().map(Watcher::stop).unwrap_or_default() {
             self.act(seen, false, &mut acts);
         }
-        acts.into_iter()
-            .filter_map(|act| match act {
-                Act::TellRunner(news) => Some(news),
-                Act::TellBody(_) | Act::End(_) => None,
-            })
-            .collect()
+        for_runner(acts)
     }
+}
+
+/// The body has nothing to hear any more, and is not ended for it.
+fn for_runner(acts: Vec<Act>) -> Vec<News> {
+    let of_it = |act| match act {
+        Act::TellRunner(news) => Some(news),
+        Act::TellBody(_) | Act::End(_) => None,
+    };
+    acts.into_iter().filter_map(of_it).collect()
 }

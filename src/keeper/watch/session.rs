@@ -6,6 +6,7 @@ use crate::ledger::replay::Open;
 use crate::ledger::swept::Swept;
 use crate::limits::SessionLimits;
 use crate::probe::living::Tree;
+use crate::process::handle::read_stat;
 use crate::process::identity::ProcessIdentity;
 use crate::process::usage::Usage;
 use crate::sys::ProcReader;
@@ -65,11 +66,20 @@ impl Session {
         }
     }
 
-    /// Whether so many members of its kernel session are too many. Nobody else has the session's number as long as it has one, and one
+    /// Whether these members of its kernel session are too many. Nobody else has the session's number as long as it has one, and one
     /// that has none left has ended.
-    pub(crate) fn too_many(&self, limits: &SessionLimits, members: usize) -> Option<Exceeded> {
-        let limit = limits.processes.filter(|limit| members > *limit && self.tree.lives())?;
-        Some(Exceeded::Processes { limit, was: members })
+    pub(crate) fn too_many(
+        &self,
+        reader: &mut ProcReader,
+        limits: &SessionLimits,
+        members: &[u32],
+    ) -> Option<Exceeded> {
+        let limit = limits.processes.filter(|limit| members.len() > *limit && self.tree.lives())?;
+        // Those that nobody has asked for their status yet are in it, too. One more than the limit is enough to know: where they are
+        // as many, they fork while they are looked at.
+        let lives = |pid: &&u32| read_stat(reader, **pid).is_ok_and(|stat| !stat.is_dead());
+        (members.iter().filter(lives).take(limit.saturating_add(1)).count() > limit)
+            .then_some(Exceeded::Processes { limit, was: members.len() })
     }
 
     pub(crate) fn usage(&self) -> Option<&Usage> {

@@ -43,8 +43,16 @@ pub(crate) struct Watcher {
 }
 
 struct Shared {
-    limits: Mutex<Limits>,
+    /// Held for as long as a look takes, with what that ends.
+    asked: Mutex<Asked>,
     is_over: AtomicBool,
+}
+
+/// What the call that is running asks for.
+struct Asked {
+    limits: Limits,
+    /// Which of the run's calls.
+    call: u32,
 }
 
 impl Watcher {
@@ -53,22 +61,38 @@ impl Watcher {
     /// # Errors
     ///
     /// Why they are not kept, in words.
-    pub(crate) fn start(ledger: &LedgerAt, body: ProcessIdentity, limits: &Limits) -> Result<Option<Self>, String> {
+    pub(crate) fn start(
+        ledger: &LedgerAt,
+        runner: ProcessIdentity,
+        body: ProcessIdentity,
+        limits: &Limits,
+    ) -> Result<Option<Self>, String> {
         if !limits.need_a_keeper() {
             return Ok(None);
         }
-        let shared = Arc::new(Shared { limits: Mutex::new(limits.clone()), is_over: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            asked: Mutex::new(Asked { limits: limits.clone(), call: 0 }),
+            is_over: AtomicBool::new(false),
+        });
         let (told, seen) = channel();
-        let watch = Watch::begin(ledger, body, Arc::clone(&shared), told)?;
+        let watch = Watch::begin(ledger, (runner, body), Arc::clone(&shared), told)?;
         let thread = std::thread::Builder::new().name("termleash-limits".into()).spawn(move || watch.run());
         let thread = thread.map_err(|cause| format!("no thread could be started for it: {cause}"))?;
         Ok(Some(Self { shared, seen, thread: Some(thread) }))
     }
 
-    /// The next call of the run has these.
+    /// The next call of the run has these. No look by the former ones is under way when it returns.
     pub(crate) fn set(&self, limits: &Limits) {
-        self.shared.limits.lock().clone_from(limits);
+        let mut asked = self.shared.asked.lock();
+        asked.limits.clone_from(limits);
+        asked.call += 1;
+        drop(asked);
         self.wake();
+    }
+
+    /// Waits for a look that is under way: what it ends is told when this returns.
+    pub(crate) fn settle(&self) {
+        drop(self.shared.asked.lock());
     }
 
     pub(crate) fn seen(&self) -> Option<Seen> {
@@ -97,7 +121,10 @@ struct Watch {
     shared: Arc<Shared>,
     told: Sender<Seen>,
     reader: ProcReader,
+    runner: ProcessIdentity,
     body: ProcessIdentity,
+    /// Which of the calls was running at the last look.
+    call: u32,
     following: Following,
     /// For what the keeper writes itself.
     file: RunFile,
@@ -116,7 +143,7 @@ struct Watch {
 impl Watch {
     fn begin(
         ledger: &LedgerAt,
-        body: ProcessIdentity,
+        (runner, body): (ProcessIdentity, ProcessIdentity),
         shared: Arc<Shared>,
         told: Sender<Seen>,
     ) -> Result<Self, String> {
@@ -130,7 +157,9 @@ impl Watch {
             shared,
             told,
             reader: reader().map_err(|cause| cause.to_string())?,
+            runner,
             body,
+            call: 0,
             following,
             file,
             clock: Patience::new(),
@@ -144,16 +173,22 @@ impl Watch {
     }
 
     fn run(mut self) {
-        while !self.shared.is_over.load(Ordering::SeqCst) {
-            let limits = self.shared.limits.lock().clone();
-            self.clock.tick(&[self.body.pid()]);
-            let wait = match self.look(&limits) {
+        let shared = Arc::clone(&self.shared);
+        while !shared.is_over.load(Ordering::SeqCst) {
+            self.clock.tick(&[self.runner.pid(), self.body.pid()]);
+            let asked = shared.asked.lock();
+            if std::mem::replace(&mut self.call, asked.call) != asked.call {
+                // What another call has had is not this one's.
+                self.whole = Whole::of(self.body, Instant::now());
+            }
+            let wait = match self.look(&asked.limits) {
                 Ok(wait) => wait,
                 Err(cause) => {
                     self.fail(&cause);
                     LONGEST
                 }
             };
+            drop(asked);
             std::thread::park_timeout(wait.clamp(SHORTEST, LONGEST));
         }
     }
@@ -179,7 +214,8 @@ impl Watch {
         for (id, pids) in &members {
             let Some(session) = self.sessions.get_mut(id) else { continue };
             session.last_pid = last_pid;
-            exceeded.extend(session.too_many(&limits.session, pids.len()).map(|exceeded| (*id, exceeded)));
+            let found = session.too_many(&mut self.reader, &limits.session, pids);
+            exceeded.extend(found.map(|exceeded| (*id, exceeded)));
         }
         if exceeded.is_empty() && self.sessions.values().any(|session| now >= session.due) {
             let (count, clock) = (self.sessions.len(), self.clock.used());
