@@ -181,8 +181,17 @@
 //! | `TERMLEASH_SESSIONS` | how many sessions a test may have at once | no limit |
 //! | `TERMLEASH_CREATIONS` | how many may be under creation at once | no limit |
 //! | `TERMLEASH_MAX_OUTPUT` | how much of a session's output is kept, 4 KiB to 1 GiB | `1MiB` |
+//! | `TERMLEASH_WALL_TIME` | how long a session may live | no limit |
+//! | `TERMLEASH_SESSION_MEMORY` | how much memory a session's processes may have together, 1 MiB at least | no limit |
+//! | `TERMLEASH_PROCESSES` | how many processes a session may have at once | no limit |
+//! | `TERMLEASH_DESCRIPTORS` | how many descriptors a session's processes may have open together | no limit |
+//! | `TERMLEASH_MEMORY` | how much memory a test may have with all that it has started, 1 MiB at least; with more it fails | no limit |
+//! | `TERMLEASH_BODY_MEMORY` | how much the process of a test's body may allocate, 1 MiB at least; the kernel refuses more | no limit |
+//! | `TERMLEASH_FREE_MEMORY` | how much memory must be free before a test begins; `0` for no such floor | no floor |
+//! | `TERMLEASH_ADMISSION` | how long a test waits for that | `60s` |
 //!
-//! A value that cannot be read is an error that says so. Sessions get none of these, but `TERMLEASH_S_…`, their cookie.
+//! What each limit counts, and who keeps it, stands at [`testing::Limits`]. A value that cannot be read is an error that says so. Sessions get
+//! none of these, but `TERMLEASH_S_…`, their cookie.
 //!
 //! # Features
 //!
