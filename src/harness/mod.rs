@@ -8,6 +8,9 @@
 //!  options ─► frame: baseline ─► body ─► deferred clean-ups ─► kill what is tracked ─► runtime ends ─► leak check ─► ending
 //!                                 └── watchdog, outside of the runtime: deadline, report, clean-up, abort
 //! ```
+//!
+//! `admission` has a test wait in `line` for free memory, `hard_limit` holds a body's memory while its closure runs, `limits_told` is what the
+//! keeper has told of the others. `timelines` says where a timeline goes.
 
 pub(crate) mod admission;
 pub(crate) mod alive;

@@ -5,6 +5,7 @@
 //!  target: this process, or another (other) with its tree
 //!  descriptors, threads, children: items with an identity      memory: gauges      origins: what we made ourselves, and where
 //!          └─► describe: what a person reads of an item, asked only for what differs
+//!  living: a tree, sampled again and again ─► sampler: for a user      waiting: what threads do      free_memory: what there is
 //! ```
 
 pub(crate) mod attribution;

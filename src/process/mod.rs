@@ -3,6 +3,7 @@
 //! ```text
 //!  identity ─► handle ─► scan, tree ─► rule ─► kill          cookie marks, pump waits, policy and summary are data
 //!                            └──► listening: whose a port is       exit ─► death: of what, and how that is known
+//!  limit: what the kernel keeps of this process      memory_group: where its memory is accounted      usage: what a tree uses
 //! ```
 
 pub(crate) mod cgroup;

@@ -3,6 +3,7 @@
 //! ```text
 //!  spec ─► backend (pty, http, command line, fake, a user's own) ─► id, leader, terminal ─► live: what a test writes, reads, waits for
 //!            pty = native (Linux) or portable          terminal = ring + text + command
+//!                                      dying = of what it has died       instead = what it does instead of what is waited for
 //! ```
 
 pub(crate) mod backend;

@@ -4,7 +4,8 @@
 //!  oom: counters before, after ─┐
 //!  core_pattern ────────────────┤
 //!  what it printed last ────────┼─► facts ─► classify ─► a Death: its cause, and the evidence
-//!  its status, our own signals ─┘   data      pure
+//!  what its threads did ────────┤   data      pure
+//!  its status, our own signals ─┘
 //!
 //!  core_notes, ips: what a core file or a crash report says, from bytes
 //! ```

@@ -3,7 +3,7 @@
 //! posix_spawn(3) shares the parent's memory until the exec (`CLONE_VM | CLONE_VFORK`), so its cost does not grow with
 //! the test process: fork copies page tables (42 ms at 500 MB), and closing descriptors one by one costs 4 to 8 ms
 //! at 2,000. Nothing of ours runs between clone and exec, so no lock or allocator can be caught halfway, and a failed
-//! exec is reported by the call itself.
+//! exec is reported by the call itself. It cannot change a child's limit on data: where ours is lowered, `vfork` starts the child.
 
 #![expect(unsafe_code, reason = "posix_spawn and dlsym are not in rustix")]
 
