@@ -122,7 +122,8 @@ impl Limits {
     /// ends a session that has more, and the test fails.
     ///
     /// Counted is what is resident and shared with no file, by `/proc/PID/statm`, and before anything is ended by `smaps_rollup`, which
-    /// counts a page that processes share only once (Linux 4.14). What is swapped out, and shared memory, is not seen.
+    /// counts a page that processes share only once (Linux 4.14). What is swapped out is not seen; shared memory has nothing looked at
+    /// exactly, and counts by its share once that is done.
     pub fn max_memory(mut self, bytes: u64) -> Self {
         self.session.memory = Some(bytes.max(MIN_MEMORY));
         self
@@ -145,8 +146,8 @@ impl Limits {
     /// How much memory a test may have, its sessions and servers and everything else below its keeper together, in bytes
     /// (`TERMLEASH_MEMORY`), at least 1 MiB. Counted as for [`max_memory`](Self::max_memory).
     ///
-    /// A soft limit: the keeper has the test fail, with the list of what lives and how big it is, and ends it all if the test does not
-    /// end by itself.
+    /// A soft limit: the keeper has the test fail, with the list of what lives and how big it is. It ends it all if the test has not begun its
+    /// clean-up within six seconds, or at once if it goes on to grow by half of the limit and at least by 256 MiB.
     pub fn max_test_memory(mut self, bytes: u64) -> Self {
         self.test_memory = Some(bytes.max(MIN_MEMORY));
         self

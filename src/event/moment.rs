@@ -143,22 +143,23 @@ impl fmt::Display for Step {
     }
 }
 
-/// How much the test's process used at one moment.
+/// How much was used at one moment: by the test's process ([`Timeline::samples`](crate::event::Timeline::samples)), or by its sessions
+/// together ([`Timeline::sessions_use`](crate::event::Timeline::sessions_use)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Sample {
     /// Since the test's begin.
     pub at: Duration,
-    /// Resident bytes.
+    /// Resident bytes; of sessions those that belong to no file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
     /// Open descriptors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub descriptors: Option<u64>,
-    /// Child processes.
+    /// Child processes; of sessions all of their processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<u64>,
-    /// Processor time since the process began.
+    /// Processor time since the process began; of sessions that of the processes which live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processor: Option<Duration>,
 }

@@ -37,7 +37,8 @@ pub struct Timeline {
     /// True if the test's process died before the test was over, and this was read from what it has left: its times end with that death.
     #[serde(default, skip_serializing_if = "is_default")]
     pub is_of_dead: bool,
-    /// How much the test's sessions used together with all that they have started, where a keeper has watched them.
+    /// How much the test's sessions used together with all that they have started, the newest 512 samples; empty unless a keeper has watched
+    /// them for a limit.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sessions_use: Vec<Sample>,
 }

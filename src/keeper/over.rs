@@ -5,7 +5,8 @@
 //!     └─ too long ─┐        └─ too long ─┐                           too long ─┐           └─ too long ─┐
 //!                  └─────────────────────┴──► everything is ended ◄────────────┴────────────────────────┘
 //! ```
-//! It never signals while runner and body live, unless one of these limits has gone by.
+//! It never signals while runner and body live, unless one of these limits has gone by, or something has gone over one of
+//! [`Limits`](crate::limits::Limits): see [`watch`](crate::keeper::watch).
 
 use crate::keeper::begin::{Begun, MARK_EVERY, begin};
 use crate::keeper::ending::{self, End};

@@ -47,7 +47,8 @@ use std::time::Duration;
 /// - The heap is counted to the byte where the global allocator is a [`CountingAlloc`](crate::leak::CountingAlloc). Else it is what
 ///   malloc(3) of glibc 2.33 or later has handed out, and what its threads have put aside to hand out again: that grows over some
 ///   dozens of rounds by tens of KiB. With another global allocator, or musl, resident memory stands in, which sees no less than a
-///   page, and of whose growth must stay in private memory after a trim what is called a leak. The report says [which](crate::leak::HuntReport::memory).
+///   page; it is a leak only if most of the growth stays after a trim, in memory that no file is behind. The report says
+///   [which](crate::leak::HuntReport::memory) it was.
 /// - What a C library or a mapping takes is not of the heap that is counted: it is seen in resident memory, and suspicious at most.
 /// - One buffer that doubles grows seldomer and seldomer: it is inconclusive.
 /// - A leak of less than the [gate](Self::gate) in a round is not one.

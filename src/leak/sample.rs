@@ -90,8 +90,8 @@ pub enum MemorySource {
     Counted,
     /// mallinfo2(3) of glibc.
     Malloc,
-    /// Resident memory, and what of its growth no other process shares and stays after a trim: malloc(3) that does not say, or another
-    /// allocator.
+    /// Resident memory, where malloc(3) does not say or another allocator has the heap. What is called a leak must stay after a trim, in
+    /// memory that no file is behind (`Anonymous` of smaps_rollup).
     Private,
     /// Resident memory: of another process.
     Resident,

@@ -21,7 +21,7 @@ pub struct HeapTop {
     /// True if they are those that have grown most in the rounds of a hunt, by so much; else those that hold the most, of what was made
     /// since the [`HeapSampling`](crate::leak::HeapSampling) began.
     pub is_growth: bool,
-    /// One block in so many bytes was looked at, as [`HeapProfile::every`] says.
+    /// One block in so many bytes was looked at, as [`HeapProfile::every`] says; 0 where none was.
     pub every: u64,
     /// The file with all sites, since the sampling began. `None` where nothing fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
