@@ -1,11 +1,12 @@
-//! Three tests that use too much memory and die of it in three ways; each says which one it was, of what, and where the memory came from.
+//! Three tests that use too much memory and fail of it in three ways: the test is ended, its process aborts, a session of it is ended. Each
+//! says which one it was, of what, and where the memory came from.
 //!
 //! ```text
 //! cargo run --features sites --example out_of_memory
 //! ```
 //!
-//! Without limits the kernel would have chosen whom to kill, and nobody would know more than that. It takes ten seconds, at most 300 MB,
-//! and leaves nothing but the heap profile that it names.
+//! Without limits the kernel would have chosen whom to kill, and nobody would know more than that. It needs perl, takes ten seconds and at
+//! most 300 MB, and leaves nothing but the heap profile that it names.
 
 use std::panic::{catch_unwind, set_hook, take_hook};
 use std::process::ExitCode;
@@ -74,7 +75,7 @@ fn cache(options: TestOptions) {
     });
 }
 
-/// Only the first are found where they are made up; the rest of the time nobody fetches any.
+/// The first are more than the limit allows. The rest are empty: where no limit is kept, the example must not fill the machine.
 #[inline(never)]
 fn fetch(page: u32) -> Vec<u8> {
     if page < 120 { vec![1; MIB as usize] } else { Vec::new() }
