@@ -12,7 +12,7 @@ pub(crate) const MAX_OUTPUT: usize = 1 << 30;
 /// Less is no limit for any process: it would be a mistake in the unit.
 pub(crate) const MIN_MEMORY: u64 = 1 << 20;
 /// A shell has this many for a moment.
-const MIN_DESCRIPTORS: u64 = 16;
+pub(crate) const MIN_DESCRIPTORS: usize = 16;
 
 /// What the tests of this process may use that say nothing else.
 static DEFAULT: Mutex<Limits> = Mutex::new(Limits::NONE);
@@ -122,8 +122,7 @@ impl Limits {
     /// ends a session that has more, and the test fails.
     ///
     /// Counted is what is resident and shared with no file, by `/proc/PID/statm`, and before anything is ended by `smaps_rollup`, which
-    /// counts a page that processes share only once (Linux 4.14). What is swapped out is not seen; shared memory has nothing looked at
-    /// exactly, and counts by its share once that is done.
+    /// counts a page that processes share only once (Linux 4.14). What is swapped out, and shared memory, is not seen.
     pub fn max_memory(mut self, bytes: u64) -> Self {
         self.session.memory = Some(bytes.max(MIN_MEMORY));
         self
@@ -139,7 +138,7 @@ impl Limits {
     /// How many descriptors the processes of a session may have open together (`TERMLEASH_DESCRIPTORS`), at least 16. The keeper ends a
     /// session that has more, and the test fails.
     pub fn max_descriptors(mut self, count: u64) -> Self {
-        self.session.descriptors = Some(count.max(MIN_DESCRIPTORS));
+        self.session.descriptors = Some(count.max(MIN_DESCRIPTORS as u64));
         self
     }
 

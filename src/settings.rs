@@ -4,7 +4,7 @@
 //! the user did not ask for.
 
 use crate::error::{Error, Result};
-use crate::limits::{self, Limits, MAX_OUTPUT, MIN_MEMORY, MIN_OUTPUT};
+use crate::limits::{self, Limits, MAX_OUTPUT, MIN_DESCRIPTORS, MIN_MEMORY, MIN_OUTPUT};
 use bytesize::ByteSize;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -209,7 +209,7 @@ impl Settings {
             settings.max_output = usize::try_from(bytes).unwrap_or(MAX_OUTPUT);
             settings.limits.output = Some(settings.max_output);
         }
-        let counted = |name: &str| get(name).map(|value| count(name, &value)).transpose();
+        let counted = |name: &str| get(name).map(|value| count(name, &value, 1)).transpose();
         settings.limits.sessions = counted("TERMLEASH_SESSIONS")?;
         settings.limits.creations = counted("TERMLEASH_CREATIONS")?;
         settings.limits.test_time = get("TERMLEASH_TIMEOUT").map(|_| settings.timeout);
@@ -220,9 +220,15 @@ impl Settings {
         let session = &mut settings.limits.session;
         session.wall_time =
             get("TERMLEASH_WALL_TIME").map(|_| duration("TERMLEASH_WALL_TIME", Duration::MAX)).transpose()?;
+        if session.wall_time == Some(Duration::ZERO) {
+            return Err(malformed("TERMLEASH_WALL_TIME", "0s", &"out of range", "a duration such as `2s` or `1m 30s`"));
+        }
         session.memory = memory("TERMLEASH_SESSION_MEMORY", MIN_MEMORY, good)?;
         session.processes = counted("TERMLEASH_PROCESSES")?;
-        session.descriptors = counted("TERMLEASH_DESCRIPTORS")?.map(|count| count as u64);
+        session.descriptors = get("TERMLEASH_DESCRIPTORS")
+            .map(|value| count("TERMLEASH_DESCRIPTORS", &value, MIN_DESCRIPTORS))
+            .transpose()?
+            .map(|count| count as u64);
         settings.limits.test_memory = memory("TERMLEASH_MEMORY", MIN_MEMORY, good)?;
         settings.limits.body_memory = memory("TERMLEASH_BODY_MEMORY", MIN_MEMORY, good)?;
         settings.limits.free_memory = memory("TERMLEASH_FREE_MEMORY", 0, "a size such as `2GiB` or `0`")?;
@@ -243,12 +249,12 @@ fn size(name: &str, value: &str, range: RangeInclusive<u64>, good: &str) -> Resu
 }
 
 /// Nought would mean that nothing can run: whoever wants no limit unsets the variable.
-fn count(name: &str, value: &str) -> Result<usize> {
-    let good = "a number of at least 1 such as `4` or `100`";
+fn count(name: &str, value: &str, least: usize) -> Result<usize> {
+    let good = format!("a number of at least {least} such as `{}` or `100`", least * 4);
     match value.parse() {
-        Ok(0) => Err(malformed(name, value, &"out of range", good)),
+        Ok(count) if count < least => Err(malformed(name, value, &"out of range", &good)),
         Ok(count) => Ok(count),
-        Err(cause) => Err(malformed(name, value, &cause, good)),
+        Err(cause) => Err(malformed(name, value, &cause, &good)),
     }
 }
 
@@ -353,6 +359,8 @@ mod tests {
             ("TERMLEASH_SESSION_MEMORY", "64"),
             ("TERMLEASH_PROCESSES", "0"),
             ("TERMLEASH_DESCRIPTORS", "few"),
+            ("TERMLEASH_DESCRIPTORS", "15"),
+            ("TERMLEASH_WALL_TIME", "0s"),
             ("TERMLEASH_MEMORY", "much"),
             ("TERMLEASH_BODY_MEMORY", "1KiB"),
             ("TERMLEASH_FREE_MEMORY", "all"),

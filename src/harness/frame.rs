@@ -6,6 +6,7 @@ use crate::event::recorder::{Part, Recorder};
 use crate::harness::body::{cleans_up, current_call, judges};
 use crate::harness::ending::{BodyEnd, Ending};
 use crate::harness::hard_limit::HardLimit;
+use crate::harness::limits_told::without_a_keeper;
 use crate::harness::measure;
 use crate::harness::scope::Scope;
 use crate::harness::timelines;
@@ -164,8 +165,9 @@ impl Frame {
             // A body at its limit has no room for the stack of a thread.
             watchdog.start_thread();
         }
-        let (limited, not_kept) = HardLimit::set(self.scope.name(), limits);
-        self.not_kept = not_kept;
+        let (limited, hard) = HardLimit::set(self.scope.name(), limits);
+        let watched = client::body().is_none().then(|| without_a_keeper(self.scope.name(), limits, &self.why_here));
+        self.not_kept = watched.flatten().into_iter().chain(hard).reduce(|one, other| format!("{one}\n{other}"));
         limited
     }
 

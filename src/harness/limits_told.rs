@@ -1,6 +1,8 @@
-//! What the keeper has told of limits in a call.
+//! What is told of limits: by the keeper of a call, and where there is none.
 
+use crate::event::warn;
 use crate::ledger::breach::Breach;
+use crate::limits::Limits;
 
 #[derive(Debug, Default)]
 pub(crate) struct LimitsTold {
@@ -25,11 +27,23 @@ impl LimitsTold {
             text += over;
             text.push('\n');
         }
-        if let Some(why) = &self.not_kept {
-            text += "limits were not kept: ";
-            text += why;
-            text.push('\n');
-        }
         text
     }
+
+    /// What is no failure of the test's.
+    pub(crate) fn not_kept(&self) -> Option<String> {
+        self.not_kept.as_ref().map(|why| format!("limits were not kept: {why}"))
+    }
+}
+
+/// What nobody keeps for a test that runs in the test process: a warning, and a line for its report.
+pub(crate) fn without_a_keeper(test: &str, limits: &Limits, why_here: &str) -> Option<String> {
+    let text = limits.need_a_keeper().then(|| {
+        format!(
+            "limits on memory, processes, descriptors and wall time are not kept: the keeper of a test's own process keeps them, and this \
+             one runs in the test process ({why_here})"
+        )
+    })?;
+    warn(format!("test `{test}`: {text}"));
+    Some(text)
 }

@@ -8,6 +8,7 @@ use crate::harness::ending::Ending;
 use crate::harness::frame::{Frame, refuse_nesting};
 use crate::harness::hard_limit::HardLimit;
 use crate::harness::isolate::{Place, Wish, place};
+use crate::harness::limits_told::without_a_keeper;
 use crate::harness::name;
 use crate::harness::runner::{self, Call};
 use crate::harness::scope::Scope;
@@ -120,6 +121,7 @@ pub fn isolated(part: impl FnOnce()) {
         Place::Here(why) => {
             say_once(&why, &options.wish, &settings);
             let _admitted = admitted(&name, &settings);
+            without_a_keeper(&name, &settings.limits, &why);
             let _limited = HardLimit::set(&name, &settings.limits);
             part();
         }
@@ -370,12 +372,6 @@ impl TestOptions {
         match place(&self.wish, &settings) {
             Place::Here(why) => {
                 say_once(&why, &self.wish, &settings);
-                if settings.limits.need_a_keeper() {
-                    warn(format!(
-                        "the limits of `{name}` on memory, processes, descriptors and wall time are not kept: the keeper of a \
-                         test's own process keeps them, and this one runs in the test process ({why})"
-                    ));
-                }
                 self.look_before(name);
                 let _admitted = admitted(name, &settings);
                 match self.frame(name, settings, why) {

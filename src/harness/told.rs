@@ -54,6 +54,8 @@ pub(crate) fn tell_of(told: Told<'_>) {
             }
             if !beside.is_empty() {
                 warn(told.with_containment(format!("test `{}` failed, and did not end cleanly\n{beside}", told.name)));
+            } else {
+                told.warn_of_limits();
             }
             resume_unwind(Box::new(text))
         }
@@ -62,6 +64,7 @@ pub(crate) fn tell_of(told: Told<'_>) {
                 return told.fail(&told.with_containment(format!("{how}{beside}")));
             }
             if beside.is_empty() {
+                told.warn_of_limits();
                 return;
             }
             let text = told.with_containment(format!("test `{}` passed, and did not end cleanly\n{beside}", told.name));
@@ -211,6 +214,13 @@ impl Told<'_> {
         text
     }
 
+    /// Where nothing else is told.
+    fn warn_of_limits(&self) {
+        if let Some(not_kept) = self.limits.not_kept() {
+            warn(format!("test `{}`: {not_kept}", self.name));
+        }
+    }
+
     /// What its reader has read of it, or is about to.
     fn told_by_the_body(&self) -> String {
         let reason = match self.end.as_ref().and_then(|end| end.ended_because.as_ref()) {
@@ -228,6 +238,9 @@ impl Told<'_> {
         text.truncate(text.trim_end().len());
         if let Some(timeline) = &self.timeline {
             let _ = write!(text, "\n{}", timeline.render().trim_end());
+        }
+        if let Some(not_kept) = self.limits.not_kept() {
+            let _ = write!(text, "\n{not_kept}");
         }
         if let Some(containment) = &self.containment {
             let _ = write!(text, "\ncontainment: {containment}");

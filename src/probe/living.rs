@@ -94,7 +94,7 @@ impl Tree {
     }
 
     /// As [`Usage::memory`] of all, where each page counts by its share: what a process has in common with its forked child counts
-    /// once. Shared memory is in it, too, which that has not. `Pss_Anon` and `Pss_Shmem` of smaps_rollup (Linux 5.9), else the private
+    /// once. `Pss_Anon` of smaps_rollup (Linux 5.3), else the private
     /// pages. Slow, for what is about to be judged.
     pub(crate) fn exact_memory(&self) -> u64 {
         let mut buffer = Vec::new();

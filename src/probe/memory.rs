@@ -53,10 +53,7 @@ pub(crate) fn private_of(text: &str) -> Option<u64> {
 
 /// Memory of no file's, a page that several processes have counted by its share.
 pub(crate) fn share_of(text: &str) -> Option<u64> {
-    match (bytes_of(text, "Pss_Anon:"), bytes_of(text, "Pss_Shmem:")) {
-        (Some(anonymous), shared) => Some(anonymous + shared.unwrap_or(0)),
-        (None, _) => private_of(text),
-    }
+    bytes_of(text, "Pss_Anon:").or_else(|| private_of(text))
 }
 
 /// The most that was resident at any time, of a `status`.
@@ -77,7 +74,7 @@ mod tests {
     fn memory_by_shares_is_that_of_no_file_and_else_what_is_private() {
         let old = "Rss: 900 kB\nPrivate_Clean: 12 kB\nPrivate_Dirty: 100 kB\n";
         assert_eq!(share_of(old), Some(112 << 10));
-        assert_eq!(share_of(&format!("{old}Pss_Anon: 60 kB\nPss_File: 7 kB\nPss_Shmem: 5 kB\n")), Some(65 << 10));
+        assert_eq!(share_of(&format!("{old}Pss_Anon: 60 kB\nPss_File: 7 kB\nPss_Shmem: 5 kB\n")), Some(60 << 10));
         assert_eq!(share_of("Rss: 900 kB\n"), None);
     }
 

@@ -108,7 +108,7 @@ impl Whole {
             let (memory, count) = take(&pids);
             let kind = if open.home.is_some() { "server" } else { "session" };
             let what = format!("{kind} `{}` (made at {}, pid {})", open.label, open.made_at, leader.pid());
-            sessions.push((memory, format!("{what} with {count} processes")));
+            sessions.push((memory, format!("{what} with {count} process{}", if count == 1 { "" } else { "es" })));
         }
         let count = sessions.len();
         write_largest(&mut text, sessions, count);

@@ -34,8 +34,14 @@ fn write_into(directory: &Path, test: &str, profile: &HeapProfile) -> io::Result
         // Never one that is there: process ids come again, and a link may lead anywhere.
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(mut file) => {
-                file.write_all(profile.to_dhat().as_bytes())?;
-                return Ok(path);
+                return match file.write_all(profile.to_dhat().as_bytes()) {
+                    Ok(()) => Ok(path),
+                    Err(cause) => {
+                        // A half of one says nothing.
+                        let _ = std::fs::remove_file(&path);
+                        Err(cause)
+                    }
+                };
             }
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => last = cause,
             Err(cause) => return Err(cause),
