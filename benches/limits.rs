@@ -5,6 +5,7 @@
 //! | `limits/sample/20` | one sample of a tree of 20 processes | its raw reads in a bare loop |
 //! | `limits/test/empty` | an empty isolated test with every limit of the keeper's | the same without a limit |
 //! | `limits/idle/100` | what the keeper's threads run in the time in which 100 sessions idle within limits | a hundredth of that time |
+//! | `limits/forks` | how many children a shell has started when it is ended, that starts one after the other | its limit |
 //! | `limits/growth` | what a session has that grows by 100 MB each second, when it is ended | its limit |
 
 mod floor;
@@ -29,6 +30,7 @@ fn main() {
         [UNLIMITED] => empty(false),
         [IDLE, count, path] => idle(count.parse().expect("a number"), path),
         [GROWTH] => grow(),
+        [FORKS, path] => fork(path),
         _ => measure(),
     }
 }
@@ -58,6 +60,14 @@ fn measure() {
         let limit = (GROWTH_LIMIT >> 20) as f64;
         harness.line(name, format!("{had}MiB"), format!("{limit}MiB"), had / limit, 1.5);
     }
+    let name = "limits/forks";
+    if harness.wants(name) {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().to_str().expect("a path of ours").to_owned();
+        catch_unwind(|| fork(&path)).expect_err("it goes over its limit");
+        let had = file.as_file().metadata().expect("it is open").len();
+        harness.line(name, had, FORKS_LIMIT, had as f64 / FORKS_LIMIT as f64, 1.5);
+    }
     sample(&harness);
 }
 
@@ -65,6 +75,8 @@ const LIMITED: &str = "role:limited";
 const UNLIMITED: &str = "role:unlimited";
 const IDLE: &str = "role:idle";
 const GROWTH: &str = "role:growth";
+const FORKS: &str = "role:forks";
+const FORKS_LIMIT: usize = 200;
 const GROWTH_LIMIT: u64 = 64 << 20;
 
 fn timed(act: impl FnOnce()) -> Duration {
@@ -114,6 +126,17 @@ fn grow() {
     let options = termleash::options().name("growth").limits(Limits::new().max_memory(GROWTH_LIMIT));
     options.rerun_with([GROWTH]).run(async move |t| {
         let session = t.session(SessionSpec::new("perl").arg("-e").arg(script)).await?;
+        session.wait_for_exit().await?;
+        Ok(())
+    });
+}
+
+/// Each child is a byte in the file.
+fn fork(path: &str) {
+    let script = "i=0; while [ $i -lt 1000 ]; do sleep 1000 & printf x >> $F; i=$((i + 1)); done; sleep 1000";
+    let options = termleash::options().name("forks").limits(Limits::new().max_processes(FORKS_LIMIT));
+    options.rerun_with([FORKS, path]).run(async move |t| {
+        let session = t.session(SessionSpec::shell(script).env("F", path)).await?;
         session.wait_for_exit().await?;
         Ok(())
     });

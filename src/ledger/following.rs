@@ -53,6 +53,7 @@ impl Following {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::ledger::recipe::Recipe;
     use crate::ledger::record::Record;
     use crate::ledger::record::tests::{announced, samples};
     use std::fs::File;
@@ -116,8 +117,11 @@ mod tests {
         let mut run = Replayed::new(crate::ledger::record::Parsed { records: samples(), damaged: 0 }).unwrap();
         run.apply(announced(1));
         assert!(run.cgroup.is_some() && run.open.len() > 1);
-        let one = run.only(1).unwrap();
-        assert_eq!(one.open.keys().collect::<Vec<_>>(), [&1]);
+        let id = *run.open.iter().find(|(_, open)| !matches!(open.recipe, Recipe::Own)).unwrap().0;
+        let one = run.only(id).unwrap();
+        assert_eq!(one.open.keys().collect::<Vec<_>>(), [&id]);
         assert!(one.cgroup.is_none() && run.only(77).is_none());
+        // The sample's server is not asked.
+        assert!(one.open.values().all(|open| matches!(open.recipe, Recipe::Own)));
     }
 }

@@ -157,9 +157,11 @@ impl Replayed {
         }
     }
 
-    /// The same run with this session alone, if it is open. The run's control group is left out: it holds the other sessions, too.
+    /// The same run with this session alone, if it is open, to be ended while the run goes on. The run's control group is left out: it
+    /// holds the other sessions, too. And its server is not asked: it sees the end by itself, and may have given the id to another by then.
     pub(crate) fn only(&self, id: RecordId) -> Option<Self> {
-        let open = BTreeMap::from([(id, self.open.get(&id)?.clone())]);
+        let open = Open { recipe: Recipe::Own, ..self.open.get(&id)?.clone() };
+        let open = BTreeMap::from([(id, open)]);
         Some(Self { open, cgroup: None, keepers: self.keepers.clone(), name: self.name.clone(), ..*self })
     }
 

@@ -31,8 +31,9 @@ impl Tree {
     ///
     /// If this very process does not live, or /proc does not show it.
     pub(crate) fn of(root: ProcessIdentity) -> io::Result<Self> {
-        let Held::It(handle) = held(root) else { return Err(io::Error::other("it has ended")) };
+        // First, since it says why where there is no descriptor left.
         let (directory, stat) = look(root.pid)?;
+        let Held::It(handle) = held(root) else { return Err(io::Error::other("it has ended")) };
         // Only if it lives now is the directory this process's.
         if !handle.is_alive() || stat.started != root.started {
             return Err(io::Error::other("it has ended"));

@@ -43,6 +43,26 @@ pub(crate) fn at_rest(period: Duration, cost: Duration, sessions: usize) -> Dura
     period.max(least.min(LONGEST_AT_REST))
 }
 
+/// At which of the kernel's last numbers something was looked for. Who has his number is not seen at once: fork(2) shows a child a moment
+/// later, so that only a second look at one number finds all that were born until then.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Looks {
+    number: Option<u32>,
+    is_second: bool,
+}
+
+impl Looks {
+    /// True if another look would find nobody.
+    pub(crate) fn are_done(&self, last_pid: u32) -> bool {
+        self.is_second && self.number == Some(last_pid)
+    }
+
+    pub(crate) fn note(&mut self, last_pid: u32) {
+        self.is_second = self.number == Some(last_pid);
+        self.number = Some(last_pid);
+    }
+}
+
 /// How many processes have begun between two looks at the kernel's last number, at most: numbers wrap at an end that varies, after
 /// which nobody knows.
 pub(crate) fn births(before: u32, now: u32) -> u64 {
@@ -79,6 +99,17 @@ mod tests {
         // 140 at most: 40 more, at half of 200 each second.
         let growing = Growing { used: 100, limit: 100, rate: 0.0, fastest: 200.0 };
         assert_eq!(growing.longest(), Duration::from_millis(400));
+    }
+
+    #[test]
+    fn a_number_is_done_with_the_second_look() {
+        let mut looks = Looks::default();
+        assert!(!looks.are_done(0));
+        for (number, is_done) in [(7, false), (7, true), (7, true), (8, false), (8, true)] {
+            looks.note(number);
+            assert_eq!(looks.are_done(number), is_done, "{looks:?}");
+            assert!(!looks.are_done(9));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One session that is watched: its tree, what that used last, and when to look again.
 
-use crate::keeper::watch::pace::{Growing, LONGEST, at_rest};
+use crate::keeper::watch::pace::{Growing, LONGEST, Looks, at_rest};
 use crate::ledger::breach::{Breach, Exceeded};
 use crate::ledger::replay::Open;
 use crate::ledger::swept::Swept;
@@ -35,14 +35,28 @@ pub(crate) struct Session {
     /// The kernel's last number at the last look.
     pub(crate) last_pid: u32,
     /// The same when its tree was walked last.
-    walked: Option<u32>,
+    walked: Looks,
 }
 
 impl Session {
     /// Of a session whose leader lives and can be looked at.
-    pub(crate) fn of(leader: ProcessIdentity, clock: Duration, now: Instant) -> Option<Self> {
-        let (tree, samples) = (Tree::of(leader).ok()?, VecDeque::new());
-        Some(Self { leader, tree, began: clock, first: now, samples, due: now, soon: now, last_pid: 0, walked: None })
+    ///
+    /// # Errors
+    ///
+    /// If it does not live, or cannot be looked at.
+    pub(crate) fn of(leader: ProcessIdentity, clock: Duration, now: Instant) -> std::io::Result<Self> {
+        let (tree, samples) = (Tree::of(leader)?, VecDeque::new());
+        Ok(Self {
+            leader,
+            tree,
+            began: clock,
+            first: now,
+            samples,
+            due: now,
+            soon: now,
+            last_pid: 0,
+            walked: Looks::default(),
+        })
     }
 
     pub(crate) fn leader(&self) -> ProcessIdentity {
@@ -106,15 +120,15 @@ impl Session {
         (sessions, last_pid): (usize, u32),
     ) -> std::io::Result<Option<Exceeded>> {
         let begin = Instant::now();
-        let usage = if self.walked == Some(last_pid) {
+        let usage = if self.walked.are_done(last_pid) {
             self.tree.sample_known()?
         } else {
             self.tree.sample_up_to(reader, limits.processes.unwrap_or(usize::MAX))?
         };
-        self.walked = Some(last_pid);
+        self.walked.note(last_pid);
         let exceeded = self.exceeded(&usage, limits, clock);
         let period = self.period(&usage, limits, begin, sessions);
-        (self.soon, self.due) = (begin + period / 2, begin + period);
+        (self.soon, self.due) = (begin + period / 8 * 7, begin + period);
         self.samples.push_back((begin, usage));
         if self.samples.len() > SAMPLES {
             self.samples.pop_front();

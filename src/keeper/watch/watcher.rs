@@ -6,7 +6,7 @@ use crate::keeper::descendants::GRACE;
 use crate::keeper::patience::{Patience, TICK};
 use crate::keeper::sweep::{sweep, until};
 use crate::keeper::watch::at_once;
-use crate::keeper::watch::pace::{LONGEST, SHORTEST, at_rest, births};
+use crate::keeper::watch::pace::{LONGEST, Looks, SHORTEST, at_rest, births};
 use crate::keeper::watch::seen::Seen;
 use crate::keeper::watch::session::Session;
 use crate::keeper::watch::whole::Whole;
@@ -18,10 +18,11 @@ use crate::ledger::record::{BODY_RECORD, Record, RecordId};
 use crate::limits::Limits;
 use crate::process::handle::reader;
 use crate::process::identity::ProcessIdentity;
+use crate::process::tree::is_gone;
 use crate::process::usage::Usage;
 use crate::sys::{self, ProcReader};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,13 +132,13 @@ struct Watch {
     clock: Patience,
     sessions: BTreeMap<RecordId, Session>,
     /// Those that no tree can be had of.
-    unseen: BTreeSet<RecordId>,
+    unseen: BTreeMap<RecordId, ProcessIdentity>,
     whole: Whole,
     is_failure_told: bool,
     /// The kernel's last number at the last look, and when that was.
     births: (u32, Instant),
     /// The kernel's last number when orphans were looked for, and when they may be again.
-    lost: (u32, Instant),
+    lost: (Looks, Instant),
 }
 
 impl Watch {
@@ -164,10 +165,10 @@ impl Watch {
             file,
             clock: Patience::new(),
             sessions: BTreeMap::new(),
-            unseen: BTreeSet::new(),
+            unseen: BTreeMap::new(),
             whole: Whole::of(body, now),
             is_failure_told: false,
-            lost: (0, now),
+            lost: (Looks::default(), now),
             births: (0, now),
         })
     }
@@ -283,18 +284,26 @@ impl Watch {
         let (clock, now) = (self.clock.used(), Instant::now());
         let Some(run) = self.following.look()? else { return Ok(()) };
         self.sessions.retain(|id, session| run.open.get(id).is_some_and(|open| open.leader == Some(session.leader())));
-        self.unseen.retain(|id| run.open.contains_key(id));
+        self.unseen.retain(|id, _| run.open.contains_key(id));
+        let mut failed = None;
         for (id, open) in &run.open {
             let is_a_session = *id != BODY_RECORD && open.home.is_none();
-            if !is_a_session || self.sessions.contains_key(id) || self.unseen.contains(id) {
+            let Some(leader) = open.leader.filter(|_| is_a_session) else { continue };
+            if self.sessions.contains_key(id) || self.unseen.get(id) == Some(&leader) {
                 continue;
             }
-            let Some(leader) = open.leader else { continue };
             match Session::of(leader, clock, now) {
-                Some(session) => drop(self.sessions.insert(*id, session)),
+                Ok(session) => drop(self.sessions.insert(*id, session)),
                 // It has ended by now, or is hidden from us.
-                None => drop(self.unseen.insert(*id)),
+                Err(cause) if is_gone(&cause) || cause.kind() == io::ErrorKind::Other => {
+                    self.unseen.insert(*id, leader);
+                }
+                // It is tried again.
+                Err(cause) => failed = Some(cause),
             }
+        }
+        if let Some(cause) = failed {
+            self.fail(&cause);
         }
         Ok(())
     }
@@ -305,7 +314,7 @@ impl Watch {
     fn members(&mut self, last_pid: u32, now: Instant, is_pressed: bool) -> io::Result<BTreeMap<RecordId, Vec<u32>>> {
         let (before, not_before) = self.lost;
         let mut members: BTreeMap<RecordId, Vec<u32>> = BTreeMap::new();
-        if before == last_pid || (now < not_before && !is_pressed) {
+        if before.are_done(last_pid) || (now < not_before && !is_pressed) {
             return Ok(members);
         }
         let leads = |(id, session): (&RecordId, &Session)| session.leads().map(|leader| (leader, *id));
@@ -318,14 +327,15 @@ impl Watch {
                 members.entry(*id).or_default().push(pid);
             }
         }
-        self.lost = (last_pid, now + at_rest(LOST_EVERY, now.elapsed(), 1));
+        self.lost.0.note(last_pid);
+        self.lost.1 = now + at_rest(LOST_EVERY, now.elapsed(), 5);
         Ok(members)
     }
 
     /// Ends this session and no other.
     fn end(&mut self, id: RecordId, exceeded: Exceeded) {
         let Some(session) = self.sessions.remove(&id) else { return };
-        self.unseen.insert(id);
+        self.unseen.insert(id, session.leader());
         // As it is now: it may have ended by itself, or been forgotten by its test, which is about to end it.
         let run = self.following.look().ok().flatten().and_then(|run| run.only(id));
         let Some((run, open)) = run.and_then(|run| Some((run.clone(), run.open.get(&id)?.clone()))) else { return };

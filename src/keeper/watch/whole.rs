@@ -1,6 +1,6 @@
 //! The memory of a test as a whole: what descends from its keeper.
 
-use crate::keeper::watch::pace::{Growing, LONGEST, at_rest};
+use crate::keeper::watch::pace::{Growing, LONGEST, Looks, at_rest};
 use crate::keeper::watch::seen::{Over, Seen};
 use crate::ledger::replay::Replayed;
 use crate::probe::living::Tree;
@@ -29,7 +29,7 @@ pub(crate) struct Whole {
     body: ProcessIdentity,
     last: Option<(Instant, u64)>,
     /// The kernel's last number when the tree was walked.
-    walked: Option<u32>,
+    walked: Looks,
     pub(crate) due: Instant,
     /// It was over its limit once.
     pub(crate) is_over: bool,
@@ -37,7 +37,7 @@ pub(crate) struct Whole {
 
 impl Whole {
     pub(crate) fn of(body: ProcessIdentity, now: Instant) -> Self {
-        Self { tree: Tree::below_us(), body, last: None, walked: None, due: now, is_over: false }
+        Self { tree: Tree::below_us(), body, last: None, walked: Looks::default(), due: now, is_over: false }
     }
 
     /// # Errors
@@ -51,9 +51,9 @@ impl Whole {
         last_pid: u32,
     ) -> std::io::Result<Option<Seen>> {
         let begin = Instant::now();
-        if self.walked != Some(last_pid) {
+        if !self.walked.are_done(last_pid) {
             self.tree.walk(reader, usize::MAX)?;
-            self.walked = Some(last_pid);
+            self.walked.note(last_pid);
         }
         let used = self.tree.memory_known();
         let rate = self.last.map_or(0.0, |(at, before)| {
