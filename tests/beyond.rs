@@ -4,7 +4,8 @@
 
 mod children;
 
-use children::{Ran, alone, captured};
+use children::{Ran, alone, captured, is_child};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use termleash::session::BoxError;
 use termleash::testing::{Limits, Scope};
@@ -91,6 +92,37 @@ fn a_session_that_forks_is_ended_alone_before_it_is_through() {
     ran.failed().says(&["the other one answers", "session `/bin/sh -c i=0", "its limit of 100 processes: it had "]);
     ran.says(&["it alone was ended", "TERMLEASH_PROCESSES"]).does_not_say("are still alive");
     assert!((99..2000).contains(&forks), "{forks}");
+}
+
+/// Whoever looks the same outside of the test: the very command line, a session of another run, and a process that has this test's session
+/// leader's parent for its own.
+#[test]
+fn whoever_looks_the_same_outside_of_the_test_lives_on() {
+    // All of it ends with its input.
+    const SAME: &str = "exec 3<&0; cat <&3 & cat <&3 & cat <&3 & wait";
+    let spawned = || Command::new("sh").args(["-c", SAME]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    if is_child() {
+        return termleash::options().limits(Limits::new().max_processes(2)).run(async |t| {
+            // Not its session's, though its sibling.
+            let mut sibling = spawned();
+            let session = t.session(SessionSpec::shell(SAME)).await?;
+            session.wait_for_exit().await?;
+            println!("the sibling {}", if sibling.try_wait()?.is_none() { "lives" } else { "is dead" });
+            drop(sibling.stdin.take());
+            sibling.wait()?;
+            Ok(())
+        });
+    }
+    let mut stranger = spawned();
+    let helper = SessionTestHelper::new(PtyBackend::new()).blocking();
+    let other = helper.create_tracked_session(SessionSpec::shell(SAME)).unwrap();
+    let ran = alone(&[]).expect("this is no child");
+    ran.failed().says(&["the sibling lives", "its limit of 2 processes", "it alone was ended"]);
+    assert!(stranger.try_wait().unwrap().is_none(), "a stranger is dead");
+    assert!(other.wait_for_exit_within(Duration::from_millis(1)).is_err(), "another run's session is dead");
+    other.close().unwrap();
+    drop(stranger.stdin.take());
+    stranger.wait().unwrap();
 }
 
 /// Each forks two more, 1,023 in all, and takes no hang-up: nothing but a KILL for each of them stops them, while they double each 30 ms
