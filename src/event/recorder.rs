@@ -140,7 +140,7 @@ impl Recorder {
     }
 
     /// Whoever wants to know of the test has been told; should the process die now, nobody else need tell.
-    pub(crate) fn is_told(&self) {
-        self.store().lock().is_told();
+    pub(crate) fn mark_told(&self) {
+        self.store().lock().mark_told();
     }
 }

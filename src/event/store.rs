@@ -93,7 +93,7 @@ impl Store {
     }
 
     /// Whoever wants to know of the test knows: nobody else need tell.
-    pub(crate) fn is_told(&mut self) {
+    pub(crate) fn mark_told(&mut self) {
         self.begins(TOLD, Duration::ZERO);
     }
 

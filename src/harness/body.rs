@@ -102,7 +102,7 @@ pub(crate) fn judges() {
 }
 
 /// The hard limit on its memory that is in force from now on.
-pub(crate) fn is_limited(bytes: Option<u64>) {
+pub(crate) fn tell_limit(bytes: Option<u64>) {
     if client::body().is_some() {
         send(&Told::HardLimit { bytes });
     }

@@ -274,7 +274,7 @@ impl Frame {
         measure::take(&recorder);
         let timeline = recorder.timeline_at_end(waited.took, last);
         timelines::tell(&timeline, settings.timelines.as_deref(), sys::own_pid());
-        recorder.is_told();
+        recorder.mark_told();
         let containment = containment(&why_here);
         let Left { failures: clean_up, logs, .. } = left;
         Ending { name, body, clean_up, leaks, logs, timeline: Some(timeline), not_kept, containment }

@@ -6,7 +6,7 @@
 //! The clean-up runs without it: whoever is at the limit could end nothing and tell nothing.
 
 use crate::event::warn;
-use crate::harness::body::is_limited;
+use crate::harness::body::tell_limit;
 use crate::ledger::client;
 use crate::limits::Limits;
 use crate::process::limit::{DataLimit, Unlimited};
@@ -39,7 +39,7 @@ impl HardLimit {
         }
         match DataLimit::set(wanted) {
             Ok(set) => {
-                is_limited(Some(set.bytes()));
+                tell_limit(Some(set.bytes()));
                 (Self { set: Some(set) }, None)
             }
             Err(Unlimited::Exceeded(what)) => panic!(
@@ -55,7 +55,7 @@ impl Drop for HardLimit {
     fn drop(&mut self) {
         // A copy that the closure has forked lifts its own, and tells nothing.
         if self.set.take().is_some_and(|set| set.is_ours()) {
-            is_limited(None);
+            tell_limit(None);
         }
     }
 }

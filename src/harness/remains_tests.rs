@@ -51,7 +51,7 @@ fn a_time_that_cannot_be_is_not_believed() {
 fn what_the_body_has_shown_is_not_shown_again_unless_there_is_more() {
     let remains = Remains::new().unwrap();
     let (mut store, mut end) = left(&remains, 1);
-    store.is_told();
+    store.mark_told();
     let panicked = Outcome::Panicked { text: "own".into() };
     let passed = Outcome::Passed;
     assert!(remains.of(&died(1, Some(&panicked), &end)).is_none());

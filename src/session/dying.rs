@@ -26,12 +26,12 @@ impl Dying {
     }
 
     /// It is about to be signalled, if it lives. Of several reasons the first one is what it dies of.
-    pub(crate) fn is_ended(&self, reason: &KillReason) {
+    pub(crate) fn note_end(&self, reason: &KillReason) {
         self.ended.lock().get_or_insert_with(|| Ended { reason: reason.clone(), was_asked: false });
     }
 
     /// Its server is about to be asked to end it.
-    pub(crate) fn is_asked_for(&self) {
+    pub(crate) fn note_request(&self) {
         if let Some(ended) = &mut *self.ended.lock() {
             ended.was_asked = true;
         }

@@ -156,7 +156,7 @@ fn begin(shared: &Shared, entry: &Arc<Entry>, why: &KillReason) -> Closing {
         }
     });
     if let Some(session) = &closing.session {
-        session.dying().is_ended(why);
+        session.dying().note_end(why);
     }
     let device = closing.session.as_ref().and_then(|session| session.terminal()?.input().device());
     closing.terminal = match device {
@@ -180,7 +180,7 @@ async fn ask_server(closing: &mut Closing, limit: Duration, start: Instant) {
         return;
     }
     closing.below = closing.leader.as_ref().map(kill::below).unwrap_or_default();
-    session.dying().is_asked_for();
+    session.dying().note_request();
     let answer = within(limit, closing.entry.backend.kill_boxed(session.id())).await;
     let was_delivered = matches!(answer, Ok(Ok(())));
     closing.ending.steps.push(KillStep {
