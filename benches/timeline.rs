@@ -8,14 +8,14 @@
 //! A write and a read are recorded by the same code; only of a read there is a way in that does nothing else. There is no goal.
 
 mod floor;
+#[path = "../tests/timeline/printing.rs"]
+mod printing;
 
 use floor::harness::Harness;
 use floor::session::{RawSession, Recipe, await_rest};
+use printing::Printing;
 use std::time::{Duration, Instant};
-use termleash::session::{
-    BoxError, BoxFuture, Created, FakeBackend, SessionBackend, SessionId, SessionSpec, SessionState, Terminal,
-    TerminalInput, TerminalOutput, WindowSize,
-};
+use termleash::session::{FakeBackend, TerminalOutput};
 use termleash::{SessionTestHelper, block_on};
 
 const NO_GOAL: f64 = f64::INFINITY;
@@ -58,37 +58,4 @@ fn each(repeats: u32, mut act: impl FnMut()) -> Duration {
         act();
     }
     begin.elapsed() / repeats
-}
-
-/// Its sessions print what is pushed here.
-struct Printing(FakeBackend, TerminalOutput);
-
-impl SessionBackend for Printing {
-    async fn create(&self, spec: &SessionSpec) -> Result<Created, BoxError> {
-        Ok(self.0.create(spec).await?.with_terminal(Terminal::new(Nowhere, self.1.clone())))
-    }
-
-    async fn kill(&self, id: &SessionId) -> Result<(), BoxError> {
-        self.0.kill(id).await
-    }
-
-    async fn state(&self, id: &SessionId) -> Result<SessionState, BoxError> {
-        self.0.state(id).await
-    }
-}
-
-struct Nowhere;
-
-impl TerminalInput for Nowhere {
-    fn write<'a>(&'a self, _: &'a [u8]) -> BoxFuture<'a, Result<(), BoxError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn resize(&self, _: WindowSize) -> Result<(), BoxError> {
-        Ok(())
-    }
-
-    fn size(&self) -> Result<WindowSize, BoxError> {
-        Err("it has none".into())
-    }
 }

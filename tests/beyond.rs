@@ -105,11 +105,11 @@ fn whoever_looks_the_same_outside_of_the_test_lives_on() {
         return termleash::options().limits(Limits::new().max_processes(2)).run(async |t| {
             // Not its session's, though its sibling.
             let mut sibling = spawned();
-            let session = t.session(SessionSpec::shell(SAME)).await?;
-            session.wait_for_exit().await?;
-            println!("the sibling {}", if sibling.try_wait()?.is_none() { "lives" } else { "is dead" });
+            let session = t.session(SessionSpec::shell(SAME)).await.unwrap();
+            session.wait_for_exit().await.unwrap();
+            println!("the sibling {}", if sibling.try_wait().unwrap().is_none() { "lives" } else { "is dead" });
             drop(sibling.stdin.take());
-            sibling.wait()?;
+            sibling.wait().unwrap();
             Ok(())
         });
     }

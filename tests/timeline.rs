@@ -9,6 +9,8 @@ mod children;
 mod deaths;
 #[path = "timeline/files.rs"]
 mod files;
+#[path = "timeline/printing.rs"]
+mod printing;
 #[path = "timeline/settles.rs"]
 mod settles;
 

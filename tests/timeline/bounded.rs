@@ -1,47 +1,12 @@
 //! However much goes through a session, its timeline stays as small, and its sums are right.
 
 use crate::children::alone;
-use termleash::session::{
-    BoxError, BoxFuture, Created, FakeBackend, SessionBackend, SessionId, SessionSpec, SessionState, Terminal,
-    TerminalInput, TerminalOutput, WindowSize,
-};
+use crate::printing::Printing;
+use termleash::session::{FakeBackend, TerminalOutput};
 use termleash::{SessionTestHelper, block_on};
 
 const WRITES: u64 = 100_000;
 const MIB: usize = 1 << 20;
-
-/// Its sessions print what is pushed here, and take what is typed.
-struct Printing(FakeBackend, TerminalOutput);
-
-impl SessionBackend for Printing {
-    async fn create(&self, spec: &SessionSpec) -> Result<Created, BoxError> {
-        Ok(self.0.create(spec).await?.with_terminal(Terminal::new(Nowhere, self.1.clone())))
-    }
-
-    async fn kill(&self, id: &SessionId) -> Result<(), BoxError> {
-        self.0.kill(id).await
-    }
-
-    async fn state(&self, id: &SessionId) -> Result<SessionState, BoxError> {
-        self.0.state(id).await
-    }
-}
-
-struct Nowhere;
-
-impl TerminalInput for Nowhere {
-    fn write<'a>(&'a self, _: &'a [u8]) -> BoxFuture<'a, Result<(), BoxError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn resize(&self, _: WindowSize) -> Result<(), BoxError> {
-        Ok(())
-    }
-
-    fn size(&self) -> Result<WindowSize, BoxError> {
-        Err("it has none".into())
-    }
-}
 
 fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("this process has some");
