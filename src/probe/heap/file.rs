@@ -63,10 +63,11 @@ fn directory(setting: Option<PathBuf>) -> PathBuf {
 }
 
 /// `tmp` of the target directory that cargo has built this program in. Cargo names it to the compiler of an integration test, and nobody
-/// when that runs; but it marks the directory, for programs that make backups.
+/// when that runs; but it keeps a lock in the directory of a profile, which stands in that of the target, or one below for another system.
 fn target_of(program: &Path) -> Option<PathBuf> {
-    let target = program.ancestors().skip(1).find(|above| above.join("CACHEDIR.TAG").is_file())?;
-    Some(target.join("tmp"))
+    let profile = program.ancestors().skip(1).find(|above| above.join(".cargo-lock").is_file())?;
+    let mut above = profile.ancestors().skip(1).take(2).map(|above| above.join("tmp"));
+    above.find(|place| place.is_dir())
 }
 
 #[cfg(test)]
@@ -114,9 +115,15 @@ mod tests {
         let program = place.path().join("target/debug/deps/it-0123");
         assert_eq!(target_of(&program), None, "no build is marked there");
         let target = place.path().join("target");
-        std::fs::create_dir(&target).unwrap();
-        std::fs::write(target.join("CACHEDIR.TAG"), "").unwrap();
+        for profile in ["debug", "x86_64-unknown-linux-musl/release"] {
+            std::fs::create_dir_all(target.join(profile)).unwrap();
+            std::fs::write(target.join(profile).join(".cargo-lock"), "").unwrap();
+        }
+        assert_eq!(target_of(&program), None, "cargo has made no such directory");
+        std::fs::create_dir(target.join("tmp")).unwrap();
         assert_eq!(target_of(&program), Some(target.join("tmp")));
+        let other = target.join("x86_64-unknown-linux-musl/release/deps/it-0123");
+        assert_eq!(target_of(&other), Some(target.join("tmp")));
         assert_eq!(directory(Some(place.path().into())), place.path());
     }
 }
