@@ -15,7 +15,7 @@ use std::time::Duration;
 use termleash::server::ServerGuard;
 use termleash::session::{CommandApi, CommandBackend};
 use termleash::testing::Limits;
-use termleash::{PtyBackend, SessionSpec, SessionTestHelper, options};
+use termleash::{SessionSpec, SessionTestHelper, options};
 
 /// More than a test program has mapped when it begins, with its threads.
 const LIMIT: u64 = 192 << 20;
@@ -213,7 +213,7 @@ fn a_session_on_another_pty_system_gets_the_old_one_back() {
     let Some(ran) = alone(&[]) else {
         let before = soft_limit();
         return options().limits(limited()).run(async |_| {
-            let backend = PtyBackend::with_system(portable_pty::native_pty_system());
+            let backend = termleash::PtyBackend::with_system(portable_pty::native_pty_system());
             let helper = SessionTestHelper::new(backend);
             let shell = helper.create_tracked_session("sh").await?;
             assert_eq!(shell.run("ulimit -Sd").await?.stdout(), before);
