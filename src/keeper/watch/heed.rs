@@ -113,7 +113,8 @@ impl Limiting {
                 self.over = Some((why, Patience::new()));
             }
             Seen::Far => {
-                let why = self.over.take().map(|(why, _)| why).unwrap_or_default();
+                // Seen again before the first was heeded.
+                let Some((why, _)) = self.over.take() else { return };
                 acts.push(Act::End(format!("{why}\n    and it went on to grow")));
             }
         }
@@ -145,4 +146,26 @@ fn for_runner(acts: Vec<Act>) -> Vec<News> {
         Act::TellBody(_) | Act::End(_) => None,
     };
     acts.into_iter().filter_map(of_it).collect()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// A keeper that is busy hears of both at once.
+    #[test]
+    fn a_test_that_goes_far_is_ended_once_with_its_reason() {
+        let mut limiting = Limiting::default();
+        let mut acts = Vec::new();
+        let text = |text: &str| text.to_owned();
+        let over = Over { why: text("over"), is_its_own: true, limit: text("1 MiB"), was: text("2 MiB") };
+        for seen in [Seen::Over(over), Seen::Far, Seen::Far] {
+            limiting.act(seen, true, &mut acts);
+        }
+        let ends: Vec<&String> =
+            acts.iter().filter_map(|act| if let Act::End(why) = act { Some(why) } else { None }).collect();
+        assert_eq!(ends, ["over\n    and it went on to grow"]);
+        assert!(matches!(&acts[1], Act::TellBody(Word::Fail { why, is_its_own: true }) if why == "over"), "{acts:?}");
+        assert_eq!(limiting.take_seen().moments.len(), 1);
+    }
 }
