@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// What a session may cost in time to be looked at, and what all together may that idle: one hundredth.
-const SHARE: u32 = 100;
+/// What a session may cost in time to be looked at, and what all together may that idle: half of the hundredth that everything may.
+const SHARE: u32 = 200;
 pub(crate) const SHORTEST: Duration = Duration::from_millis(2);
 pub(crate) const LONGEST: Duration = Duration::from_millis(500);
 
@@ -34,10 +34,10 @@ impl Growing {
 }
 
 /// The longest period of what idles.
-const LONGEST_AT_REST: Duration = Duration::from_secs(1);
+const LONGEST_AT_REST: Duration = Duration::from_secs(2);
 
-/// The period of one that idles, where so many are looked at, which takes so long each: together they cost no more than a hundredth
-/// of a core, as far as a second permits.
+/// The period of one that idles, where so many are looked at, which takes so long each: together they cost no more than half of a
+/// hundredth of a core, as far as two seconds permit.
 pub(crate) fn at_rest(period: Duration, cost: Duration, sessions: usize) -> Duration {
     let least = cost * SHARE * u32::try_from(sessions).unwrap_or(u32::MAX);
     period.max(least.min(LONGEST_AT_REST))
@@ -91,10 +91,10 @@ mod tests {
     }
 
     #[test]
-    fn what_idles_costs_a_hundredth_together() {
+    fn what_idles_costs_half_a_hundredth_together() {
         let cost = Duration::from_micros(20);
         assert_eq!(at_rest(Duration::from_millis(30), cost, 1), Duration::from_millis(30));
-        assert_eq!(at_rest(Duration::from_millis(30), cost, 100), Duration::from_millis(200));
+        assert_eq!(at_rest(Duration::from_millis(30), cost, 100), Duration::from_millis(400));
         assert_eq!(at_rest(Duration::from_millis(30), cost, 10_000), LONGEST_AT_REST);
         // 140 at most: 40 more, at half of 200 each second.
         let growing = Growing { used: 100, limit: 100, rate: 0.0, fastest: 200.0 };

@@ -1,5 +1,6 @@
 //! One session that is watched: its tree, what that used last, and when to look again.
 
+use crate::keeper::patience::TICK;
 use crate::keeper::watch::pace::{Growing, LONGEST, Looks, at_rest};
 use crate::ledger::breach::{Breach, Exceeded};
 use crate::ledger::replay::Open;
@@ -128,6 +129,9 @@ impl Session {
         self.walked.note(last_pid);
         let exceeded = self.exceeded(&usage, limits, clock);
         let period = self.period(&usage, limits, begin, sessions);
+        // Its time may be over before.
+        let left = limits.wall_time.map(|limit| limit.saturating_sub(clock.saturating_sub(self.began)).max(TICK));
+        let period = left.map_or(period, |left| period.min(left));
         (self.soon, self.due) = (begin + period / 8 * 7, begin + period);
         self.samples.push_back((begin, usage));
         if self.samples.len() > SAMPLES {
