@@ -19,9 +19,9 @@ use crate::probe::living::Tree;
 use crate::process::handle::reader;
 use crate::process::summary::ProcessSummary;
 use crate::report::console::uncaptured;
+use crate::report::text::bytes;
 use crate::report::text::duration;
 use crate::settings::Settings;
-use bytesize::ByteSize;
 use parking_lot::Mutex;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
@@ -217,26 +217,26 @@ impl Wait<'_> {
 
     fn what(&self, short: &Short) -> String {
         let free = short.free.bytes();
-        let mut text = format!("{} of free memory, {} are free", shown(self.floor), shown(free));
+        let mut text = format!("{} of free memory, {} are free", bytes(self.floor), bytes(free));
         if short.young > 0 {
             let young = self.take.saturating_mul(short.young as u64);
-            let _ = write!(text, ", of which {} are left to {} that began a moment ago", shown(young), short.young);
+            let _ = write!(text, ", of which {} are left to {} that began a moment ago", bytes(young), short.young);
         }
         text
     }
 
     fn failure(&self, short: &Short) -> String {
         let mut text = format!("it waited {} for {}", duration(self.limit), self.what(short));
-        let _ = write!(text, " ({} available on this machine", shown(short.free.machine));
+        let _ = write!(text, " ({} available on this machine", bytes(short.free.machine));
         if let Some((left, path)) = short.free.tightest_group() {
-            let _ = write!(text, ", {} left in the control group `{}`", shown(*left), path.display());
+            let _ = write!(text, ", {} left in the control group `{}`", bytes(*left), path.display());
         }
         text.push(')');
         for (at, (memory, process)) in largest().into_iter().enumerate() {
             if at == 0 {
                 text += "\n    below this test process most is used by:";
             }
-            let _ = write!(text, "\n    {:>10}  {process}", shown(memory));
+            let _ = write!(text, "\n    {:>10}  {process}", bytes(memory));
         }
         text + "\n    to do: end what is not needed, run fewer tests at once (`--test-threads`), wait longer by TERMLEASH_ADMISSION, or \
                 lower the floor: `Limits::min_free_memory`, or TERMLEASH_FREE_MEMORY for a run"
@@ -254,10 +254,6 @@ fn largest() -> Vec<(u64, String)> {
     parts.sort_unstable_by_key(|(_, memory)| std::cmp::Reverse(*memory));
     let named = |(pid, memory)| Some((memory, ProcessSummary::of(&mut reader, pid).ok()?.to_string()));
     parts.into_iter().filter_map(named).take(MOST).collect()
-}
-
-fn shown(bytes: u64) -> String {
-    ByteSize::b(bytes).display().iec().to_string()
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -24,6 +24,11 @@ impl Following {
         Ok(Self { file, position: 0, run: None })
     }
 
+    /// The run as of the last look.
+    pub(crate) fn run(&self) -> Option<&Replayed> {
+        self.run.as_ref()
+    }
+
     /// Reads what was written since the last look, as far as its lines have ended. `None` as long as the file does not say whose it
     /// is.
     ///

@@ -252,18 +252,7 @@ fn permit_for_child(reader: &mut ProcReader, leader: &ProcessHandle, mark: &Mark
     let (Ok(owner), Some(session)) = (reader.owner(leader.pid()), sys::session_of(leader.pid())) else {
         return Ok(Err(Refusal::NotHeld));
     };
-    let evidence = Evidence {
-        identity: leader.identity(),
-        expected: None,
-        is_held: true,
-        users: [owner, owner],
-        session,
-        cookies: Vec::new(),
-        has_variable: false,
-        cgroup: None,
-        is_keepers_child: false,
-        children_started: Vec::new(),
-    };
+    let evidence = Evidence::by_session(leader.identity(), owner, session);
     Ok(may_signal(&evidence, mark, &ourselves))
 }
 

@@ -73,6 +73,24 @@ pub(crate) struct Evidence {
     pub(crate) children_started: Vec<Ticks>,
 }
 
+impl Evidence {
+    /// Of a held process of which nothing was read but its user and its kernel session.
+    pub(crate) fn by_session(identity: ProcessIdentity, user: u32, session: u32) -> Self {
+        Self {
+            identity,
+            expected: None,
+            is_held: true,
+            users: [user; 2],
+            session,
+            cookies: Vec::new(),
+            has_variable: false,
+            cgroup: None,
+            is_keepers_child: false,
+            children_started: Vec::new(),
+        }
+    }
+}
+
 /// Who we are, to whom nothing may happen.
 #[derive(Debug, Clone)]
 pub(crate) struct Ourselves {

@@ -91,18 +91,7 @@ fn send(
     // Its effective user, or root for one that may not be looked into: those are left to the sweep.
     let owner = reader.owner(handle.pid())?;
     let session = sys::session_of(handle.pid()).ok_or(io::ErrorKind::NotFound)?;
-    let evidence = Evidence {
-        identity: handle.identity(),
-        expected: None,
-        is_held: true,
-        users: [owner; 2],
-        session,
-        cookies: Vec::new(),
-        has_variable: false,
-        cgroup: None,
-        is_keepers_child: false,
-        children_started: Vec::new(),
-    };
+    let evidence = Evidence::by_session(handle.identity(), owner, session);
     // All of it was of the held process only if that lives still.
     if !handle.is_alive() {
         return Ok(None);

@@ -7,6 +7,9 @@ const SHARE: u32 = 200;
 pub(crate) const SHORTEST: Duration = Duration::from_millis(2);
 pub(crate) const LONGEST: Duration = Duration::from_millis(500);
 
+/// What grows by less than this part of its limit each second idles.
+const AT_REST: f64 = 0.02;
+
 /// Something that grows towards a limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Growing {
@@ -26,6 +29,10 @@ impl Growing {
         Duration::try_from_secs_f64(rest as f64 / rate).unwrap_or(LONGEST).clamp(SHORTEST, LONGEST)
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.rate < AT_REST * self.limit as f64
+    }
+
     /// However little it grew: until what grows half as fast as the fastest could be over its limit by two fifths.
     pub(crate) fn longest(&self) -> Duration {
         let rest = self.limit.saturating_add(self.limit / 5 * 2).saturating_sub(self.used);
@@ -41,6 +48,21 @@ const LONGEST_AT_REST: Duration = Duration::from_secs(2);
 pub(crate) fn at_rest(period: Duration, cost: Duration, sessions: usize) -> Duration {
     let least = cost * SHARE * u32::try_from(sessions).unwrap_or(u32::MAX);
     period.max(least.min(LONGEST_AT_REST))
+}
+
+/// When to look again at what grows in these ways; `cost` is how long a look takes, of so many that are looked at.
+pub(crate) fn next(growing: &[Growing], is_first: bool, cost: Duration, sessions: usize) -> Duration {
+    let period = growing.iter().map(Growing::period).min().unwrap_or(LONGEST);
+    if is_first || !growing.iter().all(Growing::is_at_rest) {
+        return period;
+    }
+    let longest = growing.iter().map(Growing::longest).min().unwrap_or(LONGEST);
+    at_rest(period, cost, sessions).min(longest)
+}
+
+/// By how much each second something grew, in so much time.
+pub(crate) fn rate(before: u64, now: u64, time: Duration) -> f64 {
+    now.saturating_sub(before) as f64 / time.as_secs_f64().max(1e-6)
 }
 
 /// At which of the kernel's last numbers something was looked for. Who has his number is not seen at once: fork(2) shows a child a moment

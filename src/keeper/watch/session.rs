@@ -1,7 +1,7 @@
 //! One session that is watched: its tree, what that used last, and when to look again.
 
 use crate::keeper::patience::TICK;
-use crate::keeper::watch::pace::{Growing, LONGEST, Looks, at_rest};
+use crate::keeper::watch::pace::{Growing, Looks, next, rate};
 use crate::ledger::breach::{Breach, Exceeded};
 use crate::ledger::replay::Open;
 use crate::ledger::swept::Swept;
@@ -14,12 +14,11 @@ use crate::sys::ProcReader;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What a session is taken to be able to grow by each second, before it was seen to: a program that fills memory writes a few hundred MB
-/// (measured with `tail /dev/zero`).
+/// What a session is taken to be able to grow by each second, before it was seen to: twice the 100 MB of which it is promised that it is
+/// ended within one and a half of its limit. What fills memory as fast as it can, by 1.1 GB (measured with `tail /dev/zero`), is known by
+/// its second look.
 const FASTEST_MEMORY: f64 = 200e6;
 const FASTEST_DESCRIPTORS: f64 = 2000.0;
-/// What grows by less than this part of its limit each second idles.
-const AT_REST: f64 = 0.02;
 /// So many samples stand in a breach.
 const SAMPLES: usize = 5;
 
@@ -164,24 +163,21 @@ impl Session {
     }
 
     fn period(&self, usage: &Usage, limits: &SessionLimits, now: Instant, sessions: usize) -> Duration {
-        let since = self.samples.back().map(|(at, before)| (now.duration_since(*at).as_secs_f64().max(1e-6), before));
+        let last = self.samples.back();
         let growing = |limit: Option<u64>, fastest: f64, of: &dyn Fn(&Usage) -> u64| {
             let used = of(usage);
-            let rate = since.map_or(0.0, |(time, before)| used.saturating_sub(of(before)) as f64 / time);
+            let rate = last.map_or(0.0, |(at, before)| rate(of(before), used, now.duration_since(*at)));
             limit.map(|limit| Growing { used, limit, rate, fastest })
         };
         // Processes are counted by the births that there are at all.
-        let all = [
+        let all: Vec<Growing> = [
             growing(limits.memory, FASTEST_MEMORY, &|usage| usage.memory),
             growing(limits.descriptors, FASTEST_DESCRIPTORS, &|usage| usage.descriptors),
-        ];
-        let period = all.iter().flatten().map(Growing::period).min().unwrap_or(LONGEST);
-        let is_at_rest = all.iter().flatten().all(|growing| growing.rate < AT_REST * growing.limit as f64);
-        if !is_at_rest || since.is_none() {
-            return period;
-        }
-        let longest = all.iter().flatten().map(Growing::longest).min().unwrap_or(LONGEST);
-        at_rest(period, now.elapsed(), sessions).min(longest)
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        next(&all, last.is_none(), now.elapsed(), sessions)
     }
 
     pub(crate) fn breach(&self, at: Duration, open: &Open, exceeded: Exceeded, swept: Swept) -> Breach {

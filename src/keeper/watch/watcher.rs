@@ -235,8 +235,7 @@ impl Watch {
         if let Some(limit) = limits.test_memory
             && now >= self.whole.due
         {
-            let run = self.following.look()?;
-            let over = self.whole.look(&mut self.reader, limit, run, last_pid)?;
+            let over = self.whole.look(&mut self.reader, limit, self.following.run(), last_pid)?;
             // Nobody listens to a keeper that is about to end.
             let _ = over.map(|seen| self.told.send(seen));
         }
@@ -337,8 +336,8 @@ impl Watch {
         let Some(session) = self.sessions.remove(&id) else { return };
         self.unseen.insert(id, session.leader());
         // As it is now: it may have ended by itself, or been forgotten by its test, which is about to end it.
-        let run = self.following.look().ok().flatten().and_then(|run| run.only(id));
-        let Some((run, open)) = run.and_then(|run| Some((run.clone(), run.open.get(&id)?.clone()))) else { return };
+        let Some(run) = self.following.look().ok().flatten().and_then(|run| run.only(id)) else { return };
+        let Some(open) = run.open.get(&id) else { return };
         // Before it dies, so that whoever asks of what it has died finds it.
         let _ = self.file.append(&Record::Breached { leader: session.leader(), what: exceeded.to_string() });
         let (now, at) = (sys::now_ticks(), sys::monotonic());
@@ -346,12 +345,12 @@ impl Watch {
             Exceeded::WallTime { .. } => sweep(&run, now, GRACE),
             // It would go on to grow.
             _ => {
-                let killed = at_once::kill(&open, &run.mark(&open, Some(until(&run, now))));
+                let killed = at_once::kill(open, &run.mark(open, Some(until(&run, now))));
                 let mut swept = sweep(&run, now, Duration::ZERO);
                 swept.ended.splice(0..0, killed.unwrap_or_default());
                 swept
             }
         };
-        let _ = self.told.send(Seen::Breach(Box::new(session.breach(at, &open, exceeded, swept))));
+        let _ = self.told.send(Seen::Breach(Box::new(session.breach(at, open, exceeded, swept))));
     }
 }
