@@ -53,8 +53,8 @@ fn dead() -> ProcessIdentity {
 fn what_a_server_starts_when_it_is_asked_is_ended_too() {
     let (folder, cookie) = (tempfile::tempdir().unwrap(), Cookie::new());
     let path = folder.path().join("pid");
-    // Between its fork and its exec a process shows no mark.
-    let started = "sleep 1000 <&- >/dev/null 2>&1 & until grep -q sleep /proc/$!/cmdline; do :; done; echo $!";
+    // Between its fork and its exec a process shows no mark, and this text as its own.
+    let started = "sleep 1000 <&- >/dev/null 2>&1 & until grep -q ^sleep /proc/$!/cmdline; do :; done; echo $!";
     let script = format!("{}={} {started} > '{}'", cookie.name(), cookie.value(), path.display());
     let recipe = Recipe::Command {
         program: "sh".into(),
