@@ -14,7 +14,8 @@ use std::time::Duration;
 /// At once each session is hung up on, as a terminal does when its window is closed (HUP, and CONT so that a stopped
 /// program sees it); interactive shells ignore TERM and heed this; once
 /// more after 50 ms, or an eighth of the grace, as a shell may miss the first. At half of the grace what still lives gets TERM,
-/// at its end KILL. The grace runs *once*, for all sessions of a kill together. Then death is waited for.
+/// at its end KILL. The grace runs *once*, for all sessions of a kill together. Then death is waited for, at most 5 s: what still
+/// lives is a survivor, and the kill an error.
 ///
 /// ```
 /// # use {std::time::Duration, termleash::process::KillPolicy};

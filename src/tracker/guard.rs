@@ -25,8 +25,9 @@ use std::sync::Arc;
 ///
 /// # Limits
 ///
-/// A drop does not run when the test process is killed, aborts or exits: then nothing of this kind ends a session, but
-/// the hang-up that the kernel sends when the terminal's other end is closed.
+/// A drop does not run when the test process is killed, aborts or exits: then the keeper ends the session by its marks, see
+/// [`SessionTestHelper`](crate::SessionTestHelper#limits). Beside that there is only the hang-up that the kernel sends when the
+/// terminal's other end is closed.
 #[must_use = "a guard that is dropped ends its session at once: bind it to a name, or `keep()` it"]
 pub struct SessionGuard {
     shared: Arc<Shared>,
