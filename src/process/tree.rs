@@ -46,15 +46,18 @@ impl Tree {
 /// that appears while a file is read may be missing from it (proc_pid_tid_children(5)). A kernel without
 /// `CONFIG_PROC_CHILDREN` has no such files; then the parent ids of all processes are read.
 pub(crate) fn children(reader: &mut ProcReader, pid: u32) -> io::Result<Vec<u32>> {
+    match until_nothing_new_comes(|| listed_children(reader, pid)) {
+        Err(cause) if is_gone(&cause) && read_stat(reader, pid).is_ok() => {
+            Ok(Tree::read(reader)?.children(pid).to_vec())
+        }
+        listed => listed,
+    }
+}
+
+fn until_nothing_new_comes(mut list: impl FnMut() -> io::Result<Vec<u32>>) -> io::Result<Vec<u32>> {
     let mut known = Vec::new();
     for _ in 0..MOST_READS {
-        let now = match listed_children(reader, pid) {
-            Ok(now) => now,
-            Err(cause) if is_gone(&cause) && read_stat(reader, pid).is_ok() => {
-                return Ok(Tree::read(reader)?.children(pid).to_vec());
-            }
-            Err(cause) => return Err(cause),
-        };
+        let now = list()?;
         // The usual case by far, and certain: an empty list of the only thread.
         if now == known {
             break;
@@ -179,6 +182,25 @@ mod tests {
         // The way of a kernel without the files.
         let slow = tree.children(std::process::id());
         assert!(slow.contains(&own.id()) && slow.contains(&other), "{slow:?}");
+    }
+
+    /// One that appears while a list is read may be missing from it.
+    #[test]
+    fn a_list_of_children_is_read_until_nothing_new_comes() {
+        let read = |lists: &[&[u32]]| {
+            let mut reads = 0;
+            let list = || {
+                reads += 1;
+                Ok(lists[(reads - 1).min(lists.len() - 1)].to_vec())
+            };
+            (until_nothing_new_comes(list).unwrap(), reads)
+        };
+        assert_eq!(read(&[&[]]), (vec![], 1));
+        assert_eq!(read(&[&[7], &[7, 9], &[7, 9]]), (vec![7, 9], 3));
+        assert_eq!(read(&[&[7], &[9], &[9]]), (vec![9], 3));
+        let mut ever_new = 0..;
+        let list = || Ok(ever_new.by_ref().take(1).collect());
+        assert_eq!(until_nothing_new_comes(list).unwrap(), [MOST_READS as u32 - 1]);
     }
 
     #[test]
