@@ -280,6 +280,8 @@ fn mark_of<T>(
         return Carried::None;
     }
     match read_stat(reader, pid) {
+        // Most zombies, of which a machine may have many: its threads need not be listed.
+        Ok(stat) if stat.is_all_dead() => Carried::Gone,
         // Its main thread has ended, and others may run: the memory is theirs then.
         Ok(stat) if stat.is_dead() => match shown_by_threads(reader, pid) {
             Shown::Environ(environ) => wanted(&environ).map_or(Carried::Gone, Carried::Mark),

@@ -14,6 +14,8 @@ pub(crate) struct Stat {
     pub(crate) foreground: Option<u32>,
     /// The kernel's own flags of it, `PF_…` of linux/sched.h.
     flags: u64,
+    /// How many threads it has, one that has ended and stands for the process as a zombie among them.
+    threads: u64,
     pub(crate) started: Ticks,
     /// Where its environment begins in its memory: 0 for a kernel thread, in the middle of an exec, and where we may
     /// not know.
@@ -35,13 +37,15 @@ impl Stat {
         let parent = fields.next()?.parse().ok()?;
         // One that is being reaped at this moment has -1.
         let session = u32::try_from(fields.nth(1)?.parse::<i64>().ok()?).unwrap_or(0);
-        // `session` is field 6, `tpgid` field 8, `flags` field 9, the start time field 22, `env_start` field 50 (Linux 3.5).
+        // `session` is field 6, `tpgid` field 8, `flags` field 9, `num_threads` field 20, the start time
+        // field 22, `env_start` field 50 (Linux 3.5).
         let foreground = u32::try_from(fields.nth(1)?.parse::<i64>().ok()?).ok().filter(|group| *group > 0);
         let flags = fields.next()?.parse().ok()?;
-        let started = fields.nth(12)?.parse().ok()?;
+        let threads = fields.nth(10)?.parse().ok()?;
+        let started = fields.nth(1)?.parse().ok()?;
         let environment_at = fields.nth(27)?.parse().ok()?;
         let environment_to = fields.next()?.parse().ok()?;
-        Some(Self { name, state, parent, session, foreground, flags, started, environment_at, environment_to })
+        Some(Self { name, state, parent, session, foreground, flags, threads, started, environment_at, environment_to })
     }
 
     /// A thread of the kernel: it has no memory, so no environment, ever. `PF_KTHREAD` has had this value since Linux
@@ -59,6 +63,12 @@ impl Stat {
     /// A zombie keeps its id and its files in /proc until its parent asks for its status, but it is dead.
     pub(crate) fn is_dead(&self) -> bool {
         self.state == b'Z' || self.is_reaped()
+    }
+
+    /// A zombie, and the last thread of its process: whatever else ran in it has ended. While it is being reaped, or another
+    /// thread takes its place by an exec, the kernel counts none or two.
+    pub(crate) fn is_all_dead(&self) -> bool {
+        self.state == b'Z' && self.threads == 1
     }
 }
 
@@ -159,13 +169,23 @@ mod tests {
             0 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
         let stat = Stat::parse(reaped).unwrap();
         assert_eq!((stat.session, stat.started), (0, 1430415));
-        assert!(stat.is_reaped() && stat.is_dead());
+        assert!(stat.is_reaped() && stat.is_dead() && !stat.is_all_dead());
     }
 
     #[test]
     fn zombies_are_dead() {
         let zombie = String::from_utf8_lossy(BASH).replace(") S ", ") Z ");
-        assert!(Stat::parse(zombie.as_bytes()).unwrap().is_dead());
+        let zombie = Stat::parse(zombie.as_bytes()).unwrap();
+        assert!(zombie.is_dead() && zombie.is_all_dead() && !Stat::parse(BASH).unwrap().is_all_dead());
+    }
+
+    /// The first thread of a process stays as a zombie while others run.
+    #[test]
+    fn a_dead_first_thread_of_several_is_not_all_of_a_process() {
+        let of_two =
+            String::from_utf8_lossy(BASH).replace(") S ", ") Z ").replace(" 20 0 1 0 548206 ", " 20 0 2 0 548206 ");
+        let stat = Stat::parse(of_two.as_bytes()).unwrap();
+        assert!(stat.is_dead() && !stat.is_all_dead());
     }
 
     proptest! {

@@ -14,6 +14,7 @@ mod bystanders;
 mod commands;
 mod dead_server;
 mod drops;
+mod hidden;
 mod hostile;
 mod model;
 mod runtimes;
