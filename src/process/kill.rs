@@ -256,8 +256,10 @@ fn permit_for_child(reader: &mut ProcReader, leader: &ProcessHandle, mark: &Mark
     Ok(may_signal(&evidence, mark, &ourselves))
 }
 
+/// The last one first: it got its signal last, and when it is gone most of the others are. In the order of the signals each
+/// death would wake whoever waits.
 async fn all_gone(targets: &[Target]) -> Result<()> {
-    for target in targets {
+    for target in targets.iter().rev() {
         // A leader that had ended before the kill began may still have to be reaped.
         if let Some(leader) = &target.leader {
             leader.wait_gone().await?;
