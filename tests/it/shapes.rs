@@ -178,7 +178,8 @@ fn what_a_pass_finds_is_hung_up_on_at_once() {
     checked(async || {
         let grace = Duration::from_secs(60);
         let helper = helper().with_policy(KillPolicy::default().grace(grace));
-        let script = "setsid sleep 1000 & echo left: $!.; echo ready; sleep 1000";
+        // Its leader takes its time, so that the pass comes after the second hang-up: the next stage is TERM.
+        let script = "trap 'sleep 0.3; exit' HUP; setsid sleep 1000 & echo left: $!.; echo ready; wait";
         let session = helper.create_tracked_session(SessionSpec::shell(script)).await.unwrap();
         session.wait_for_text("ready").await.unwrap();
         let text = session.output().unwrap().text();
