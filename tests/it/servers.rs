@@ -423,6 +423,21 @@ fn a_younger_session_with_the_id_of_one_that_was_cleared_stays_tracked() {
     });
 }
 
+/// Else each session that was ever killed would cost its record and its output until the backend's end.
+#[test]
+fn a_pty_backend_keeps_no_record_of_a_session_that_was_killed() {
+    checked(async || {
+        let server = Arc::new(PtyBackend::new());
+        let helper = SessionTestHelper::new(Arc::clone(&server));
+        let closed = helper.create_tracked_session("cat").await.unwrap();
+        let kept = helper.create_tracked_session("cat").await.unwrap().keep();
+        closed.close().await.unwrap();
+        assert_eq!(server.list().await.unwrap(), [kept.id().clone()]);
+        helper.kill_tracked_sessions().await.unwrap();
+        assert_eq!(server.list().await.unwrap(), []);
+    });
+}
+
 /// Used without a helper, the backend's own end is that of its terminals, and that is a hang-up.
 #[test]
 fn a_pty_backend_that_is_dropped_hangs_up_on_its_sessions() {
