@@ -4,7 +4,7 @@ use crate::checked::checked;
 use crate::support::{Stranger, eventually, helper, lives};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use termleash::process::ProcessHandle;
@@ -166,20 +166,29 @@ fn a_process_that_hops_by_fork_and_exit_is_caught_or_told_and_never_called_gone(
 #[test]
 fn a_waker_that_panics_stops_nobody_elses_wait() {
     checked(async || {
-        struct Panics;
+        #[derive(Default)]
+        struct Panics(AtomicUsize);
         impl Wake for Panics {
             fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
                 panic!("an executor's own fault");
             }
         }
         let helper = helper();
         let session = helper.create_tracked_session("cat").await.unwrap();
-        let mut waiting = Box::pin(session.wait_for_text_within("never", Duration::from_millis(10)));
-        let waker = Waker::from(Arc::new(Panics));
-        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let panics = Arc::new(Panics::default());
+        let waker = Waker::from(Arc::clone(&panics));
+        let waiting = loop {
+            let mut waiting = Box::pin(session.wait_for_text_within("never", Duration::from_millis(10)));
+            // On a busy machine the deadline may have passed already.
+            if waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+                break waiting;
+            }
+        };
         session.write_line("it").await.unwrap();
         session.wait_for_text("it").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // By what was printed, and by the deadline.
+        eventually("both wakes", || panics.0.load(Ordering::SeqCst) == 2).await;
         drop(waiting);
         assert!(session.close().await.unwrap().is_proven());
     });

@@ -22,17 +22,36 @@ fn shown(found: &Interference) -> String {
     text.lines().map(without_times).collect::<Vec<_>>().join("\n")
 }
 
-/// `N` for a run of digits and the units of times behind it.
+/// `N` for a time, of one unit or of two: on a busy machine a second may pass.
 fn without_times(line: &str) -> String {
-    line.replace("Nms", "N").replace("Ns", "N").split(' ').filter(|word| !is_time(word)).collect::<Vec<_>>().join(" ")
+    let mut words: Vec<String> = Vec::new();
+    for word in line.replace("Nms", "N").replace("Ns", "N").split(' ') {
+        match (words.last_mut(), behind_time(word)) {
+            (Some(before), Some(behind)) => before.push_str(behind),
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words.join(" ")
 }
 
-fn is_time(word: &str) -> bool {
-    let word = word.trim_end_matches([')', ',']);
-    ["ms", "s"].iter().any(|unit| {
-        let digits = word.strip_suffix(unit).unwrap_or_default();
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-    })
+/// What stands behind a time such as `20ms)`; `None` for any other word.
+fn behind_time(word: &str) -> Option<&str> {
+    let unit = word.trim_start_matches(|char: char| char.is_ascii_digit());
+    let behind = unit.strip_prefix("ms").or_else(|| unit.strip_prefix('s'))?;
+    (unit.len() < word.len() && behind.bytes().all(|byte| b"),".contains(&byte))).then_some(behind)
+}
+
+#[test]
+fn times_of_one_unit_and_of_two_are_shown_alike() {
+    let shown = |text: &str| without_times(&masked(text, &["seen ", "(", " to "]));
+    for (from, to) in [("7ms", "20ms"), ("980ms", "1s 2ms"), ("1s", "1s 20ms"), ("2s 3ms", "3s")] {
+        assert_eq!(
+            shown(&format!("last seen {from} after, kill ({from} to {to}), and")),
+            "last seen N after, kill (N to N), and"
+        );
+        assert_eq!(shown(&format!("kill ({from} to {to})")), "kill (N to N)");
+    }
+    assert_eq!(shown("3 of 3 sentinels are its own"), "3 of 3 sentinels are its own");
 }
 
 #[tokio::test]
