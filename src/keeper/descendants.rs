@@ -19,6 +19,7 @@ use crate::process::summary::ProcessSummary;
 use crate::process::tree;
 use crate::sys::{self, ProcReader, Signal};
 use once_cell::unsync::OnceCell;
+use std::io;
 use std::time::{Duration, Instant};
 
 /// From the polite signals to the KILL: nobody waits for what a dead test has left to save its work.
@@ -89,6 +90,7 @@ pub(crate) fn end_all(grace: Duration, mut own: Option<&mut Own>) -> Swept {
     let start = Instant::now();
     let mut swept = Swept::default();
     let mut held: Vec<Child> = Vec::new();
+    let (mut unread, mut gone): (Vec<ProcessSummary>, Vec<u32>) = (Vec::new(), Vec::new());
     let is_blind = |mut swept: Swept| {
         swept.undone.push("/proc could not be opened, so that no descendant was looked for".into());
         swept
@@ -105,15 +107,24 @@ pub(crate) fn end_all(grace: Duration, mut own: Option<&mut Own>) -> Swept {
         }
         forget_the_dead(&mut held, &mut swept);
         let children = tree::children(&mut reader, sys::own_pid()).unwrap_or_default();
+        // One that has died since has left its children to us, which need not be in this list, but are in the next.
+        let gone_before = std::mem::take(&mut gone);
+        unread.clear();
         for pid in children {
             if held.iter().all(|child| child.handle.pid() != pid) {
                 let Ok(ourselves) = ourselves.get_or_try_init(|| tree::ourselves(&mut reader)) else {
                     return is_blind(swept);
                 };
-                held.extend(take_hold(&mut reader, pid, ourselves));
+                match take_hold(&mut reader, pid, ourselves) {
+                    Ok(child) => held.push(child),
+                    Err(cause) if lives(pid) => unread.push(ProcessSummary::unreadable(pid, &cause)),
+                    Err(_) => gone.push(pid),
+                }
             }
         }
-        if held.is_empty() {
+        // One that is there again is a zombie that a debugger keeps from us.
+        let is_any_gone = gone.iter().any(|pid| !gone_before.contains(pid));
+        if held.is_empty() && unread.is_empty() && !is_any_gone {
             break;
         }
         let is_time = start.elapsed() >= grace;
@@ -123,12 +134,16 @@ pub(crate) fn end_all(grace: Duration, mut own: Option<&mut Own>) -> Swept {
                 own.signals = child.handle.sent();
             }
         }
-        let is_refused = is_time && held.iter().all(|child| child.permit.is_err());
+        let is_refused = is_time && !is_any_gone && held.iter().all(|child| child.permit.is_err());
         if is_refused || start.elapsed() >= grace + PROOF {
             break;
         }
-        wait(&held, if is_time { PAUSE } else { PAUSE.min(grace.saturating_sub(start.elapsed())) });
+        // What goes on as its own child has a new number as soon as somebody waits.
+        if !is_any_gone {
+            wait(&held, if is_time { PAUSE } else { PAUSE.min(grace.saturating_sub(start.elapsed())) });
+        }
     }
+    swept.suspects.extend(unread.into_iter().map(|process| Suspect { process, why: Refusal::NotHeld }));
     for child in held {
         match child.permit {
             Ok(_) => swept.survivors.push(child.summary),
@@ -140,9 +155,9 @@ pub(crate) fn end_all(grace: Duration, mut own: Option<&mut Own>) -> Swept {
 }
 
 /// A child with the right to signal it, which the kernel itself vouches for: only our own child can be waited for.
-fn take_hold(reader: &mut ProcReader, pid: u32, ourselves: &Ourselves) -> Option<Child> {
+fn take_hold(reader: &mut ProcReader, pid: u32, ourselves: &Ourselves) -> io::Result<Child> {
     let unmarked = Mark::of(None, 0);
-    let (handle, mut evidence, summary) = examine(reader, pid, &unmarked).ok()?;
+    let (handle, mut evidence, summary) = examine(reader, pid, &unmarked)?;
     evidence.is_keepers_child = handle.is_our_child();
     let permit = may_signal(&evidence, &unmarked, ourselves);
     let mut child = Child { handle, permit, summary, is_killed: false };
@@ -150,7 +165,12 @@ fn take_hold(reader: &mut ProcReader, pid: u32, ourselves: &Ourselves) -> Option
     for signal in [Signal::Hup, Signal::Term, Signal::Cont] {
         signal_one(&mut child, signal);
     }
-    Some(child)
+    Ok(child)
+}
+
+/// Of a child that nobody has reaped since it was listed, so that its number is its own.
+fn lives(pid: u32) -> bool {
+    sys::Pidfd::open(pid).is_ok_and(|child| !child.has_exited().unwrap_or(true))
 }
 
 fn send(child: &mut Child, is_time: bool) {

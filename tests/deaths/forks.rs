@@ -3,7 +3,11 @@
 use crate::dying::bystanders::Bystanders;
 use crate::dying::{Place, part};
 use crate::{is_clean, leave};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Forks a child that does nothing and holds everything.
@@ -109,4 +113,81 @@ fn a_child_that_was_forked_without_exec_is_ended_by_the_runner_when_the_keeper_i
     keeper.signal(Signal::KILL);
     place.ended(runner, "victim").failed().says(&["its keeper was killed"]);
     is_clean(&place, &bystanders);
+}
+
+/// A process that goes on as its own child all the time: its number is another one before anybody has looked at it. It heeds
+/// nothing, leads a kernel session of its own, has no environment, and holds everything. Should nobody end it, it ends after
+/// some seconds by itself.
+#[expect(unsafe_code, reason = "what a program may do that hides, and std does not: fork without exec")]
+fn hop() {
+    const FOR: Duration = Duration::from_secs(12);
+    // SAFETY: the child calls nothing but async-signal-safe functions, and writes over the strings that it was started with, of
+    // which it has a copy.
+    unsafe {
+        if libc::fork() != 0 {
+            return;
+        }
+        libc::setsid();
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+        libc::signal(libc::SIGTERM, libc::SIG_IGN);
+        let mut variable = libc::environ;
+        while !(*variable).is_null() {
+            libc::memset((*variable).cast(), 0, libc::strlen(*variable));
+            variable = variable.add(1);
+        }
+        let start = Instant::now();
+        while start.elapsed() < FOR {
+            if libc::fork() > 0 {
+                break;
+            }
+        }
+        libc::_exit(0)
+    }
+}
+
+#[track_caller]
+fn one_that_hops_is_ended(has_groups: bool) {
+    let place = Place::new(has_groups);
+    let pipe = place.path("pipe");
+    let place = place.with(&[("TEST_PIPE", pipe.to_str().expect("plain letters"))]);
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let held = File::options().read(true).custom_flags(nonblock).open(&pipe).expect("its end");
+    let ran = place.run("victim");
+    ran.failed().says(&["signal 6"]);
+    // It hangs up when the last one is gone that has its other end.
+    let limit = Timespec { tv_sec: 6, tv_nsec: 0 };
+    let mut wanted = [PollFd::new(&held, PollFlags::empty())];
+    poll(&mut wanted, Some(&limit)).expect("it can be waited for");
+    assert!(wanted[0].revents().contains(PollFlags::HUP), "it hops on:\n{}", ran.text);
+    assert!(!ran.text.contains("still alive"), "{}", ran.text);
+    place.has_no_ledger(Instant::now());
+}
+
+fn hops() -> bool {
+    if part().is_none() {
+        return false;
+    }
+    let pipe = std::env::var("TEST_PIPE").expect("it is said");
+    termleash::test(async |_| {
+        let _held = File::options().write(true).open(Path::new(&pipe))?;
+        hop();
+        std::process::abort()
+    });
+    true
+}
+
+#[test]
+fn a_child_that_forks_and_ends_faster_than_it_can_be_looked_at_is_ended() {
+    if !hops() {
+        one_that_hops_is_ended(true);
+    }
+}
+
+#[test]
+fn a_child_that_forks_and_ends_faster_than_it_can_be_looked_at_is_ended_without_a_control_group() {
+    if !hops() {
+        one_that_hops_is_ended(false);
+    }
 }
