@@ -1,8 +1,9 @@
 //! Children that a body has forked without exec: each has all of its pipes and sockets, and is none of its run's three.
 
 use crate::dying::bystanders::Bystanders;
+use crate::dying::processes::{Pinned, keeper_of};
 use crate::dying::{Place, part};
-use crate::{is_clean, leave};
+use crate::{LEFT, is_clean, leave, sleepers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use std::fs::File;
@@ -113,6 +114,55 @@ fn a_child_that_was_forked_without_exec_is_ended_by_the_runner_when_the_keeper_i
     keeper.signal(Signal::KILL);
     place.ended(runner, "victim").failed().says(&["its keeper was killed"]);
     is_clean(&place, &bystanders);
+}
+
+/// Forks as soon as there is a keeper, whose channel its child holds open from then on. In a body there is none.
+fn fork_beside_a_keeper() {
+    std::thread::spawn(|| {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(20) {
+            if keeper_of(std::process::id()).is_some() {
+                return println!("forked {}.", fork_and_sit());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
+
+/// Its pidfd tells the keeper: the channel does not hang up.
+#[test]
+fn a_runner_that_is_killed_leaves_nothing_although_a_child_that_it_has_forked_holds_the_keepers_channel() {
+    if let Some((_, mark)) = part() {
+        fork_beside_a_keeper();
+        return termleash::test(async |t| {
+            leave(t, &mark).await?;
+            std::future::pending().await
+        });
+    }
+    let bystanders = Bystanders::start();
+    let place = Place::new(true);
+    let mut runner = place.start("victim");
+    let start = Instant::now();
+    let forked = loop {
+        let said = place.said("victim");
+        let forked = said.split_once("forked ").and_then(|(_, rest)| rest.split_once('.')).map(|(pid, _)| pid.parse());
+        if let Some(Ok(pid)) = forked
+            && sleepers(&place.mark) == LEFT
+        {
+            break Pinned::open(pid).expect("it sits there");
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{}", place.all_said());
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    runner.hold().signal(Signal::KILL);
+    let start = Instant::now();
+    runner.ends_within(Duration::from_secs(5)).expect("it ends");
+    place.empties(start, |carrier| carrier.pid == forked.pid);
+    place.has_no_ledger(start);
+    bystanders.are_well();
+    assert!(forked.is_well(), "it is the runner's, and none of the run's");
+    forked.signal(Signal::KILL);
+    assert!(forked.ends_within(Duration::from_secs(5)));
 }
 
 /// A process that goes on as its own child all the time: its number is another one before anybody has looked at it. It heeds
