@@ -5,7 +5,7 @@
 //! descriptor for /proc, the crate's only constant cost.
 
 use crate::error::{Error, Result};
-use crate::sys::{Interest, Pollable, Poller, Ready};
+use crate::sys::{self, Interest, Pollable, Poller, Ready};
 use crate::watched::unstopped;
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
@@ -29,6 +29,9 @@ pub(crate) struct Pump {
     next: AtomicU64,
     sources: Mutex<HashMap<u64, Arc<dyn Source>>>,
     timers: Mutex<Timers>,
+    /// The process that it waits for. A child forked without an exec has no such thread, and shares the kernel's set with it: what the
+    /// child takes out of that its parent would never hear of again.
+    owner: u32,
 }
 
 #[derive(Default)]
@@ -54,6 +57,7 @@ impl Pump {
                 next: AtomicU64::new(0),
                 sources: Mutex::default(),
                 timers: Mutex::default(),
+                owner: sys::own_pid(),
             };
             let (give, take) = std::sync::mpsc::channel::<&'static Self>();
             let thread = std::thread::Builder::new().name("termleash-pump".into());
@@ -75,6 +79,7 @@ impl Pump {
 
     /// Watches a descriptor until [`remove`](Self::remove). The source may be called before this returns.
     pub(crate) fn add(&self, fd: &impl Pollable, source: Arc<dyn Source>) -> io::Result<u64> {
+        self.is_in_its_process()?;
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         self.sources.lock().insert(token, source);
         if let Err(cause) = self.poller.add(fd, token, Interest::Read) {
@@ -85,11 +90,25 @@ impl Pump {
     }
 
     pub(crate) fn modify(&self, fd: &impl Pollable, token: u64, interest: Interest) -> io::Result<()> {
+        self.is_in_its_process()?;
         self.poller.modify(fd, token, interest)
+    }
+
+    fn is_in_its_process(&self) -> io::Result<()> {
+        if self.owner == sys::own_pid() {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "this process was forked without exec: the thread that waits for sessions is its parent's",
+        ))
     }
 
     /// Stops watching; before the descriptor is closed, since a copy of it elsewhere would keep it in the set.
     pub(crate) fn remove(&self, fd: &impl Pollable, token: u64) {
+        // Nor is the lock to be had that the thread may have held when this process was forked.
+        if self.is_in_its_process().is_err() {
+            return;
+        }
         // It fails only if the descriptor is not in the set, which is what is wanted.
         let _ = self.poller.remove(fd);
         self.sources.lock().remove(&token);

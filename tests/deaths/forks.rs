@@ -10,6 +10,7 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use termleash::{PtyBackend, SessionTestHelper};
 
 /// Forks a child that does nothing and holds everything.
 #[expect(unsafe_code, reason = "what a test of a server may do, and std does not: fork without exec")]
@@ -114,6 +115,55 @@ fn a_child_that_was_forked_without_exec_is_ended_by_the_runner_when_the_keeper_i
     keeper.signal(Signal::KILL);
     place.ended(runner, "victim").failed().says(&["its keeper was killed"]);
     is_clean(&place, &bystanders);
+}
+
+/// It drops them as whatever unwinds does, without a scope to keep it from that: its parent hears of its sessions by descriptors that
+/// both have.
+#[test]
+fn a_child_that_was_forked_without_exec_may_drop_its_copies_of_sessions() {
+    termleash::test(async |_| {
+        let helper = SessionTestHelper::new(PtyBackend::new());
+        let session = helper.create_tracked_session("sh").await?;
+        let child = fork();
+        if child == 0 {
+            drop(session);
+            drop(helper);
+            end_quietly();
+        }
+        assert_eq!(status_of(child), 0);
+        assert_eq!(session.run("echo heard").await?.stdout(), "heard");
+        session.write("exit 3\n").await?;
+        assert_eq!(session.wait_for_exit().await?.to_string(), "exit status 3");
+        drop(session.close().await?);
+        Ok(())
+    });
+}
+
+/// 0 in the child, which ends by itself should it hang.
+#[expect(unsafe_code, reason = "what a test of a server may do, and std does not: fork without exec")]
+fn fork() -> i32 {
+    // SAFETY: what the child does is what is tested.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            libc::alarm(20);
+        }
+        child
+    }
+}
+
+#[expect(unsafe_code, reason = "an end without what is registered for it, which std has not")]
+fn end_quietly() -> ! {
+    // SAFETY: it ends this process, and runs nothing.
+    unsafe { libc::_exit(0) }
+}
+
+#[expect(unsafe_code, reason = "std waits for what it has started only")]
+fn status_of(child: i32) -> i32 {
+    let mut status = -1;
+    // SAFETY: the child is ours, and the pointer is to an int of ours.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    status
 }
 
 /// Forks as soon as there is a keeper, whose channel its child holds open from then on. In a body there is none.
