@@ -2,10 +2,12 @@
 
 use crate::event::memory::{Shared, WORDS};
 use crate::event::recorder::record_in;
+use crate::keeper::patience::{Patience, TICK};
 use crate::keeper::{beside, orphaned, over};
 use crate::ledger::client::{self, become_body};
 use crate::ledger::message::{BODY, KEEPER, STEWARD, Start, StewardStart, Welcome, hear};
 use crate::ledger::steward::ask_by;
+use crate::process::stat::Stat;
 use crate::report::console::uncaptured;
 use crate::server::steward;
 use crate::settings;
@@ -15,7 +17,8 @@ use std::time::Duration;
 
 sys::at_start!(divert);
 
-/// The first message was sent before this process was started, or while it was.
+/// The first message was sent before this process was started, or while it was. For a keeper, time in which the test process is
+/// stopped does not count.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 
 /// In a program that is neither it costs two looks at the environment and what `note_start` notes.
@@ -50,7 +53,7 @@ fn keep(number: Option<i32>) -> bool {
         return false;
     };
     let mut runner = Channel::over(fd);
-    let Ok(Some(start)) = hear::<Start>(&mut runner, Some(FIRST_MESSAGE)) else { return false };
+    let Some(start) = first_of(&mut runner, FIRST_MESSAGE, sys::parent_pid) else { return false };
     // Before anything else is opened: what others happened to have open in the test process would live as long as this.
     let passed = start.body.iter().flat_map(|body| body.outputs.all());
     let kept: Vec<i32> = start.inherited.iter().copied().chain(passed).chain([number]).collect();
@@ -64,6 +67,27 @@ fn keep(number: Option<i32>) -> bool {
         }
     }
     true
+}
+
+/// What a test process says that may be stopped before it has said it.
+fn first_of(runner: &mut Channel, limit: Duration, pid_of_runner: impl Fn() -> u32) -> Option<Start> {
+    let mut patience = Patience::new();
+    while !patience.has_used(limit) {
+        match hear(runner, Some(TICK)) {
+            Ok(Some(start)) => return Some(start),
+            Ok(None) => patience.tick_unless(|| is_stopped(pid_of_runner())),
+            // It is dead.
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+/// By a descriptor that is closed again: what the rest of the crate looks by stays open, and what is open here is closed when the first
+/// message has come.
+fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    Stat::parse(&stat).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
 }
 
 /// The steward of a shared server. False if nobody has said which.
@@ -116,5 +140,57 @@ fn remember_the_timeline(number: i32) {
     // Where there is none, a body that dies takes its timeline with it.
     if let Ok((words, is_ours)) = sys::adopt(number).and_then(|memory| sys::map_shared(memory, WORDS)) {
         record_in(Shared { words, is_ours });
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::ledger::message::{LedgerAt, tell};
+    use crate::process::tree::own_identity;
+    use crate::sys::Signal;
+    use std::process::{Command, Stdio};
+    use std::time::Instant;
+
+    const LIMIT: Duration = Duration::from_millis(300);
+
+    fn start() -> Start {
+        Start {
+            run: uuid::Uuid::nil(),
+            name: "a_test".into(),
+            ledger: LedgerAt::Nowhere { why: String::new() },
+            runner: own_identity().unwrap(),
+            grace: LIMIT,
+            create_within: LIMIT,
+            keeps: false,
+            inherited: Vec::new(),
+            body: None,
+        }
+    }
+
+    #[test]
+    fn a_keeper_waits_for_its_first_word_as_long_as_its_runner_is_stopped() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let (pid, held) = (child.id(), crate::sys::Pidfd::open(child.id()).unwrap());
+        held.signal(Signal::Stop).unwrap();
+        crate::backoff::soon("the stop", || is_stopped(pid));
+        let (ours, mut theirs) = Channel::pair().unwrap();
+        let told = std::thread::spawn(move || {
+            let told = first_of(&mut theirs, LIMIT, || pid);
+            (told.map(|start| start.name), theirs)
+        });
+        crate::backoff::pause(3 * LIMIT);
+        tell(&ours, &start()).unwrap();
+        let (told, mut theirs) = told.join().unwrap();
+        assert_eq!(told.as_deref(), Some("a_test"));
+        // One that goes on and says nothing has given it up, and so has one that is dead.
+        held.signal(Signal::Cont).unwrap();
+        crate::backoff::soon("the end of the stop", || !is_stopped(pid));
+        let begin = Instant::now();
+        assert!(first_of(&mut theirs, LIMIT, || pid).is_none() && begin.elapsed() >= LIMIT);
+        drop(ours);
+        assert!(first_of(&mut theirs, Duration::MAX, || pid).is_none());
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 }

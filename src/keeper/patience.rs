@@ -23,6 +23,11 @@ impl Patience {
 
     /// Adds the time since the last look, at most two ticks of it, unless one of the processes is stopped now.
     pub(crate) fn tick(&mut self, pids: &[u32]) {
+        self.tick_unless(|| pids.iter().any(|pid| is_stopped(*pid)));
+    }
+
+    /// The same for one who knows otherwise whether one of them is stopped.
+    pub(crate) fn tick_unless(&mut self, is_any_stopped: impl FnOnce() -> bool) {
         let now = Instant::now();
         let passed = now.duration_since(self.last);
         // Each look reads files of /proc, and what a body tells wakes its keeper more often than this.
@@ -31,7 +36,7 @@ impl Patience {
         }
         let passed = passed.min(2 * TICK);
         self.last = now;
-        if !pids.iter().any(|pid| is_stopped(*pid)) {
+        if !is_any_stopped() {
             self.used += passed;
         }
     }
