@@ -47,6 +47,8 @@ fn divert() {
 /// False if nobody has said what is to be kept.
 fn keep(number: Option<i32>) -> bool {
     sys::set_own_name("termleash-keep");
+    // What its standard error goes to may have ended, as in `cargo test 2>&1 | head`.
+    sys::survive_broken_pipes();
     let _ = sys::fill_standard_descriptors();
     let Some((number, fd)) = number.and_then(|number| Some((number, sys::adopt(number).ok()?))) else {
         uncaptured(&format!("termleash: the variable {KEEPER} is the library's own: remove it from the environment\n"));
@@ -93,6 +95,7 @@ fn is_stopped(pid: u32) -> bool {
 /// The steward of a shared server. False if nobody has said which.
 fn hold_a_server(number: Option<i32>) -> bool {
     sys::set_own_name("termleash-serve");
+    sys::survive_broken_pipes();
     let _ = sys::fill_standard_descriptors();
     let Some(fd) = number.and_then(|number| sys::adopt(number).ok()) else { return false };
     let Ok(Some(start)) = hear::<StewardStart>(&mut Channel::over(fd), Some(FIRST_MESSAGE)) else { return false };

@@ -116,3 +116,38 @@ fn a_closed_terminal_leaves_nothing() {
     assert_eq!(status.signal(), Some(Signal::HUP.as_raw()), "{status}");
     is_clean(&place, &bystanders);
 }
+
+/// Its standard error is the runner's, and whoever reads that may have read enough: what a keeper has to say there, should it
+/// ever, must not end it.
+#[test]
+fn a_keeper_outlives_whoever_reads_its_standard_error() {
+    const PIPE: u64 = 1 << (13 - 1);
+    termleash::test(async |_| {
+        let keeper = std::os::unix::process::parent_id();
+        let status = std::fs::read_to_string(format!("/proc/{keeper}/status"))?;
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("it is there").trim();
+        assert_eq!(u64::from_str_radix(ignored, 16)? & PIPE, PIPE, "{status}");
+        Ok(())
+    });
+}
+
+/// All that is open when its first word has come is closed, and what the crate keeps open to look by would be another file then.
+#[test]
+fn a_keeper_that_waits_for_its_first_word_keeps_nothing_open_to_look_by() {
+    use std::os::fd::AsRawFd as _;
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a channel");
+    rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).expect("it is passed on");
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.env("TERMLEASH_KEEPER", theirs.as_raw_fd().to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut keeper = command.spawn().expect("it starts");
+    drop(theirs);
+    // It looks ten times a second whether its runner is stopped.
+    std::thread::sleep(Duration::from_millis(500));
+    let open = std::fs::read_dir(format!("/proc/{}/fd", keeper.id())).expect("it waits");
+    let open: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
+    drop(ours);
+    let status = keeper.wait().expect("it is our child");
+    assert_eq!(status.code(), Some(101), "nobody has said what is to be kept");
+    assert!(!open.is_empty() && open.iter().all(|path| !path.starts_with("/proc")), "{open:?}");
+}

@@ -71,8 +71,8 @@ pub(crate) use std::os::fd::AsFd as Pollable;
 /// An open descriptor, and a borrowed one.
 pub(crate) use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub(crate) use supervise::{
-    adopt_orphans, drain, ends_of_children, exit_now, parent_pid, read_now, reap_any, set_own_name, wait_for,
-    when_ended,
+    adopt_orphans, drain, ends_of_children, exit_now, parent_pid, read_now, reap_any, set_own_name,
+    survive_broken_pipes, wait_for, when_ended,
 };
 
 /// True where sessions can be spawned, pinned and proven dead by this crate itself.

@@ -95,6 +95,12 @@ pub(crate) fn read_now(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Opti
     }
 }
 
+/// Has a write that nobody will read answer with an error, as in a Rust program from its `main` on: for what never comes there.
+pub(crate) fn survive_broken_pipes() {
+    // SAFETY: a constant of the system's, and no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
 /// Ends this process at once: nothing that is registered for its end runs.
 pub(crate) fn exit_now(status: i32) -> ! {
     // SAFETY: it does not return, and runs none of our code.

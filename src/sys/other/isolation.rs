@@ -192,3 +192,5 @@ pub(crate) fn when_ended(process: Pidfd, _then: fn()) -> io::Result<()> {
 }
 
 pub(crate) fn set_own_name(_name: &str) {}
+
+pub(crate) fn survive_broken_pipes() {}

@@ -23,7 +23,7 @@ pub(crate) use isolation::{
     ends_of_children, exit_now, fill_standard_descriptors, flush_c_output, inherited_descriptors, is_terminal,
     keep_from_children, map_shared, note_start, null, parent_pid, pipe, read_now, read_shared, reap_any,
     redirect_number, remove_variable, set_own_name, spawn_into, spawn_leader, spawn_with_outputs, start_arguments,
-    start_directory, start_environment, tracer, variable, wait_for, when_ended, write_to,
+    start_directory, start_environment, survive_broken_pipes, tracer, variable, wait_for, when_ended, write_to,
 };
 pub(crate) use loopback::{
     accept_now, answers_tcp, answers_unix, connect_to_name, listen_at_name, peer_of, remove_tree, take_name,
