@@ -1,5 +1,6 @@
 //! How a keeper begins: what it holds on to, and the body that it starts.
 
+use crate::backoff::{Backoff, pause};
 use crate::keeper::{descendants, group};
 use crate::ledger::containment::Containment;
 use crate::ledger::directory::Directory;
@@ -19,6 +20,9 @@ use std::time::{Duration, Instant};
 
 /// How often a keeper marks its ledger as watched.
 pub(crate) const MARK_EVERY: Duration = Duration::from_secs(1);
+
+/// A sweep that has seen the file empty takes its lock for an instant, to see whether its maker lives.
+const LOCKED_BY_A_LOOK: Duration = Duration::from_secs(1);
 
 /// What a keeper holds.
 pub(crate) struct Begun {
@@ -51,13 +55,8 @@ impl Ledger {
     /// Opens and locks it: a lock of the test process's own would be held on by a child that it forks without exec.
     pub(crate) fn hold(at: &LedgerAt) -> Result<Self, String> {
         let (directory, name, file) = at.open().map_err(|cause| cause.to_string())?;
-        match file.try_lock() {
-            Ok(true) => {
-                Ok(Self { open: Some(Held { directory, name: name.to_owned(), file, marked: Instant::now() }) })
-            }
-            Ok(false) => Err("somebody else holds its lock".into()),
-            Err(cause) => Err(format!("it could not be locked: {cause}")),
-        }
+        lock(&file)?;
+        Ok(Self { open: Some(Held { directory, name: name.to_owned(), file, marked: Instant::now() }) })
     }
 
     /// What cannot be written is not written: the file holds what it holds.
@@ -80,6 +79,19 @@ impl Ledger {
         if let Some(Held { directory, name, file: _locked, .. }) = self.open.take() {
             // Whoever comes next finds everybody dead, and nothing to do but this.
             let _ = directory.remove(&name).and_then(|()| directory.remove_if_empty());
+        }
+    }
+}
+
+fn lock(file: &RunFile) -> Result<(), String> {
+    let start = Instant::now();
+    let mut pauses = Backoff::new();
+    loop {
+        match (file.try_lock(), pauses.next()) {
+            (Ok(true), _) => return Ok(()),
+            (Ok(false), Some(time)) if start.elapsed() < LOCKED_BY_A_LOOK => pause(time),
+            (Ok(false), _) => return Err("somebody else holds its lock".into()),
+            (Err(cause), _) => return Err(format!("it could not be locked: {cause}")),
         }
     }
 }
@@ -199,4 +211,31 @@ fn launch(
     let input = std::io::stdin();
     let standard = [input.as_fd(), around.as_fd(), around.as_fd()];
     sys::spawn_into(&launch, standard, leaf.map(|leaf| leaf.dir().as_fd()))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_a_sweep_looks_at_for_an_instant_is_held_after_that_and_one_that_is_held_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.ledger");
+        let open = || {
+            let file = std::fs::File::options().read(true).append(true).create(true).open(&path);
+            RunFile::new(file.unwrap())
+        };
+        let looks = open();
+        assert!(looks.try_lock().unwrap());
+        let keeper = std::thread::spawn({
+            let file = open();
+            move || lock(&file).map(|()| file)
+        });
+        pause(Duration::from_millis(50));
+        looks.unlock().unwrap();
+        let held = keeper.join().unwrap().expect("it is held");
+        assert_eq!(lock(&open()), Err("somebody else holds its lock".into()));
+        drop(held);
+        assert_eq!(lock(&open()), Ok(()));
+    }
 }

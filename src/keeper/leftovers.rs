@@ -218,10 +218,10 @@ fn sweep_one(
     if !replayed.is_dead(here) {
         return Err("its test process, keeper or body lives, or belongs to another boot or container".into());
     }
-    // Held from here to the end, so that two sweeps of one run do not meet; dropped with the file.
-    if !file.try_lock().map_err(|cause| format!("it could not be locked: {cause}"))? {
+    // From here to the end, so that two sweeps of one run do not meet.
+    let Some(_locked) = Locked::take(&file)? else {
         return Err("somebody holds its lock: its keeper, or another sweep".into());
-    }
+    };
     if !file.is_still_linked().unwrap_or(false) {
         return Ok(None);
     }
@@ -236,10 +236,29 @@ fn sweep_one(
     Ok(Some(SweptRun { name: replayed.name, swept }))
 }
 
+/// The lock of a run's file, until it is dropped.
+struct Locked<'a>(&'a RunFile);
+
+impl<'a> Locked<'a> {
+    /// `None` if somebody else has it.
+    fn take(file: &'a RunFile) -> Result<Option<Self>, String> {
+        let is_locked = file.try_lock().map_err(|cause| format!("it could not be locked: {cause}"))?;
+        Ok(is_locked.then_some(Self(file)))
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // By name: closing it would not do while a child that the caller's process has forked meanwhile has a copy of the
+        // descriptor, and nobody could sweep this run again.
+        let _ = self.0.unlock();
+    }
+}
+
 /// One whose maker was killed before its first record: there was nobody beside it yet.
 fn remove_empty(directory: &Directory, name: &str, file: &RunFile) -> Result<Option<SweptRun>, String> {
-    let is_locked = file.try_lock().map_err(|cause| format!("it could not be locked: {cause}"))?;
-    if !is_locked || !file.is_empty().unwrap_or(false) {
+    let locked = Locked::take(file)?;
+    if locked.is_none() || !file.is_empty().unwrap_or(false) {
         return Err("its test process is beginning".into());
     }
     // Held until it is gone: its maker, if it lives after all, sees that and makes another one.
@@ -298,4 +317,40 @@ fn sweep_now(replayed: &Replayed, died: u64) -> (Swept, bool) {
 /// The body that a ledger names.
 pub(crate) fn body_in(file: &RunFile) -> Option<ProcessIdentity> {
     read(file).ok()?.open.get(&BODY_RECORD)?.leader
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_descriptor_that_a_child_was_forked_with_holds_no_lock_after_a_sweep() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.ledger");
+        let file = std::fs::File::options().read(true).append(true).create(true).open(&path).unwrap();
+        // As a child that is forked in the middle of a sweep has one.
+        let _of_child = file.try_clone().unwrap();
+        let swept = RunFile::new(file);
+        let other = || RunFile::new(std::fs::File::open(&path).unwrap());
+        let locked = Locked::take(&swept).unwrap().expect("it is free");
+        assert!(Locked::take(&other()).unwrap().is_none());
+        drop(locked);
+        assert!(Locked::take(&other()).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_ledger_that_its_maker_has_begun_since_it_was_seen_empty_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::open(&place.path().join("l")).unwrap();
+        let run = uuid::Uuid::now_v7();
+        let maker = directory.create_run(run).unwrap();
+        let name = Directory::name_of(run);
+        let seen = directory.open_run(&name).unwrap().unwrap();
+        maker.append(&Record::Kept).unwrap();
+        let why = remove_empty(&directory, &name, &seen).unwrap_err();
+        assert!(why.contains("is beginning"), "{why}");
+        assert!(directory.list().unwrap().contains(&name));
+        // And the look has left its lock to the keeper that comes next.
+        assert!(Locked::take(&directory.open_run(&name).unwrap().unwrap()).unwrap().is_some());
+    }
 }
