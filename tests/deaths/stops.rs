@@ -16,7 +16,19 @@ fn stopped_for(deadline: Duration) -> Duration {
     Duration::from_secs(least).max(deadline + Duration::from_secs(2))
 }
 
-fn is_stopped_and_goes_on(choose: fn(runner: Pinned, keeper: Pinned, body: Pinned) -> Vec<Pinned>) {
+/// Which of a run's processes are stopped.
+type Choose = fn(runner: Pinned, keeper: Pinned, body: Pinned) -> Vec<Pinned>;
+
+const CHOICES: [(&str, Choose); 4] = [
+    ("the runner", |runner, _, _| vec![runner]),
+    ("the keeper", |_, keeper, _| vec![keeper]),
+    ("the body", |_, _, body| vec![body]),
+    ("all three", |runner, keeper, body| vec![body, keeper, runner]),
+];
+
+/// Each in a run of its own, side by side: all that they do is to wait.
+#[test]
+fn whoever_of_a_run_is_stopped_is_waited_for() {
     if let Some((_, mark)) = part() {
         let end = std::env::var("TEST_END").expect("it is said");
         return termleash::test(async |t| {
@@ -28,15 +40,22 @@ fn is_stopped_and_goes_on(choose: fn(runner: Pinned, keeper: Pinned, body: Pinne
             Ok(())
         });
     }
-    let was_in_time = |seconds: &u64| was_stopped_in_time(Duration::from_secs(*seconds), choose);
-    assert!(DEADLINES.iter().any(was_in_time), "this machine is too busy");
+    // By this name a run comes to this test again.
+    let test = std::thread::current().name().expect("libtest names its threads").to_owned();
+    let stop = |(who, choose): (&'static str, Choose)| {
+        let stop = move || {
+            println!("{who}:");
+            let was_in_time = |seconds: &u64| was_stopped_in_time(Duration::from_secs(*seconds), choose);
+            assert!(DEADLINES.iter().any(was_in_time), "this machine is too busy");
+        };
+        (who, std::thread::Builder::new().name(test.clone()).spawn(stop).expect("a thread"))
+    };
+    let stopped: Vec<_> = CHOICES.map(stop).into_iter().map(|(who, thread)| (who, thread.join().is_ok())).collect();
+    assert!(stopped.iter().all(|(_, was_waited_for)| *was_waited_for), "waited for: {stopped:?}");
 }
 
 /// False if it was not, and nothing was tried.
-fn was_stopped_in_time(
-    deadline: Duration,
-    choose: fn(runner: Pinned, keeper: Pinned, body: Pinned) -> Vec<Pinned>,
-) -> bool {
+fn was_stopped_in_time(deadline: Duration, choose: Choose) -> bool {
     let bystanders = Bystanders::start();
     let place = Place::new(true);
     let end = place.path("end");
@@ -81,24 +100,4 @@ fn end_them(mark: &str) {
             process.ends_within(Duration::from_secs(5));
         }
     }
-}
-
-#[test]
-fn a_stopped_runner_is_waited_for() {
-    is_stopped_and_goes_on(|runner, _, _| vec![runner]);
-}
-
-#[test]
-fn a_stopped_keeper_is_waited_for() {
-    is_stopped_and_goes_on(|_, keeper, _| vec![keeper]);
-}
-
-#[test]
-fn a_stopped_body_is_waited_for() {
-    is_stopped_and_goes_on(|_, _, body| vec![body]);
-}
-
-#[test]
-fn all_three_may_be_stopped() {
-    is_stopped_and_goes_on(|runner, keeper, body| vec![body, keeper, runner]);
 }
