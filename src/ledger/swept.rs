@@ -21,8 +21,30 @@ impl Swept {
     pub(crate) fn add(&mut self, other: Self) {
         self.ended.extend(other.ended);
         self.survivors.extend(other.survivors);
-        self.suspects.extend(other.suspects);
+        // Who is a suspect by its parent may be one by its marks, too.
+        let named =
+            |suspect: &Suspect| self.suspects.iter().any(|known| known.process.identity == suspect.process.identity);
+        let new: Vec<Suspect> = other.suspects.into_iter().filter(|suspect| !named(suspect)).collect();
+        self.suspects.extend(new);
         self.undone.extend(other.undone);
         self.took += other.took;
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::process::rule::Refusal;
+
+    #[test]
+    fn a_suspect_of_two_looks_is_named_once() {
+        let suspect = |pid| Suspect {
+            process: ProcessSummary::unreadable(pid, &std::io::Error::other("a test")),
+            why: Refusal::OtherUser,
+        };
+        let of = |pids: &[u32]| Swept { suspects: pids.iter().copied().map(suspect).collect(), ..Swept::default() };
+        let mut swept = of(&[7]);
+        swept.add(of(&[7, 8]));
+        assert_eq!(swept, of(&[7, 8]));
     }
 }
