@@ -116,7 +116,11 @@ fn a_child_that_was_forked_without_exec_ends_nothing_and_keeps_nobody_waiting() 
             }
             child
         };
-        let leaves = fork(&|| std::process::exit(0));
+        let leaves = fork(&|| {
+            // Of what its parent has in the books it can forget its copy only.
+            drop(helper.clear_tracked());
+            std::process::exit(0)
+        });
         let mut status = 0;
         // SAFETY: the child is ours, and the pointer is to an int of ours.
         unsafe { libc::waitpid(leaves, &raw mut status, 0) };

@@ -1,7 +1,7 @@
 //! Several sweeps at once, and a sweep beside a run that lives.
 
-use crate::scene::{Me, Scene};
-use std::fs::File;
+use crate::scene::{Me, Scene, until};
+use std::fs::{File, TryLockError};
 use termleash::process::ProcessHandle;
 use termleash::{PtyBackend, SessionSpec, SessionTestHelper};
 
@@ -57,10 +57,13 @@ fn a_run_that_lives_is_left_alone_with_and_without_its_keeper() {
     let mut victim = scene.in_process("victim");
     scene.noted("begun");
     let session = ProcessHandle::open(scene.sleeper(0)).unwrap();
+    let is_locked = || matches!(File::open(&scene.ledgers()[0]).unwrap().try_lock(), Err(TryLockError::WouldBlock));
+    until("the keeper's lock", || is_locked().then_some(()));
     let reason = "its test process, keeper or body lives";
     let report = scene.sweep();
     assert!(report.contains("no dead run was found") && report.contains(reason), "{report}");
     scene.kill_the_keeper();
+    assert!(!is_locked(), "it is the keeper's, and ends with it");
     let report = scene.sweep();
     assert!(report.contains("no dead run was found") && report.contains(reason), "{report}");
     assert!(session.is_alive());
