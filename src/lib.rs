@@ -225,6 +225,7 @@ mod keeper;
 pub mod leak;
 mod ledger;
 mod limits;
+mod named_file;
 mod probe;
 pub mod process;
 mod report;

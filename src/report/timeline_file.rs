@@ -2,14 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::event::Timeline;
-use std::fs::{File, create_dir_all, remove_file};
-use std::io::{self, Write};
+use crate::named_file::write_new;
 use std::path::{Path, PathBuf};
-
-/// Bytes of a test's name in that of its file: file systems take 255 in all.
-const LONGEST_NAME: usize = 160;
-/// How many files of one test and process there may be: it makes one for each call of `termleash::test`.
-const MOST: u32 = 10_000;
 
 /// Writes it to a new file in a directory, which is made if it is missing: `<test>-<pid>.json`, or with a number behind that where there is one
 /// already.
@@ -18,37 +12,11 @@ const MOST: u32 = 10_000;
 ///
 /// If it could not be written, with the cause; then there is no half of it.
 pub(crate) fn write(directory: &Path, timeline: &Timeline, pid: u32) -> Result<PathBuf> {
-    let name = safe(timeline.test.as_deref().unwrap_or_default());
-    let failed = |path: &Path, cause: io::Error| {
-        let what = format!("write the timeline of the test to {}", path.display());
+    let (test, text) = (timeline.test.as_deref().unwrap_or_default(), timeline.to_json() + "\n");
+    write_new(directory, "", test, pid, text.as_bytes()).map_err(|cause| {
+        let what = format!("write the timeline of the test into {}", directory.display());
         Error::os(what, "make the directory that TERMLEASH_TIMELINES names writable, or unset it", cause)
-    };
-    create_dir_all(directory).map_err(|cause| failed(directory, cause))?;
-    for number in 1..=MOST {
-        let number = if number == 1 { String::new() } else { format!("-{number}") };
-        let path = directory.join(format!("{name}-{pid}{number}.json"));
-        match File::create_new(&path) {
-            Ok(mut file) => {
-                let written = file.write_all(format!("{}\n", timeline.to_json()).as_bytes());
-                return written.map(|()| path.clone()).map_err(|cause| {
-                    let _ = remove_file(&path);
-                    failed(&path, cause)
-                });
-            }
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(cause) => return Err(failed(&path, cause)),
-        }
-    }
-    Err(failed(directory, io::Error::other(format!("there are {MOST} files of this test already"))))
-}
-
-/// What every file system and shell takes as it is; the whole name stands in the file.
-fn safe(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let plain = name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(LONGEST_NAME).collect::<String>();
-    // Neither hidden nor an option, nor a directory above.
-    let plain = plain.trim_start_matches(['.', '-']);
-    if plain.is_empty() { "test".into() } else { plain.into() }
+    })
 }
 
 #[cfg(test)]
@@ -60,33 +28,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_becomes_a_name_of_a_file() {
-        for (name, file) in [
-            ("it::a_test", "it__a_test"),
-            ("../../etc/passwd", "_.._etc_passwd"),
-            ("--help", "help"),
-            ("größe 5 µs\n", "gr__e_5__s_"),
-            ("a\0b", "a_b"),
-            ("…", "_"),
-            ("", "test"),
-            ("..", "test"),
-        ] {
-            assert_eq!(safe(name), file, "{name:?}");
-        }
-        assert_eq!(safe(&"x".repeat(5000)).len(), LONGEST_NAME);
-    }
-
-    #[test]
-    fn every_one_gets_a_file_and_none_is_written_over() {
+    fn its_file_has_the_whole_name() {
         let top = tempfile::tempdir().unwrap();
-        let directory = top.path().join("made/for it");
-        let paths = ["a/b", "a:b", "a/b"].map(|name| write(&directory, &of(name), 7).unwrap());
-        let names = paths.each_ref().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
-        assert_eq!(names, ["a_b-7.json", "a_b-7-2.json", "a_b-7-3.json"]);
-        for (path, name) in paths.iter().zip(["a/b", "a:b", "a/b"]) {
-            let text = std::fs::read_to_string(path).unwrap();
-            assert_eq!(Timeline::from_json(&text).unwrap().test.as_deref(), Some(name));
-        }
+        let path = write(&top.path().join("made"), &of("a/b"), 7).unwrap();
+        assert_eq!(path, top.path().join("made/a_b-7.json"));
+        let text = std::fs::read_to_string(path).unwrap();
+        assert_eq!(Timeline::from_json(&text).unwrap().test.as_deref(), Some("a/b"));
     }
 
     #[test]

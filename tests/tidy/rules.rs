@@ -6,7 +6,7 @@ use super::source::{File, Mention, closing, first_word, is_word, starts};
 
 /// The top-level modules of each floor, lowest first. A module names modules on its own floor or below.
 const FLOORS: [&[&str]; 6] = [
-    &["error", "settings", "limits", "backoff", "event", "join", "watched", "runtime", "catch"],
+    &["error", "settings", "limits", "backoff", "event", "join", "watched", "runtime", "catch", "named_file"],
     &["sys"],
     &["process", "probe", "ledger", "aside", "http", "invocation"],
     &["session", "leak"],
