@@ -1,9 +1,9 @@
 //! What comes of what was seen: who is told, and when a test that was told does not end.
 
 use crate::event::What;
-use crate::event::seen::{Seen as TimelineSeen, SeenMoment};
+use crate::event::seen::{Seen, SeenMoment};
 use crate::keeper::patience::Patience;
-use crate::keeper::watch::seen::{Over, Seen};
+use crate::keeper::watch::notice::{Excess, Notice};
 use crate::keeper::watch::watcher::Watcher;
 use crate::ledger::message::{LedgerAt, News, Word};
 use crate::limits::Limits;
@@ -30,7 +30,7 @@ pub(crate) struct Limiting {
     /// What it was told, and how much time it had since.
     over: Option<(String, Patience)>,
     /// For the timeline, the newest.
-    seen: TimelineSeen,
+    seen: Seen,
 }
 
 /// More samples than this are not kept.
@@ -76,8 +76,8 @@ impl Limiting {
     /// `is_running`: the test's own part runs, and its watchdog looks for a word; `pids` are those that may be stopped.
     pub(crate) fn heed(&mut self, is_running: bool, pids: &[u32]) -> Vec<Act> {
         let mut acts = Vec::new();
-        while let Some(seen) = self.watcher.as_ref().and_then(Watcher::seen) {
-            self.act(seen, is_running, &mut acts);
+        while let Some(notice) = self.watcher.as_ref().and_then(Watcher::notice) {
+            self.act(notice, is_running, &mut acts);
         }
         if let Some((why, patience)) = self.over.as_mut().filter(|_| is_running) {
             patience.tick(pids);
@@ -89,21 +89,21 @@ impl Limiting {
         acts
     }
 
-    fn act(&mut self, seen: Seen, is_running: bool, acts: &mut Vec<Act>) {
-        match seen {
-            Seen::Breach(breach) => {
+    fn act(&mut self, notice: Notice, is_running: bool, acts: &mut Vec<Act>) {
+        match notice {
+            Notice::Breach(breach) => {
                 self.note(breach.at, breach.id.clone(), breach.moment());
                 acts.push(Act::TellRunner(News::Breach(breach)));
             }
-            Seen::Sample(sample) => {
+            Notice::Sample(sample) => {
                 let samples = &mut self.seen.samples;
                 if samples.len() == MOST_SAMPLES {
                     samples.remove(0);
                 }
                 samples.push(sample);
             }
-            Seen::NotKept(why) => acts.push(Act::TellRunner(News::NotKept { why })),
-            Seen::Over(Over { why, is_its_own, limit, was }) => {
+            Notice::NotKept(why) => acts.push(Act::TellRunner(News::NotKept { why })),
+            Notice::Over(Excess { why, is_its_own, limit, was }) => {
                 let limit = format!("{limit} of memory for the whole test");
                 self.note(sys::monotonic(), None, What::Breach { limit, value: was });
                 acts.push(Act::TellRunner(News::Over { why: why.clone() }));
@@ -112,7 +112,7 @@ impl Limiting {
                 }
                 self.over = Some((why, Patience::new()));
             }
-            Seen::Far => {
+            Notice::Far => {
                 // Seen again before the first was heeded.
                 let Some((why, _)) = self.over.take() else { return };
                 acts.push(Act::End(format!("{why}\n    and it went on to grow")));
@@ -125,15 +125,15 @@ impl Limiting {
     }
 
     /// What there is for the timeline.
-    pub(crate) fn take_seen(&mut self) -> TimelineSeen {
+    pub(crate) fn take_seen(&mut self) -> Seen {
         std::mem::take(&mut self.seen)
     }
 
     /// Nothing is signalled for a limit any more when this returns.
     pub(crate) fn stop(&mut self) -> Vec<News> {
         let mut acts = Vec::new();
-        for seen in self.watcher.take().map(Watcher::stop).unwrap_or_default() {
-            self.act(seen, false, &mut acts);
+        for notice in self.watcher.take().map(Watcher::stop).unwrap_or_default() {
+            self.act(notice, false, &mut acts);
         }
         for_runner(acts)
     }
@@ -158,9 +158,9 @@ mod tests {
         let mut limiting = Limiting::default();
         let mut acts = Vec::new();
         let text = |text: &str| text.to_owned();
-        let over = Over { why: text("over"), is_its_own: true, limit: text("1 MiB"), was: text("2 MiB") };
-        for seen in [Seen::Over(over), Seen::Far, Seen::Far] {
-            limiting.act(seen, true, &mut acts);
+        let over = Excess { why: text("over"), is_its_own: true, limit: text("1 MiB"), was: text("2 MiB") };
+        for notice in [Notice::Over(over), Notice::Far, Notice::Far] {
+            limiting.act(notice, true, &mut acts);
         }
         let ends: Vec<&String> =
             acts.iter().filter_map(|act| if let Act::End(why) = act { Some(why) } else { None }).collect();

@@ -11,8 +11,8 @@
 
 mod at_once;
 pub(crate) mod heed;
+mod notice;
 mod pace;
-mod seen;
 mod session;
 mod watcher;
 mod whole;

@@ -6,8 +6,8 @@ use crate::keeper::descendants::GRACE;
 use crate::keeper::patience::{Patience, TICK};
 use crate::keeper::sweep::{sweep, until};
 use crate::keeper::watch::at_once;
+use crate::keeper::watch::notice::Notice;
 use crate::keeper::watch::pace::{LONGEST, Looks, SHORTEST, at_rest, births};
-use crate::keeper::watch::seen::Seen;
 use crate::keeper::watch::session::Session;
 use crate::keeper::watch::whole::Whole;
 use crate::ledger::breach::Exceeded;
@@ -39,7 +39,7 @@ const LOST_EVERY: Duration = Duration::from_millis(20);
 /// The thread, for as long as the run lasts.
 pub(crate) struct Watcher {
     shared: Arc<Shared>,
-    seen: Receiver<Seen>,
+    notices: Receiver<Notice>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -75,11 +75,11 @@ impl Watcher {
             asked: Mutex::new(Asked { limits: limits.clone(), call: 0 }),
             is_over: AtomicBool::new(false),
         });
-        let (told, seen) = channel();
+        let (told, notices) = channel();
         let watch = Watch::begin(ledger, (runner, body), Arc::clone(&shared), told)?;
         let thread = std::thread::Builder::new().name("termleash-limits".into()).spawn(move || watch.run());
         let thread = thread.map_err(|cause| format!("no thread could be started for it: {cause}"))?;
-        Ok(Some(Self { shared, seen, thread: Some(thread) }))
+        Ok(Some(Self { shared, notices, thread: Some(thread) }))
     }
 
     /// The next call of the run has these. No look by the former ones is under way when it returns.
@@ -96,8 +96,8 @@ impl Watcher {
         drop(self.shared.asked.lock());
     }
 
-    pub(crate) fn seen(&self) -> Option<Seen> {
-        self.seen.try_recv().ok()
+    pub(crate) fn notice(&self) -> Option<Notice> {
+        self.notices.try_recv().ok()
     }
 
     fn wake(&self) {
@@ -107,20 +107,20 @@ impl Watcher {
     }
 
     /// Nothing is signalled by it any more when this returns; answers with what was seen last.
-    pub(crate) fn stop(mut self) -> Vec<Seen> {
+    pub(crate) fn stop(mut self) -> Vec<Notice> {
         self.shared.is_over.store(true, Ordering::SeqCst);
         self.wake();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            return vec![Seen::NotKept("the keeper's thread that looks at them has panicked".into())];
+            return vec![Notice::NotKept("the keeper's thread that looks at them has panicked".into())];
         }
-        self.seen.try_iter().collect()
+        self.notices.try_iter().collect()
     }
 }
 
 /// The thread's own.
 struct Watch {
     shared: Arc<Shared>,
-    told: Sender<Seen>,
+    told: Sender<Notice>,
     reader: ProcReader,
     runner: ProcessIdentity,
     body: ProcessIdentity,
@@ -146,7 +146,7 @@ impl Watch {
         ledger: &LedgerAt,
         (runner, body): (ProcessIdentity, ProcessIdentity),
         shared: Arc<Shared>,
-        told: Sender<Seen>,
+        told: Sender<Notice>,
     ) -> Result<Self, String> {
         let now = Instant::now();
         let opened = |cause: Error| format!("the ledger, by which sessions are known, cannot be read: {cause}");
@@ -198,7 +198,7 @@ impl Watch {
     fn fail(&mut self, cause: &io::Error) {
         if !std::mem::replace(&mut self.is_failure_told, true) {
             let _ =
-                self.told.send(Seen::NotKept(format!("the keeper could not look at the test's processes: {cause}")));
+                self.told.send(Notice::NotKept(format!("the keeper could not look at the test's processes: {cause}")));
         }
     }
 
@@ -227,7 +227,7 @@ impl Watch {
                 let found = session.look(&mut self.reader, &limits.session, clock, (count, last_pid))?;
                 exceeded.extend(found.map(|exceeded| (*id, exceeded)));
             }
-            let _ = self.told.send(Seen::Sample(self.sample()));
+            let _ = self.told.send(Notice::Sample(self.sample()));
         }
         for (id, exceeded) in exceeded {
             self.end(id, exceeded);
@@ -237,7 +237,7 @@ impl Watch {
         {
             let over = self.whole.look(&mut self.reader, limit, self.following.run(), last_pid)?;
             // Nobody listens to a keeper that is about to end.
-            let _ = over.map(|seen| self.told.send(seen));
+            let _ = over.map(|notice| self.told.send(notice));
         }
         Ok(self.next(limits, last_pid))
     }
@@ -351,6 +351,6 @@ impl Watch {
                 swept
             }
         };
-        let _ = self.told.send(Seen::Breach(Box::new(session.breach(at, open, exceeded, swept))));
+        let _ = self.told.send(Notice::Breach(Box::new(session.breach(at, open, exceeded, swept))));
     }
 }

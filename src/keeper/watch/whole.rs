@@ -1,7 +1,7 @@
 //! The memory of a test as a whole: what descends from its keeper.
 
+use crate::keeper::watch::notice::{Excess, Notice};
 use crate::keeper::watch::pace::{Growing, LONGEST, Looks, next, rate};
-use crate::keeper::watch::seen::{Over, Seen};
 use crate::ledger::replay::Replayed;
 use crate::probe::living::Tree;
 use crate::process::handle::reader;
@@ -49,7 +49,7 @@ impl Whole {
         limit: u64,
         run: Option<&Replayed>,
         last_pid: u32,
-    ) -> std::io::Result<Option<Seen>> {
+    ) -> std::io::Result<Option<Notice>> {
         let begin = Instant::now();
         if !self.walked.are_done(last_pid) {
             self.tree.walk(reader, usize::MAX)?;
@@ -68,24 +68,24 @@ impl Whole {
         Ok(over)
     }
 
-    fn over(&mut self, used: u64, limit: u64, run: Option<&Replayed>) -> Option<Seen> {
+    fn over(&mut self, used: u64, limit: u64, run: Option<&Replayed>) -> Option<Notice> {
         if used <= limit {
             return None;
         }
         let was = self.tree.exact_memory();
         if self.is_over {
             let more = ((FAR * limit as f64) as u64).max(LEAST_FAR);
-            return (was > limit.saturating_add(more)).then_some(Seen::Far);
+            return (was > limit.saturating_add(more)).then_some(Notice::Far);
         }
         if was <= limit {
             return None;
         }
         self.is_over = true;
-        Some(Seen::Over(self.describe(was, limit, run)))
+        Some(Notice::Over(self.describe(was, limit, run)))
     }
 
     /// What lives, and how big it is.
-    fn describe(&self, was: u64, limit: u64, run: Option<&Replayed>) -> Over {
+    fn describe(&self, was: u64, limit: u64, run: Option<&Replayed>) -> Excess {
         let mut parts = self.tree.parts();
         let mut text = format!("the test went over its limit of {} of memory: it had {}", bytes(limit), bytes(was));
         // What is not told apart yet; each process is told once.
@@ -112,7 +112,7 @@ impl Whole {
         let others = parts.iter().map(|(pid, memory)| (*memory, named(*pid))).collect();
         write_largest(&mut text, others, count);
         text += "\n    to do: find what grows, or raise the limit: `Limits::max_test_memory`, or TERMLEASH_MEMORY for a run";
-        Over { why: text, is_its_own: own > was / 2, limit: bytes(limit), was: bytes(was) }
+        Excess { why: text, is_its_own: own > was / 2, limit: bytes(limit), was: bytes(was) }
     }
 }
 

@@ -5,11 +5,11 @@ use crate::ledger::breach::Breach;
 
 /// What was seen.
 #[derive(Debug)]
-pub(crate) enum Seen {
+pub(crate) enum Notice {
     /// A session was ended.
     Breach(Box<Breach>),
     /// The test is over its limit of memory.
-    Over(Over),
+    Over(Excess),
     /// It is far beyond that, and to be ended.
     Far,
     /// What all sessions use together.
@@ -20,7 +20,7 @@ pub(crate) enum Seen {
 
 /// A test that is over its limit, and is to fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Over {
+pub(crate) struct Excess {
     /// With what lives and how big it is.
     pub(crate) why: String,
     /// Its own process has most of it.
