@@ -17,8 +17,8 @@ use crate::ledger::directory::{Directory, DirectoryLock};
 use crate::probe::free_memory::FreeMemory;
 use crate::probe::living::Tree;
 use crate::process::handle::reader;
-use crate::process::summary::ProcessSummary;
 use crate::report::console::uncaptured;
+use crate::report::largest::{largest, named};
 use crate::report::text::bytes;
 use crate::report::text::duration;
 use crate::settings::Settings;
@@ -75,10 +75,8 @@ impl Drop for Admitted {
 /// [`Error::is_refused`] if there is not enough in time, with who uses most and what to do.
 pub(crate) fn admit(name: &str, settings: &Settings, place: Where) -> Result<Admitted, Error> {
     let Some(floor) = settings.limits.free_memory.filter(|floor| *floor > 0) else { return Ok(Admitted::default()) };
-    let take = settings.limits.test_memory.unwrap_or(floor);
-    let wait = Wait { name, floor, take, limit: settings.admission, begin: Instant::now(), said: None };
     let place = Waiting { settings, place, locked_out: None, makes_no_ledger: true, young: YOUNG };
-    wait.until_let_in(&LINE, FreeMemory::read, place)
+    Wait::of(name, floor, settings).until_let_in(&LINE, FreeMemory::read, place)
 }
 
 /// What one look found.
@@ -162,6 +160,13 @@ struct Wait<'a> {
     said: Option<Instant>,
 }
 
+impl<'a> Wait<'a> {
+    fn of(name: &'a str, floor: u64, settings: &Settings) -> Self {
+        let take = settings.limits.test_memory.unwrap_or(floor);
+        Self { name, floor, take, limit: settings.admission, begin: Instant::now(), said: None }
+    }
+}
+
 impl Wait<'_> {
     fn until_let_in(
         mut self,
@@ -232,11 +237,10 @@ impl Wait<'_> {
             let _ = write!(text, ", {} left in the control group `{}`", bytes(*left), path.display());
         }
         text.push(')');
-        for (at, (memory, process)) in largest().into_iter().enumerate() {
-            if at == 0 {
-                text += "\n    below this test process most is used by:";
-            }
-            let _ = write!(text, "\n    {:>10}  {process}", bytes(memory));
+        let parts = parts_of_our_run();
+        if !parts.is_empty() {
+            text += "\n    below this test process most is used by:";
+            text += &largest(parts, MOST, named);
         }
         text + "\n    to do: end what is not needed, run fewer tests at once (`--test-threads`), wait longer by TERMLEASH_ADMISSION, or \
                 lower the floor: `Limits::min_free_memory`, or TERMLEASH_FREE_MEMORY for a run"
@@ -244,16 +248,13 @@ impl Wait<'_> {
 }
 
 /// Those of our own run alone: what else runs on this machine is nobody's business here.
-fn largest() -> Vec<(u64, String)> {
-    let Ok(mut reader) = reader() else { return Vec::new() };
+fn parts_of_our_run() -> Vec<(u64, u32)> {
     let mut tree = Tree::below_us();
-    if tree.sample(&mut reader).is_err() {
+    let sampled = reader().is_ok_and(|mut reader| tree.sample(&mut reader).is_ok());
+    if !sampled {
         return Vec::new();
     }
-    let mut parts = tree.parts();
-    parts.sort_unstable_by_key(|(_, memory)| std::cmp::Reverse(*memory));
-    let named = |(pid, memory)| Some((memory, ProcessSummary::of(&mut reader, pid).ok()?.to_string()));
-    parts.into_iter().filter_map(named).take(MOST).collect()
+    tree.parts().into_iter().map(|(pid, memory)| (memory, pid)).collect()
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -66,6 +66,31 @@ fn what_was_let_in_a_moment_ago_counts_as_memory_that_is_gone() {
 }
 
 #[test]
+fn one_that_was_let_in_may_take_what_a_test_may_have_or_else_the_floor() {
+    let settings = |limits| Settings { limits, ..Settings::default() };
+    assert_eq!(Wait::of("a_test", 7, &settings(Limits::new())).take, 7);
+    assert_eq!(Wait::of("a_test", 7, &settings(Limits::new().max_test_memory(GIB))).take, GIB);
+}
+
+/// Who was let in before may have taken it since.
+#[test]
+fn memory_is_looked_at_once_more_when_the_door_is_open() {
+    struct Taken<'a>(&'a Cell<u64>);
+    impl Door for Taken<'_> {
+        fn knock(&mut self) -> Option<(Admitted, usize)> {
+            self.0.set(0);
+            Some((Admitted::default(), 0))
+        }
+
+        fn pass(&mut self, admitted: Admitted) -> Admitted {
+            admitted
+        }
+    }
+    let memory = Cell::new(2 * GIB);
+    wait(GIB, Duration::ZERO).until_let_in(&Line::new(), || free(memory.get()), Taken(&memory)).unwrap_err();
+}
+
+#[test]
 fn one_that_waited_in_vain_says_for_what_and_what_to_do() {
     let look = || Ok(FreeMemory { machine: 3 * GIB, groups: vec![(GIB, PathBuf::from("/g")), (2 * GIB, "/".into())] });
     let error = wait(2 * GIB, Duration::ZERO).until_let_in(&Line::new(), look, Young(1)).unwrap_err();
@@ -171,4 +196,28 @@ fn what_began_a_moment_ago_is_known_by_its_ledger_and_by_this_process_and_the_do
     directory.remove(&Directory::name_of(long_ago)).unwrap();
     drop((first, second));
     assert!(!above.path().join("ledgers").exists(), "nothing is left");
+}
+
+/// Somebody has stopped with it.
+#[test]
+fn a_door_that_stays_locked_is_passed_by_and_only_then() {
+    let above = tempfile::tempdir().unwrap();
+    let settings = Settings { ledger: Some(above.path().join("ledgers")), ..Settings::default() };
+    let door = |locked_out| Waiting {
+        settings: &settings,
+        place: Where::Apart,
+        locked_out,
+        makes_no_ledger: true,
+        young: YOUNG,
+    };
+    // Who goes takes an empty directory along.
+    let mut first = door(None);
+    let (keeps, _) = first.knock().unwrap();
+    let mut waits = door(None);
+    assert!(waits.knock().is_none() && waits.locked_out.is_some());
+    let long_ago = Instant::now().checked_sub(LOCKED);
+    let mut waits = door(Some(long_ago.expect("the machine runs longer than that")));
+    let (admitted, _) = waits.knock().unwrap();
+    assert!(admitted.lock.is_none() && waits.locked_out.is_none());
+    drop(keeps);
 }

@@ -47,7 +47,7 @@ impl Exceeded {
     pub(crate) fn limit(&self) -> String {
         match self {
             Self::WallTime { limit, .. } => format!("{} of wall time", humantime::format_duration(*limit)),
-            Self::Memory { limit, .. } => format!("{} of memory", bytes(*limit)),
+            Self::Memory { limit, .. } => format!("{} of memory", ByteSize(*limit)),
             Self::Processes { limit: 1, .. } => "one process".to_owned(),
             Self::Processes { limit, .. } => format!("{limit} processes"),
             Self::Descriptors { limit, .. } => format!("{limit} descriptors"),
@@ -60,7 +60,7 @@ impl Exceeded {
             Self::WallTime { was, .. } => {
                 format!("{}", humantime::format_duration(Duration::from_millis(was.as_millis() as u64)))
             }
-            Self::Memory { was, .. } => bytes(*was),
+            Self::Memory { was, .. } => ByteSize(*was).to_string(),
             Self::Processes { was, .. } => was.to_string(),
             Self::Descriptors { was, .. } => was.to_string(),
         }
@@ -104,10 +104,6 @@ impl fmt::Display for Breach {
         }
         writeln!(f, "    to do: find what it does, or raise the limit: {}", exceeded.raised_by())
     }
-}
-
-fn bytes(count: u64) -> String {
-    ByteSize::b(count).display().iec().to_string()
 }
 
 #[cfg(test)]

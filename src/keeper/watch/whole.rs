@@ -6,7 +6,7 @@ use crate::ledger::replay::Replayed;
 use crate::probe::living::Tree;
 use crate::process::handle::reader;
 use crate::process::identity::ProcessIdentity;
-use crate::process::summary::ProcessSummary;
+use crate::report::largest::{largest, named};
 use crate::report::text::bytes;
 use crate::sys::ProcReader;
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ const AS_SESSIONS: usize = 5;
 /// sites of its heap, whose debug information is read for that.
 const FAR: f64 = 0.5;
 const LEAST_FAR: u64 = 256 << 20;
-/// So many processes are named.
+/// So many sessions are named, and so many processes.
 const MOST: usize = 10;
 
 pub(crate) struct Whole {
@@ -106,24 +106,11 @@ impl Whole {
             let what = format!("{kind} `{}` (made at {}, pid {})", open.label, open.made_at, leader.pid());
             sessions.push((memory, format!("{what} with {count} process{}", if count == 1 { "" } else { "es" })));
         }
-        let count = sessions.len();
-        write_largest(&mut text, sessions, count);
-        let count = parts.len();
-        let others = parts.iter().map(|(pid, memory)| (*memory, named(*pid))).collect();
-        write_largest(&mut text, others, count);
+        text += &largest(sessions, MOST, String::clone);
+        let others = parts.iter().map(|(pid, memory)| (*memory, *pid)).collect();
+        text += &largest(others, MOST, named);
         text += "\n    to do: find what grows, or raise the limit: `Limits::max_test_memory`, or TERMLEASH_MEMORY for a run";
         Excess { why: text, is_its_own: own > was / 2, limit: bytes(limit), was: bytes(was) }
-    }
-}
-
-fn write_largest(text: &mut String, mut parts: Vec<(u64, String)>, count: usize) {
-    parts.sort_by(|one, other| other.cmp(one));
-    for (memory, what) in parts.iter().take(MOST) {
-        let _ = write!(text, "\n    {:>10}  {what}", bytes(*memory));
-    }
-    if count > MOST {
-        let rest = parts.iter().skip(MOST).map(|(memory, _)| memory).sum();
-        let _ = write!(text, "\n    {:>10}  {} more", bytes(rest), count - MOST);
     }
 }
 
@@ -134,9 +121,4 @@ fn members(leader: ProcessIdentity) -> Option<BTreeSet<u32>> {
     tree.find_lost(&mut reader).ok()?;
     tree.sample(&mut reader).ok()?;
     Some(tree.parts().into_iter().map(|(pid, _)| pid).collect())
-}
-
-fn named(pid: u32) -> String {
-    let shown = reader().ok().and_then(|mut reader| ProcessSummary::of(&mut reader, pid).ok());
-    shown.map(|summary| summary.to_string()).unwrap_or_else(|| format!("pid {pid}, which has ended"))
 }
