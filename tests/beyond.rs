@@ -3,10 +3,13 @@
 #![cfg(all(target_os = "linux", feature = "tokio"))]
 
 mod children;
+#[path = "beyond/whole.rs"]
+mod whole;
 
 use children::{Ran, alone, captured, is_child};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use termleash::server::ServerGuard;
 use termleash::session::BoxError;
 use termleash::testing::{Limits, Scope};
 use termleash::tracker::SessionGuard;
@@ -79,6 +82,52 @@ fn a_session_that_grows_is_ended_alone_within_one_and_a_half_of_its_limit() {
     ]);
     let had = had(&ran);
     assert!((64.0..96.0).contains(&had), "{had}");
+}
+
+/// Takes neither a hang-up nor a TERM, and writes down who else lives that was to end.
+const STUBBORN: &str = r#"
+    $SIG{HUP} = $SIG{TERM} = sub {
+        open my $file, ">>", $ENV{F};
+        syswrite $file, "$$\n";
+        open my $all, "<", $ENV{F};
+        for my $pid (grep { /^\d+$/ && $_ != $$ } <$all>) {
+            chomp $pid;
+            open my $stat, "<", "/proc/$pid/stat" or next;
+            syswrite $file, "beside $pid\n" if (<$stat> // ") X") !~ /\) [ZX]/;
+        }
+    };
+    $| = 1;
+    print "ready\n";
+    sleep 1000 while 1;
+"#;
+
+/// One that takes its time to end holds up nobody: while it does, others may grow.
+#[test]
+fn sessions_that_take_their_time_to_end_are_ended_beside_each_other() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let Some(ran) = alone(&[("TERMLEASH_WALL_TIME", "300ms"), ("F", file.path().to_str().unwrap())]) else {
+        return termleash::test(async |t| {
+            let runner = runner_of_this_body();
+            // Until then no time passes, so that the time of all is over at once.
+            signal(&runner, "-STOP");
+            let mut sessions = Vec::new();
+            for _ in 0..8 {
+                let spec = SessionSpec::new("perl").arg("-e").arg(STUBBORN).env("F", std::env::var("F")?);
+                let session = t.session(spec).await?;
+                session.wait_for_text("ready").await?;
+                sessions.push(session);
+            }
+            signal(&runner, "-CONT");
+            for session in sessions {
+                session.wait_for_exit().await?;
+            }
+            Ok(())
+        });
+    };
+    ran.failed();
+    assert_eq!(ran.text.matches("its limit of 300ms of wall time: it had ").count(), 8, "{}", ran.text);
+    let heard = std::fs::read_to_string(file.path()).unwrap();
+    assert!(heard.contains("beside "), "each has ended before the next one heard of it: {heard:?}");
 }
 
 /// Two thousand children of one parent, each counted by a byte in a file.
@@ -195,6 +244,40 @@ fn sessions_within_their_limits_are_left_alone() {
     });
 }
 
+/// It had as many as it may when the other one, which had one more, was looked at.
+#[test]
+fn a_session_at_its_limit_is_not_beyond_it() {
+    let Some(ran) = alone(&[("TERMLEASH_PROCESSES", "3")]) else {
+        return termleash::test(async |t| {
+            let at_it = t.session(SessionSpec::shell("sleep 1000 & sleep 1000 & echo ready; wait")).await?;
+            at_it.wait_for_text("ready").await?;
+            let beyond = t.session(SessionSpec::shell("sleep 1000 & sleep 1000 & sleep 1000 & wait")).await?;
+            beyond.wait_for_exit().await?;
+            assert!(at_it.wait_for_exit_within(Duration::from_millis(1)).await.is_err());
+            println!("at it: lives");
+            Ok(())
+        });
+    };
+    ran.failed().says(&["at it: lives", "its limit of 3 processes: it had 4"]).says_once("went over");
+}
+
+/// It is in the ledger as a session is.
+#[test]
+fn a_server_is_not_held_to_the_limits_of_sessions() {
+    let Some(ran) = alone(&[("TERMLEASH_PROCESSES", "2"), ("TERMLEASH_WALL_TIME", "300ms")]) else {
+        return termleash::test(async |t| {
+            let server = ServerGuard::command("sh").args(["-c", "sleep 1000 & sleep 1000 & echo ready; wait"]);
+            let server = server.without_port().ready_line("ready").start().await?;
+            // Younger than the server.
+            t.session("cat").await?.wait_for_exit().await?;
+            server.close().await?;
+            println!("the server was closed");
+            Ok(())
+        });
+    };
+    ran.failed().says(&["the server was closed", "session `cat`", "its limit of 300ms"]).says_once("went over");
+}
+
 /// Whoever waits for it learns why it has ended.
 #[test]
 fn a_session_that_was_ended_for_a_limit_says_so_to_whoever_waits() {
@@ -233,86 +316,6 @@ fn what_is_shared_with_a_forked_child_counts_once() {
         assert!(ended.is_err(), "it was ended");
         Ok(())
     });
-}
-
-/// 140 MB, in small steps.
-const FILLS: &str = "perl -e 'for (1..70) { push @x, \"x\" x 2_000_000 } sleep 1000'";
-
-#[test]
-fn a_test_over_its_memory_fails_with_what_lives_and_how_big_it_is() {
-    let Some(ran) = alone(&[("TERMLEASH_MEMORY", "128MiB")]) else {
-        return termleash::test(async |t| {
-            let _small = bystander(t).await?;
-            let big = t.session(SessionSpec::shell(FILLS)).await?;
-            big.wait_for_exit().await?;
-            println!("it goes on");
-            Ok(())
-        });
-    };
-    ran.failed()
-        .says(&["failed: the test went over its limit of 128.0 MiB of memory: it had ", "its own process, pid "]);
-    ran.says(&["session `/bin/sh -c perl", "made at tests/beyond.rs:", "session `cat`", "TERMLEASH_MEMORY"]);
-    ran.says_once("went over").does_not_say("it goes on").does_not_say("heap profile");
-}
-
-/// Where its own process has it, the heap is where to look.
-#[test]
-fn a_test_that_has_too_much_itself_says_where_its_heap_is_or_how_to_learn_it() {
-    let Some(ran) = alone(&[("TERMLEASH_MEMORY", "64MiB")]) else {
-        return termleash::test(async |t| {
-            let session = bystander(t).await?;
-            let held = vec![1u8; 70 << 20];
-            session.wait_for_exit_within(Duration::from_secs(100)).await?;
-            drop(held);
-            Ok(())
-        });
-    };
-    ran.failed().says(&["failed: the test went over its limit of 64.0 MiB", "its own process, pid ", "session `cat`"]);
-    ran.says(&["heap profile: none, the global allocator does not say who has made what"]);
-}
-
-#[test]
-fn a_test_that_blocks_beyond_its_memory_is_ended() {
-    let Some(ran) = alone(&[("TERMLEASH_MEMORY", "64MiB")]) else {
-        return termleash::test(async |_| {
-            let held = vec![1u8; 70 << 20];
-            std::thread::sleep(Duration::from_secs(1000));
-            drop(held);
-            Ok(())
-        });
-    };
-    ran.failed().says(&["was told to end, did not, and blocks its thread", "the test went over its limit of 64.0 MiB"]);
-    ran.says(&["heap profile: none", "thread `", "let it await"]).says_once("went over");
-}
-
-/// No scope, no watchdog: only the keeper ends it.
-#[test]
-fn a_part_that_hears_no_word_is_ended_by_the_keeper() {
-    let Some(ran) = alone(&[("TERMLEASH_MEMORY", "64MiB")]) else {
-        return termleash::isolated(|| {
-            let held = vec![1u8; 70 << 20];
-            std::thread::sleep(Duration::from_secs(1000));
-            drop(held);
-        });
-    };
-    ran.failed().says(&["cause of death: killed for a limit: the test went over its limit of 64.0 MiB"]);
-    ran.says(&["and it did not end when it was told to"]).says_once("went over");
-}
-
-#[test]
-fn a_test_that_goes_on_to_grow_is_ended_at_once() {
-    let Some(ran) = alone(&[("TERMLEASH_MEMORY", "64MiB")]) else {
-        return termleash::isolated(|| {
-            let mut held = Vec::new();
-            // 500 MiB, far more than a report takes.
-            for _ in 0..50 {
-                held.push(vec![1u8; 10 << 20]);
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            std::thread::sleep(Duration::from_secs(1000));
-        });
-    };
-    ran.failed().says(&["killed for a limit: the test went over its limit of 64.0 MiB", "and it went on to grow"]);
 }
 
 #[test]
@@ -413,54 +416,32 @@ fn what_has_ended_and_was_not_waited_for_is_no_process() {
     });
 }
 
+fn runner_of_this_body() -> String {
+    let keeper = rustix::process::getppid().unwrap().as_raw_nonzero();
+    let status = std::fs::read_to_string(format!("/proc/{keeper}/status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().to_owned()
+}
+
+fn signal(runner: &str, signal: &str) {
+    Command::new("kill").args([signal, runner]).status().unwrap();
+}
+
 /// As with the deadline of a test: a developer has stopped it.
 #[test]
 fn time_in_which_the_runner_is_stopped_is_no_wall_time() {
     let Some(ran) = alone(&[("TERMLEASH_WALL_TIME", "500ms")]) else {
         return termleash::test(async |t| {
-            let keeper = rustix::process::getppid().unwrap().as_raw_nonzero();
-            let status = std::fs::read_to_string(format!("/proc/{keeper}/status"))?;
-            let runner = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().to_owned();
-            let signal = |signal: &str| std::process::Command::new("kill").args([signal, runner.as_str()]).status();
-            signal("-STOP")?;
+            let runner = runner_of_this_body();
+            signal(&runner, "-STOP");
             let session = t.session("cat").await?;
             let ended = session.wait_for_exit_within(Duration::from_secs(3)).await.is_ok();
-            signal("-CONT")?;
+            signal(&runner, "-CONT");
             println!("while it was stopped: {}", if ended { "ended" } else { "alive" });
             session.wait_for_exit().await?;
             Ok(())
         });
     };
     ran.failed().says(&["while it was stopped: alive", "its limit of 500ms of wall time"]);
-}
-
-/// What another call has had, and what it was told, is not held against the one that runs.
-#[test]
-fn a_call_that_was_over_its_memory_costs_the_next_one_nothing() {
-    let Some(ran) = alone(&[]) else {
-        let fills = |name: &str| {
-            let over = std::panic::catch_unwind(|| {
-                termleash::options().limits(Limits::new().max_test_memory(64 * MIB)).run(async |t| {
-                    let held = vec![1u8; 70 << 20];
-                    t.session("cat").await?.wait_for_exit_within(Duration::from_secs(100)).await?;
-                    drop(held);
-                    Ok(())
-                });
-            });
-            assert!(over.is_err());
-            println!("{name}: over");
-        };
-        fills("first");
-        // Longer than one that was told may take to end.
-        termleash::options().limits(Limits::new()).run(async |t| {
-            let session = t.session("cat").await?;
-            assert!(session.wait_for_exit_within(Duration::from_secs(8)).await.is_err());
-            println!("second: lives");
-            Ok(())
-        });
-        return fills("third");
-    };
-    ran.passed().says(&["first: over", "second: lives", "third: over"]);
 }
 
 /// The keeper is not through with it when the part that has made it is through.

@@ -5,11 +5,13 @@
 //!                                                                └─yes─► looked at exactly ─► ended alone, by the rule ─► told
 //!  what descends from the keeper: whole ──► over? ──yes──► told, with what lives and how big it is
 //! ```
-//! `at_once` ends what would go on to grow, and `heed` is what the keeper does about what is told.
+//! `at_once` ends what would go on to grow, `ending` has that done beside the watcher, which goes on to look, and `heed` is what the keeper
+//! does about what is told.
 //!
 //! It signals nothing but what the ledger has as one session, by that session's own marks; see [`sweep`](crate::keeper::sweep).
 
 mod at_once;
+mod ending;
 pub(crate) mod heed;
 mod notice;
 mod pace;

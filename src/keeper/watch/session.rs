@@ -1,7 +1,7 @@
 //! One session that is watched: its tree, what that used last, and when to look again.
 
 use crate::keeper::patience::TICK;
-use crate::keeper::watch::pace::{Growing, Looks, next, rate};
+use crate::keeper::watch::pace::{Growing, LONGEST, Looks, next, rate};
 use crate::ledger::breach::{Breach, Exceeded};
 use crate::ledger::replay::Open;
 use crate::ledger::swept::Swept;
@@ -137,6 +137,11 @@ impl Session {
             self.samples.pop_front();
         }
         Ok(exceeded)
+    }
+
+    /// It could not be looked at.
+    pub(crate) fn look_later(&mut self, now: Instant) {
+        (self.soon, self.due) = (now + LONGEST, now + LONGEST);
     }
 
     fn exceeded(&self, usage: &Usage, limits: &SessionLimits, clock: Duration) -> Option<Exceeded> {

@@ -1,11 +1,13 @@
 //! The thread that looks.
 
+use crate::catch::panic_of;
 use crate::error::Error;
 use crate::event::Sample;
 use crate::keeper::descendants::GRACE;
 use crate::keeper::patience::{Patience, TICK};
 use crate::keeper::sweep::{sweep, until};
 use crate::keeper::watch::at_once;
+use crate::keeper::watch::ending::Endings;
 use crate::keeper::watch::notice::Notice;
 use crate::keeper::watch::pace::{LONGEST, Looks, SHORTEST, at_rest, births};
 use crate::keeper::watch::session::Session;
@@ -15,6 +17,8 @@ use crate::ledger::file::RunFile;
 use crate::ledger::following::Following;
 use crate::ledger::message::LedgerAt;
 use crate::ledger::record::{BODY_RECORD, Record, RecordId};
+use crate::ledger::replay::{Open, Replayed};
+use crate::ledger::swept::Swept;
 use crate::limits::Limits;
 use crate::process::handle::reader;
 use crate::process::identity::ProcessIdentity;
@@ -36,6 +40,9 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(20);
 /// How often processes are looked for that have lost their parent, at most.
 const LOST_EVERY: Duration = Duration::from_millis(20);
 
+/// What was killed has no memory any more by then, as a rule. What has is not waited for: others grow meanwhile.
+const MOSTLY_DIES_WITHIN: Duration = Duration::from_millis(20);
+
 /// The thread, for as long as the run lasts.
 pub(crate) struct Watcher {
     shared: Arc<Shared>,
@@ -44,8 +51,10 @@ pub(crate) struct Watcher {
 }
 
 struct Shared {
-    /// Held for as long as a look takes, with what that ends.
+    /// Held for as long as a look takes.
     asked: Mutex<Asked>,
+    /// Those that a look has begun.
+    endings: Endings,
     is_over: AtomicBool,
 }
 
@@ -73,6 +82,7 @@ impl Watcher {
         }
         let shared = Arc::new(Shared {
             asked: Mutex::new(Asked { limits: limits.clone(), call: 0 }),
+            endings: Endings::default(),
             is_over: AtomicBool::new(false),
         });
         let (told, notices) = channel();
@@ -91,9 +101,10 @@ impl Watcher {
         self.wake();
     }
 
-    /// Waits for a look that is under way: what it ends is told when this returns.
+    /// Waits for a look that is under way, and for what is being ended: that is told when this returns.
     pub(crate) fn settle(&self) {
         drop(self.shared.asked.lock());
+        self.shared.endings.wait();
     }
 
     pub(crate) fn notice(&self) -> Option<Notice> {
@@ -110,10 +121,10 @@ impl Watcher {
     pub(crate) fn stop(mut self) -> Vec<Notice> {
         self.shared.is_over.store(true, Ordering::SeqCst);
         self.wake();
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            return vec![Notice::NotKept("the keeper's thread that looks at them has panicked".into())];
-        }
-        self.notices.try_iter().collect()
+        let has_panicked = self.thread.take().is_some_and(|thread| thread.join().is_err());
+        self.shared.endings.wait();
+        let panicked = || Notice::NotKept("the keeper's thread that looks at them has panicked".into());
+        self.notices.try_iter().chain(has_panicked.then(panicked)).collect()
     }
 }
 
@@ -206,6 +217,28 @@ impl Watch {
     fn look(&mut self, limits: &Limits) -> io::Result<Duration> {
         self.follow()?;
         let last_pid = self.reader.last_pid()?;
+        let exceeded = self.look_at_sessions(limits, last_pid)?;
+        let is_killed = exceeded.iter().any(|(_, exceeded)| !matches!(exceeded, Exceeded::WallTime { .. }));
+        for (id, exceeded) in exceeded {
+            self.end(id, exceeded);
+        }
+        if is_killed {
+            // What is about to be gone is not held against the whole test.
+            self.shared.endings.wait_within(MOSTLY_DIES_WITHIN);
+        }
+        let now = Instant::now();
+        if let Some(limit) = limits.test_memory
+            && now >= self.whole.due
+        {
+            let over = self.whole.look(&mut self.reader, limit, self.following.run(), last_pid)?;
+            // Nobody listens to a keeper that is about to end.
+            let _ = over.map(|notice| self.told.send(notice));
+        }
+        Ok(self.next(limits, last_pid))
+    }
+
+    /// Answers with those that are over a limit.
+    fn look_at_sessions(&mut self, limits: &Limits, last_pid: u32) -> io::Result<Vec<(RecordId, Exceeded)>> {
         let now = Instant::now();
         let is_pressed =
             |session: &Session| births(session.last_pid, last_pid) >= session.spare_births(&limits.session);
@@ -220,26 +253,24 @@ impl Watch {
         }
         if exceeded.is_empty() && self.sessions.values().any(|session| now >= session.due) {
             let (count, clock) = (self.sessions.len(), self.clock.used());
+            let mut failed = None;
             // Those that will be soon, too: what is done for all is done once.
             for (id, session) in self.sessions.iter_mut().filter(|(_, session)| now >= session.soon) {
                 session.last_pid = last_pid;
-                session.take_in(members.get(id))?;
-                let found = session.look(&mut self.reader, &limits.session, clock, (count, last_pid))?;
-                exceeded.extend(found.map(|exceeded| (*id, exceeded)));
+                let found = session.take_in(members.get(id));
+                match found.and_then(|()| session.look(&mut self.reader, &limits.session, clock, (count, last_pid))) {
+                    Ok(found) => exceeded.extend(found.map(|exceeded| (*id, exceeded))),
+                    // The others are looked at all the same.
+                    Err(cause) => {
+                        session.look_later(now);
+                        failed = Some(cause);
+                    }
+                }
             }
             let _ = self.told.send(Notice::Sample(self.sample()));
+            failed.iter().for_each(|cause| self.fail(cause));
         }
-        for (id, exceeded) in exceeded {
-            self.end(id, exceeded);
-        }
-        if let Some(limit) = limits.test_memory
-            && now >= self.whole.due
-        {
-            let over = self.whole.look(&mut self.reader, limit, self.following.run(), last_pid)?;
-            // Nobody listens to a keeper that is about to end.
-            let _ = over.map(|notice| self.told.send(notice));
-        }
-        Ok(self.next(limits, last_pid))
+        Ok(exceeded)
     }
 
     /// What the sessions used together when they were last looked at.
@@ -337,20 +368,29 @@ impl Watch {
         self.unseen.insert(id, session.leader());
         // As it is now: it may have ended by itself, or been forgotten by its test, which is about to end it.
         let Some(run) = self.following.look().ok().flatten().and_then(|run| run.only(id)) else { return };
-        let Some(open) = run.open.get(&id) else { return };
+        let Some(open) = run.open.get(&id).cloned() else { return };
         // Before it dies, so that whoever asks of what it has died finds it.
         let _ = self.file.append(&Record::Breached { leader: session.leader(), what: exceeded.to_string() });
-        let (now, at) = (sys::now_ticks(), sys::monotonic());
-        let swept = match exceeded {
-            Exceeded::WallTime { .. } => sweep(&run, now, GRACE),
-            // It would go on to grow.
-            _ => {
-                let killed = at_once::kill(open, &run.mark(open, Some(until(&run, now))));
-                let mut swept = sweep(&run, now, Duration::ZERO);
-                swept.ended.splice(0..0, killed.unwrap_or_default());
-                swept
+        let (at, told) = (sys::monotonic(), self.told.clone());
+        self.shared.endings.begin(move || {
+            let mut swept = Swept::default();
+            if let Some(why) = panic_of(|| swept = swept_of(&run, &open, exceeded)) {
+                swept.undone.push(format!("the keeper's thread that was to end it has panicked: {why}"));
             }
-        };
-        let _ = self.told.send(Notice::Breach(Box::new(session.breach(at, open, exceeded, swept))));
+            let _ = told.send(Notice::Breach(Box::new(session.breach(at, &open, exceeded, swept))));
+        });
     }
+}
+
+/// Ends the one session of this run, and answers with what that came to.
+fn swept_of(run: &Replayed, open: &Open, exceeded: Exceeded) -> Swept {
+    let now = sys::now_ticks();
+    if let Exceeded::WallTime { .. } = exceeded {
+        return sweep(run, now, GRACE);
+    }
+    // It would go on to grow.
+    let killed = at_once::kill(open, &run.mark(open, Some(until(run, now))));
+    let mut swept = sweep(run, now, Duration::ZERO);
+    swept.ended.splice(0..0, killed.unwrap_or_default());
+    swept
 }
