@@ -17,6 +17,11 @@ impl Patience {
         Self { used: Duration::ZERO, last: Instant::now() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn with(used: Duration) -> Self {
+        Self { used, ..Self::new() }
+    }
+
     pub(crate) fn restart(&mut self) {
         *self = Self::new();
     }

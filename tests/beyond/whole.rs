@@ -114,3 +114,20 @@ fn a_call_that_was_over_its_memory_costs_the_next_one_nothing() {
     };
     ran.passed().says(&["first: over", "second: lives", "third: over"]);
 }
+
+/// Nobody looks for a word before, and it is not ended for not having heard one.
+#[test]
+fn a_test_that_has_too_much_before_its_part_runs_is_told_when_that_runs() {
+    let Some(ran) = alone(&[("TERMLEASH_MEMORY", "64MiB")]) else {
+        let held = vec![1u8; 70 << 20];
+        // For as long as the keeper has looked.
+        std::thread::sleep(Duration::from_millis(300));
+        termleash::test(async |t| {
+            t.session("cat").await?.wait_for_exit_within(Duration::from_secs(100)).await?;
+            Ok(())
+        });
+        return drop(held);
+    };
+    ran.failed().says(&["failed: the test went over its limit of 64.0 MiB of memory: it had "]).says_once("went over");
+    ran.does_not_say("when it was told to");
+}

@@ -27,10 +27,17 @@ pub(crate) enum Act {
 #[derive(Default)]
 pub(crate) struct Limiting {
     watcher: Option<Watcher>,
-    /// What it was told, and how much time it had since.
-    over: Option<(String, Patience)>,
+    over: Option<Pending>,
     /// For the timeline, the newest.
     seen: Seen,
+}
+
+/// A test that is over its limit of memory, and has not ended.
+struct Pending {
+    why: String,
+    is_its_own: bool,
+    /// How much time it had since it was told; `None` until its own part runs, since nobody looks for a word before.
+    told: Option<Patience>,
 }
 
 /// More samples than this are not kept.
@@ -77,9 +84,14 @@ impl Limiting {
     pub(crate) fn heed(&mut self, is_running: bool, pids: &[u32]) -> Vec<Act> {
         let mut acts = Vec::new();
         while let Some(notice) = self.watcher.as_ref().and_then(Watcher::notice) {
-            self.act(notice, is_running, &mut acts);
+            self.act(notice, &mut acts);
         }
-        if let Some((why, patience)) = self.over.as_mut().filter(|_| is_running) {
+        if let Some(over) = self.over.as_mut().filter(|_| is_running) {
+            let Pending { why, is_its_own, told } = over;
+            let patience = told.get_or_insert_with(|| {
+                acts.push(Act::TellBody(Word::Fail { why: why.clone(), is_its_own: *is_its_own }));
+                Patience::new()
+            });
             patience.tick(pids);
             if patience.has_used(OBEYS_WITHIN) {
                 acts.push(Act::End(format!("{why}\n    and it did not end when it was told to")));
@@ -89,7 +101,7 @@ impl Limiting {
         acts
     }
 
-    fn act(&mut self, notice: Notice, is_running: bool, acts: &mut Vec<Act>) {
+    fn act(&mut self, notice: Notice, acts: &mut Vec<Act>) {
         match notice {
             Notice::Breach(breach) => {
                 self.note(breach.at, breach.id.clone(), breach.moment());
@@ -107,14 +119,11 @@ impl Limiting {
                 let limit = format!("{limit} of memory for the whole test");
                 self.note(sys::monotonic(), None, What::Breach { limit, value: was });
                 acts.push(Act::TellRunner(News::Over { why: why.clone() }));
-                if is_running {
-                    acts.push(Act::TellBody(Word::Fail { why: why.clone(), is_its_own }));
-                }
-                self.over = Some((why, Patience::new()));
+                self.over = Some(Pending { why, is_its_own, told: None });
             }
             Notice::Far => {
                 // Seen again before the first was heeded.
-                let Some((why, _)) = self.over.take() else { return };
+                let Some(Pending { why, .. }) = self.over.take() else { return };
                 acts.push(Act::End(format!("{why}\n    and it went on to grow")));
             }
         }
@@ -133,7 +142,7 @@ impl Limiting {
     pub(crate) fn stop(&mut self) -> Vec<News> {
         let mut acts = Vec::new();
         for notice in self.watcher.take().map(Watcher::stop).unwrap_or_default() {
-            self.act(notice, false, &mut acts);
+            self.act(notice, &mut acts);
         }
         for_runner(acts)
     }
@@ -152,20 +161,48 @@ fn for_runner(acts: Vec<Act>) -> Vec<News> {
 mod tests {
     use super::*;
 
+    fn over() -> Notice {
+        let text = |text: &str| text.to_owned();
+        Notice::Over(Excess { why: text("over"), is_its_own: true, limit: text("1 MiB"), was: text("2 MiB") })
+    }
+
+    fn ends(acts: &[Act]) -> Vec<&str> {
+        acts.iter().filter_map(|act| if let Act::End(why) = act { Some(why.as_str()) } else { None }).collect()
+    }
+
     /// A keeper that is busy hears of both at once.
     #[test]
     fn a_test_that_goes_far_is_ended_once_with_its_reason() {
         let mut limiting = Limiting::default();
         let mut acts = Vec::new();
-        let text = |text: &str| text.to_owned();
-        let over = Excess { why: text("over"), is_its_own: true, limit: text("1 MiB"), was: text("2 MiB") };
-        for notice in [Notice::Over(over), Notice::Far, Notice::Far] {
-            limiting.act(notice, true, &mut acts);
+        for notice in [over(), Notice::Far, Notice::Far] {
+            limiting.act(notice, &mut acts);
         }
-        let ends: Vec<&String> =
-            acts.iter().filter_map(|act| if let Act::End(why) = act { Some(why) } else { None }).collect();
-        assert_eq!(ends, ["over\n    and it went on to grow"]);
-        assert!(matches!(&acts[1], Act::TellBody(Word::Fail { why, is_its_own: true }) if why == "over"), "{acts:?}");
+        acts.extend(limiting.heed(true, &[]));
+        assert_eq!(ends(&acts), ["over\n    and it went on to grow"]);
         assert_eq!(limiting.take_seen().moments.len(), 1);
+    }
+
+    /// What it makes before its call, such as a fixture, may be too much.
+    #[test]
+    fn a_test_that_is_over_before_its_part_runs_is_told_once_when_that_runs_and_has_its_time_from_then_on() {
+        let mut limiting = Limiting::default();
+        let mut acts = Vec::new();
+        limiting.act(over(), &mut acts);
+        assert!(matches!(&acts[..], [Act::TellRunner(News::Over { .. })]), "{acts:?}");
+        assert!(limiting.heed(false, &[]).is_empty());
+        let told = limiting.heed(true, &[]);
+        assert!(
+            matches!(&told[..], [Act::TellBody(Word::Fail { why, is_its_own: true })] if why == "over"),
+            "{told:?}"
+        );
+        assert!(limiting.heed(true, &[]).is_empty());
+        if let Some(Pending { told: Some(patience), .. }) = &mut limiting.over {
+            *patience = Patience::with(OBEYS_WITHIN);
+        }
+        assert!(limiting.heed(false, &[]).is_empty(), "it cleans up");
+        let acts = limiting.heed(true, &[]);
+        assert_eq!(ends(&acts), ["over\n    and it did not end when it was told to"]);
+        assert!(limiting.heed(true, &[]).is_empty());
     }
 }
