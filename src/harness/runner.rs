@@ -13,7 +13,7 @@ use crate::harness::isolate::Again;
 use crate::harness::limits_told::LimitsTold;
 use crate::harness::relay::{Relay, standard_error};
 use crate::harness::remains::{Died, Remains};
-use crate::harness::told::{Told, tell_of};
+use crate::harness::told::{CallResult, tell_of};
 use crate::keeper::{ending, leftovers};
 use crate::leak::Level;
 use crate::ledger::client;
@@ -70,9 +70,9 @@ pub(crate) fn call(call: &Call<'_>, again: &Again) {
         Ok(run) => run,
         Err(cause) => panic!("test `{}` was not run: {cause}", call.name),
     };
-    let told = run.call(call, again);
+    let result = run.call(call, again);
     RUN.set(Some((again.clone(), run.end.is_none().then_some(run))));
-    tell_of(told);
+    tell_of(result);
 }
 
 struct Run {
@@ -183,7 +183,7 @@ impl Run {
         })
     }
 
-    fn call<'a>(&mut self, call: &Call<'a>, again: &'a Again) -> Told<'a> {
+    fn call<'a>(&mut self, call: &Call<'a>, again: &'a Again) -> CallResult<'a> {
         self.calls += 1;
         self.outcome = None;
         let order = Order::Call { number: self.calls, timeout: call.timeout, limits: call.settings.limits.clone() };
@@ -193,7 +193,7 @@ impl Run {
             self.look();
         }
         self.relay.finish();
-        Told {
+        CallResult {
             name: call.name,
             again,
             level: call.level,

@@ -14,8 +14,8 @@ use crate::report::text::duration;
 use std::fmt::Write;
 use std::panic::resume_unwind;
 
-/// What is known of it.
-pub(crate) struct Told<'a> {
+/// What is known of it: what its body has told, and how that ended.
+pub(crate) struct CallResult<'a> {
     pub(crate) name: &'a str,
     pub(crate) again: &'a Again,
     pub(crate) level: Level,
@@ -37,47 +37,47 @@ pub(crate) struct Told<'a> {
 
 /// Returns for a test that passed, and panics for one that did not.
 #[track_caller]
-pub(crate) fn tell_of(told: Told<'_>) {
-    if let Some(kept) = told.end.as_ref().and_then(|end| end.kept.as_ref()) {
+pub(crate) fn tell_of(call: CallResult<'_>) {
+    if let Some(kept) = call.end.as_ref().and_then(|end| end.kept.as_ref()) {
         uncaptured(&format!("termleash: {kept}\n"));
     }
-    let beside = told.beside();
-    match &told.outcome {
-        None => told.fail(&told.crash(&beside)),
-        Some(Outcome::Stuck { text }) => told.fail(&told.with_containment(format!("{text}{beside}"))),
+    let beside = call.beside();
+    match &call.outcome {
+        None => call.fail(&call.crash(&beside)),
+        Some(Outcome::Stuck { text }) => call.fail(&call.with_containment(format!("{text}{beside}"))),
         Some(Outcome::Panicked { text }) => {
             // The body has printed it.
             let text = text.clone();
             // Its own panic may be the one that it was to come to: what the limit has done is nobody's success.
-            if told.limits.is_breached() && told.expects_panic {
-                return told.fail(&told.with_containment(format!("test `{}` failed\n{beside}", told.name)));
+            if call.limits.is_breached() && call.expects_panic {
+                return call.fail(&call.with_containment(format!("test `{}` failed\n{beside}", call.name)));
             }
             if !beside.is_empty() {
-                warn(told.with_containment(format!("test `{}` failed, and did not end cleanly\n{beside}", told.name)));
+                warn(call.with_containment(format!("test `{}` failed, and did not end cleanly\n{beside}", call.name)));
             } else {
-                told.warn_of_limits();
+                call.warn_of_limits();
             }
             resume_unwind(Box::new(text))
         }
         Some(Outcome::Passed) => {
-            if let Some(how) = told.failed_at_its_end() {
-                return told.fail(&told.with_containment(format!("{how}{beside}")));
+            if let Some(how) = call.failed_at_its_end() {
+                return call.fail(&call.with_containment(format!("{how}{beside}")));
             }
             if beside.is_empty() {
-                told.warn_of_limits();
+                call.warn_of_limits();
                 return;
             }
-            let text = told.with_containment(format!("test `{}` passed, and did not end cleanly\n{beside}", told.name));
-            match told.level {
-                Level::Off | Level::Warn if !told.is_broken() => warn(text),
-                _ if told.limits.is_breached() => told.fail(&text),
+            let text = call.with_containment(format!("test `{}` passed, and did not end cleanly\n{beside}", call.name));
+            match call.level {
+                Level::Off | Level::Warn if !call.is_broken() => warn(text),
+                _ if call.limits.is_breached() => call.fail(&text),
                 _ => panic!("{text}"),
             }
         }
     }
 }
 
-impl Told<'_> {
+impl CallResult<'_> {
     /// Of what no panic of the test's own is. A crash is not what `#[should_panic]` asks for: then libtest says that there was no
     /// panic, and this says what there was.
     #[track_caller]
