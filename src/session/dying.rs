@@ -68,3 +68,20 @@ impl Dying {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::death::CauseOfDeath;
+
+    #[test]
+    fn of_several_reasons_the_first_is_what_it_dies_of() {
+        let dying = Dying::new(OomCounters::default());
+        let because = |why: &str| KillReason::Other(why.into());
+        dying.note_end(&because("it was closed"));
+        dying.note_request();
+        dying.note_end(&because("its helper was dropped"));
+        let death = dying.judge(ExitStatus::Signaled { signal: 9, core_dumped: false }, None, None);
+        assert_eq!(*death.cause(), CauseOfDeath::Ended { why: "it was closed".into() }, "{death:#}");
+    }
+}

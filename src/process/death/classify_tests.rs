@@ -161,6 +161,33 @@ fn an_allocation_that_fails_under_a_hard_limit_is_that_limits_unless_no_machine_
     assert_eq!(cause(&rose(by(9)).hard_limit(limit)), kernel, "of a limit on allocations nobody is killed");
 }
 
+/// A counter of one group and one of another say nothing together.
+#[test]
+fn two_groups_are_not_compared() {
+    let group = |file: &str, kills| OomCounters {
+        machine: None,
+        group: Some(GroupKills { file: file.into(), kills, decides: true }),
+    };
+    let moved = classify(&by(9).oom(group("/a/memory.events", 0), group("/b/memory.events", 1)));
+    assert_eq!(moved.cause, CauseOfDeath::Signal { signal: 9 });
+    assert!(moved.evidence.contains(&Evidence::NoGroupCounter), "{moved:#}");
+}
+
+#[test]
+fn what_has_nothing_to_do_with_a_death_is_no_evidence_of_it() {
+    let passed = classify(&Facts::new(ExitStatus::Exited(0)).output(FAILED));
+    assert_eq!(passed.evidence, []);
+    let ended = classify(&by(15).output(FAILED));
+    assert_eq!(ended.evidence, [Evidence::NotSent]);
+    // By another signal than the one that it was sent.
+    for signal in [9, 12] {
+        let death = classify(&by(signal).killed(KillReason::RunnerGone, [15]));
+        assert_eq!(death.cause, CauseOfDeath::Signal { signal });
+        let is_said = |evidence: &Evidence| death.evidence.contains(evidence);
+        assert!(is_said(&Evidence::Sent(vec![15])) && !is_said(&Evidence::NotSent), "{death:#}");
+    }
+}
+
 #[test]
 fn a_shells_status_and_a_core_file_are_pointed_at() {
     let death = classify(&Facts::new(ExitStatus::Exited(134)).output("FATAL ERROR: JavaScript heap out of memory\n"));
