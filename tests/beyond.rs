@@ -304,16 +304,31 @@ fn the_live_log_has_it() {
     ran.failed().says(&["termleash: the_live_log_has_it +", "session `pty-1` over its limit of one process: "]);
 }
 
+/// Four processes have 40 MB in common.
+const SHARES: &str = "perl -e '$x = \"x\" x 40_000_000; for (1..3) { fork or do { sleep 1000; exit } } $| = 1; print \"ready\\n\"; sleep 1000'";
+
 /// A page that two processes share is one page.
 #[test]
 fn what_is_shared_with_a_forked_child_counts_once() {
-    let script = "perl -e '$x = \"x\" x 40_000_000; for (1..3) { fork or do { sleep 1000; exit } } $| = 1; print \"ready\\n\"; sleep 1000'";
     termleash::options().limits(Limits::new().max_memory(100 * MIB)).run(async |t| {
-        let session = t.session(SessionSpec::shell(script)).await?;
+        let session = t.session(SessionSpec::shell(SHARES)).await?;
         session.wait_for_text("ready").await?;
         // For as long as the keeper has looked several times.
         let ended = session.wait_for_exit_within(Duration::from_millis(1500)).await;
         assert!(ended.is_err(), "it was ended");
+        Ok(())
+    });
+}
+
+/// One after the other, while they are looked at.
+#[test]
+fn what_ends_leaves_its_share_to_the_others_and_does_not_count_twice() {
+    termleash::options().limits(Limits::new().max_memory(100 * MIB)).run(async |t| {
+        for _ in 0..10 {
+            let session = t.session(SessionSpec::shell(SHARES)).await?;
+            session.wait_for_text("ready").await?;
+            session.close().await?;
+        }
         Ok(())
     });
 }
