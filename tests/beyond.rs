@@ -220,14 +220,32 @@ fn a_session_that_lives_too_long_is_ended() {
         return termleash::test(async |t| {
             let session = t.session("cat").await?;
             session.wait_for_exit().await?;
-            // A later one has its own time.
-            t.session("cat").await?.close().await?;
-            println!("the later one was closed");
+            // A later one has its own time, and none passes now.
+            let runner = runner_of_this_body();
+            signal(&runner, "-STOP");
+            let later = t.session("cat").await?;
+            let lives = later.wait_for_exit_within(Duration::from_secs(1)).await.is_err();
+            later.close().await?;
+            signal(&runner, "-CONT");
+            println!("the later one {}", if lives { "was closed" } else { "was ended" });
             Ok(())
         });
     };
     ran.failed().says(&["the later one was closed", "session `cat`", "its limit of 500ms of wall time: it had "]);
     ran.says_once("went over").says(&["TERMLEASH_WALL_TIME"]);
+}
+
+/// It is dead before the session is.
+#[test]
+fn a_breach_is_told_of_a_body_that_dies_while_its_session_is_being_ended() {
+    let Some(ran) = alone(&[("TERMLEASH_WALL_TIME", "300ms")]) else {
+        return termleash::test(async |t| {
+            let script = "$SIG{HUP} = $SIG{TERM} = sub { print \"heard\\n\" }; $| = 1; sleep 1000 while 1";
+            t.session(SessionSpec::new("perl").arg("-e").arg(script)).await?.wait_for_text("heard").await?;
+            std::process::abort()
+        });
+    };
+    ran.failed().says(&["crashed: ", "session `perl", "went over its limit of 300ms of wall time"]);
 }
 
 #[test]

@@ -99,7 +99,8 @@ fn a_call_that_was_over_its_memory_costs_the_next_one_nothing() {
                     Ok(())
                 });
             });
-            assert!(over.is_err());
+            let why = *over.unwrap_err().downcast::<String>().unwrap();
+            assert!(why.contains("went over its limit"), "{why}");
             println!("{name}: over");
         };
         fills("first");
