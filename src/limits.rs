@@ -231,4 +231,27 @@ mod tests {
         assert_eq!((both.sessions, both.creations, both.output), (Some(1), Some(1), Some(MIN_OUTPUT)));
         assert_eq!((both.test_time, Limits::new().or(&others)), (Some(Duration::from_secs(3)), others));
     }
+
+    #[test]
+    fn each_limit_of_a_sessions_is_the_first_that_is_said_and_the_keeper_is_needed_for_what_it_keeps() {
+        let second = Duration::from_secs(1);
+        let all = |number: u64| {
+            let limits =
+                Limits::new().max_memory(number << 20).max_processes(number as usize).max_descriptors(20 + number);
+            let limits = limits.wall_time(second * number as u32).max_test_memory(number << 20);
+            limits.max_body_memory(number << 20).min_free_memory(number << 20)
+        };
+        assert_eq!(all(2).or(&all(3)), all(2));
+        assert_eq!(Limits::new().or(&all(3)), all(3));
+        let none = Limits::new();
+        let kept = [
+            none.clone().max_memory(1),
+            none.clone().max_processes(1),
+            none.clone().max_descriptors(1),
+            none.clone().wall_time(second),
+            none.clone().max_test_memory(1),
+        ];
+        assert!(kept.iter().all(Limits::need_a_keeper));
+        assert!(!none.max_sessions(1).max_body_memory(1).min_free_memory(1).test_time(second).need_a_keeper());
+    }
 }
