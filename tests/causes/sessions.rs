@@ -158,6 +158,28 @@ fn one_that_the_keeper_ends_for_a_limit_says_which() {
     ]);
 }
 
+/// What the keeper has written down is of one session.
+#[test]
+fn one_that_a_stranger_kills_is_a_strangers_also_beside_one_that_went_over_a_limit() {
+    let Some(ran) = alone(&[("TERMLEASH_PROCESSES", "2")]) else {
+        return termleash::test(async move |t| {
+            let over = t.session(SessionSpec::shell("sleep 1000 & sleep 1000 & wait")).await?;
+            over.wait_for_exit().await?;
+            let other = t.session(SessionSpec::shell(LIVES)).await?;
+            other.wait_for_text("ready").await?;
+            signal(&other, Signal::KILL);
+            println!("the other one: {}", error_of(&other).await);
+            Ok(())
+        });
+    };
+    ran.failed().says(&[
+        "the other one: ",
+        "ended (signal 9 (SIGKILL) by somebody unknown",
+        "its limit of 2 processes",
+    ]);
+    ran.does_not_say("killed for a limit");
+}
+
 /// What creates sessions for others, ends them by SIGKILL, and knows how they have ended.
 #[derive(Default)]
 struct Server {
