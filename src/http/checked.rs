@@ -3,6 +3,7 @@
 
 use crate::http::address::Address;
 use crate::http::message::{Check, Request, Response};
+use crate::process::pump::after;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ const READ_BODY: usize = 4 << 10;
 ///
 /// If there is no such place, or no answer in time, or none that is HTTP. None shows a header.
 pub(crate) fn send(address: &Address, request: &Request, check: Check<'_>) -> io::Result<Response> {
-    let until = Instant::now() + request.timeout;
+    let until = after(request.timeout);
     let text = text_of(address, request)?;
     let mut failed = None;
     for place in &address.places {

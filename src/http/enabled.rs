@@ -3,6 +3,7 @@
 use crate::http::address::Address;
 use crate::http::checked;
 use crate::http::message::{Check, LONGEST_BODY, Request, Response};
+use crate::process::pump::after;
 use std::io;
 use std::time::{Duration, Instant};
 use ureq::http::header::{CONNECTION, HOST};
@@ -35,7 +36,7 @@ impl Client {
     /// If there is no answer in time, or it is no HTTP, cut short, or too long. None shows a header.
     pub(crate) fn send(&self, request: &Request) -> io::Result<Response> {
         let address = Address::parse(&request.url).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-        let until = Instant::now() + request.timeout;
+        let until = after(request.timeout);
         let mut failed = None;
         for place in &address.places {
             // The name is replaced here: ureq would have it looked up by a thread that may outlive the request.
