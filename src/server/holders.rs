@@ -8,7 +8,7 @@ use crate::process::listening::{self, socket_inode};
 use crate::process::summary::ProcessSummary;
 use crate::server::outcome::Holder;
 use crate::sys::{self, ProcReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the tree had before it was ended.
 #[derive(Debug, Default)]
@@ -49,6 +49,7 @@ pub(crate) fn look(had: &Had, home: &Path, port: Option<u16>) -> Result<Vec<Hold
             all.into_iter().filter(|one| one.port == port).map(|one| one.owner.inode).collect()
         }
     };
+    let home = &as_shown(home);
     let mut holders = Vec::new();
     for pid in reader.pids().map_err(os)? {
         if pid == sys::own_pid() {
@@ -65,6 +66,12 @@ pub(crate) fn look(had: &Had, home: &Path, port: Option<u16>) -> Result<Vec<Hold
         }
     }
     Ok(holders)
+}
+
+/// As the kernel shows what is open in it: the directory for temporary files may be reached by a link.
+fn as_shown(home: &Path) -> PathBuf {
+    let real = || Some(std::fs::canonicalize(home.parent()?).ok()?.join(home.file_name()?));
+    real().unwrap_or_else(|| home.to_owned())
 }
 
 /// In words, and whether it can only have it from the server.
@@ -151,6 +158,20 @@ mod tests {
         let outside = Stranger::new(shell().current_dir(beside.join("state")));
         assert!(inside.has(&had, &home).unwrap().contains("in which it works"));
         assert_eq!(outside.has(&had, &home), None);
+    }
+
+    #[test]
+    fn who_works_in_a_home_that_is_reached_by_a_link_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::create_dir_all(real.join("tl-1/state")).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let home = link.join("tl-1");
+        let had = had_by(&[]);
+        let file = Stranger::new(shell().stderr(File::create(home.join("state/file")).unwrap()));
+        let worker = Stranger::new(shell().current_dir(home.join("state")));
+        assert!(file.has(&had, &home).unwrap().contains("its file `"));
+        assert!(worker.has(&had, &home).unwrap().contains("in which it works"));
     }
 
     /// A number of a terminal is given again when it is closed. What looks like one here is a file, as far as its path goes.
