@@ -6,14 +6,12 @@ use crate::process::listening::{sockets, tree_of};
 use crate::process::summary::ProcessSummary;
 use crate::server::inner::Inner;
 use crate::sys::{self, Pidfd, ProcReader};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 pub(crate) struct Socket<'a> {
     inner: &'a Inner,
     path: PathBuf,
-    /// Nobody else can have been there before.
-    is_at_home: bool,
     /// Who was found there that is not the server, and the file's time then. It is not connected to again unless the file is
     /// another, or it turns out to be the server's: what waits has a place in a queue that is its own clients'.
     stranger: Option<(u32, Option<SystemTime>)>,
@@ -21,10 +19,7 @@ pub(crate) struct Socket<'a> {
 
 impl<'a> Socket<'a> {
     pub(crate) fn new(inner: &'a Inner, path: &str) -> Self {
-        let path = inner.places().socket(path);
-        let goes_up = path.components().any(|part| part == Component::ParentDir);
-        let is_at_home = path.starts_with(inner.home.path()) && !goes_up;
-        Self { inner, path, is_at_home, stranger: None }
+        Self { inner, path: inner.places().socket(path), stranger: None }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -50,11 +45,17 @@ impl<'a> Socket<'a> {
             Error::os(what, "its path must have less than 108 bytes", cause)
         };
         let Some(pid) = sys::answers_unix(&self.path).map_err(cannot)? else { return Ok(false) };
-        if self.is_at_home || self.is_its_own(pid)? {
+        if self.is_at_home() || self.is_its_own(pid)? {
             return Ok(true);
         }
         self.stranger = (pid > 0).then_some((pid, time));
         Ok(false)
+    }
+
+    /// Whether nobody else can have been there before: a name in its home may lead out of it.
+    fn is_at_home(&self) -> bool {
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        real(&self.path).zip(real(self.inner.home.path())).is_some_and(|(path, home)| path.starts_with(home))
     }
 
     fn is_its_own(&self, pid: u32) -> Result<bool> {

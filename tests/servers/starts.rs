@@ -85,6 +85,12 @@ fn a_socket_outside_of_its_home_is_the_servers_only_if_the_server_listens_there(
     let error = spec().start_blocking().unwrap_err();
     let told = format!("at its socket `{}`, where another process does, pid {}", path.display(), std::process::id());
     assert!(error.is_timeout() && error.to_string().contains(&told), "{error}");
+    // A name in its home may lead out of it.
+    let link = format!("ln -s '{}' \"$XDG_RUNTIME_DIR/s\"; exec sleep 1000", path.display());
+    for name in ["s", "../run/s"] {
+        let error = script(&link).ready_socket(name).ready_within(SHORT).start_blocking().unwrap_err();
+        assert!(error.is_timeout() && error.to_string().contains("where another process does"), "{error}");
+    }
     stranger.set_nonblocking(true).unwrap();
     let waiting = stranger.incoming().take_while(Result::is_ok).count();
     assert!(waiting < 10, "{waiting} connections stand in the queue of somebody's clients");
