@@ -190,6 +190,8 @@ impl Guest {
             match hear::<FromUser>(channel, Some(Duration::ZERO)) {
                 Ok(Some(FromUser::Release)) => return false,
                 Ok(Some(FromUser::AskLog)) if self.user.is_none() => return false,
+                // One who asks again has one to read already, if it has not read: no user may stop the steward.
+                Ok(Some(FromUser::AskLog)) if !channel.has_room() => {}
                 Ok(Some(FromUser::AskLog)) => {
                     let _ = tell(channel, &FromSteward::log(&log()));
                 }

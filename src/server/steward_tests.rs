@@ -60,6 +60,30 @@ fn the_log_is_for_users() {
     assert!(matches!(heard(&mut theirs), Some(FromSteward::Log { text, .. }) if text == "it listens\n"));
 }
 
+/// As one does that was stopped between its questions and the answers.
+#[test]
+fn a_user_that_asks_again_and_again_and_reads_nothing_stops_nobody() {
+    let much = || Output::of_text("x".repeat(64 << 10), 0);
+    let (mut user, mut theirs) = guest();
+    joins(&theirs, json!(1), own_identity().unwrap());
+    (0..20).for_each(|_| tell(&theirs, &FromUser::AskLog).unwrap());
+    let (done, is_done) = std::sync::mpsc::channel();
+    let heeds = std::thread::spawn(move || {
+        let stays = user.heed(&start(), &ready(), much);
+        done.send(stays).unwrap();
+        user
+    });
+    assert!(is_done.recv_timeout(Duration::from_secs(20)).unwrap());
+    let mut user = heeds.join().unwrap();
+    assert!(matches!(heard(&mut theirs), Some(FromSteward::Ready(_))));
+    assert!(matches!(heard(&mut theirs), Some(FromSteward::Log { .. })));
+    while heard(&mut theirs).is_some() {}
+    // It has read all, and is answered again.
+    tell(&theirs, &FromUser::AskLog).unwrap();
+    assert!(user.heed(&start(), &ready(), much));
+    assert!(matches!(heard(&mut theirs), Some(FromSteward::Log { .. })));
+}
+
 /// Its end would be waited for.
 #[test]
 fn who_is_another_than_it_says_is_no_user() {

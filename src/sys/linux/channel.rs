@@ -1,6 +1,7 @@
 //! A channel between two processes of this program: whole messages over a stream socket.
 
 use super::numbers::above_standard;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 use std::io;
@@ -58,6 +59,13 @@ impl Channel {
             }
         }
         Ok(())
+    }
+
+    /// False if so much is unread at the other end that a message might have to wait for that: then three quarters of the
+    /// socket's room may be taken (unix(7)).
+    pub(crate) fn has_room(&self) -> bool {
+        let mut fds = [PollFd::new(&self.fd, PollFlags::OUT)];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     /// The next message; `None` if there is no whole one within `limit`.

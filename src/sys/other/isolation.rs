@@ -35,6 +35,10 @@ impl Channel {
         match self.0 {}
     }
 
+    pub(crate) fn has_room(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(crate) fn receive(&mut self, _limit: Option<Duration>) -> io::Result<Option<Vec<u8>>> {
         match self.0 {}
     }
