@@ -13,7 +13,7 @@ use crate::ledger::replay::Open;
 use crate::process::dead::{Held, held};
 use crate::process::identity::ProcessIdentity;
 use crate::process::variable::is_never_given_again;
-use crate::session::command_line::follow::{Reading, accepted};
+use crate::session::command_line::follow::{Reading, accepted, variables};
 use crate::session::command_line::template::Values;
 use crate::session::http::auth::Auth;
 use crate::session::http::talk::{Question, with_id};
@@ -82,6 +82,9 @@ impl<'a> Ask<'a> {
         // Of a creation that was not answered nobody knows the id: its cookie finds it.
         let (true, Some(id)) = (open.is_identified, &open.session) else { return Ok(None) };
         let id = SessionId::new(id.as_str()).map_err(|cause| cause.to_string())?;
+        if !open.recipe.names_its_session() {
+            return Err("it names no session, so that it could be about all of them: there is no `{id}` in it".into());
+        }
         match open.server.map(|server| (server, held(server))) {
             Some((server, Held::It(_))) => Ok(Some(Self { recipe: &open.recipe, id, server: Some(server) })),
             // Its sessions have no server any more, and those that the marks lead to have ended.
@@ -112,13 +115,23 @@ impl<'a> Ask<'a> {
                 };
                 question.ask_now(&check).map(drop).map_err(|cause| cause.to_string())
             }
-            Recipe::Command { program, arguments, id_prefix, gone_texts, refused_text, .. } => {
+            Recipe::Command {
+                program,
+                arguments,
+                id_prefix,
+                gone_texts,
+                refused_text,
+                id_variable,
+                removed_variables,
+                ..
+            } => {
                 let id = accepted(&self.id, id_prefix.as_deref()).map_err(|cause| cause.to_string())?;
                 let mut texts: Vec<(&'static str, OsString)> = vec![("id", id.as_str().into())];
                 texts.extend(self.server.map(|server| ("server", server.pid().to_string().into())));
                 let values = Values { texts, splices: Vec::new() };
                 let arguments = values.fill(arguments).map_err(|cause| cause.to_string())?;
-                let invocation = Invocation { program: program.into(), arguments, variables: Vec::new(), timeout };
+                let variables = variables(removed_variables, id_variable.as_deref(), values.text("id"));
+                let invocation = Invocation { program: program.into(), arguments, variables, timeout };
                 let reading = Reading { gone_texts, refused_text: refused_text.as_deref() };
                 reading.read(&invocation, invocation.run()).map(drop).map_err(|cause| cause.to_string())
             }
@@ -166,6 +179,8 @@ mod tests {
             id_prefix: Some("$".into()),
             gone_texts: vec!["no such session".into()],
             refused_text: Some("another server".into()),
+            id_variable: None,
+            removed_variables: Vec::new(),
         }
     }
 
@@ -269,6 +284,32 @@ mod tests {
         assert_eq!(asked(&open("$1", own, command("echo no such session >&2; false"))), Some(Ok(())));
         refused(&open("$1", own, command("echo another server")), "nothing was done");
         refused(&open("$1", own, command("echo broken >&2; exit 3")), "broken");
+    }
+
+    /// A client that is told its session by a variable alone would end whichever it likes without it.
+    #[test]
+    fn a_client_has_the_variables_that_it_had_when_it_was_asked_by_the_test() {
+        let own = Some(own_identity().unwrap());
+        let with = |mut recipe: Recipe, id: Option<&str>| {
+            if let Recipe::Command { arguments, id_variable, removed_variables, .. } = &mut recipe {
+                arguments.retain(|argument| argument != "{id}");
+                *id_variable = id.map(String::from);
+                removed_variables.push("HOME".into());
+            }
+            recipe
+        };
+        let script = || command("test \"$MINE\" = '$1' && test -z \"$HOME\" && test -n \"$PATH\"");
+        assert_eq!(asked(&open("$1", own, with(script(), Some("MINE")))), Some(Ok(())));
+        refused(&open("$2", own, with(script(), Some("MINE"))), "exit status 1");
+        refused(&open("$1", own, with(script(), None)), "could be about all of them");
+    }
+
+    #[test]
+    fn a_request_that_names_no_session_is_not_sent() {
+        let own = Some(own_identity().unwrap());
+        let (url, method) = ("http://127.0.0.1:1/sessions".into(), "DELETE".into());
+        let all = Recipe::Http { url, method, auth_header: None, secret_variable: None };
+        refused(&open("1", own, all), "could be about all of them");
     }
 
     #[test]

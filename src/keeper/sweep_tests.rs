@@ -63,6 +63,8 @@ fn what_a_server_starts_when_it_is_asked_is_ended_too() {
         id_prefix: None,
         gone_texts: Vec::new(),
         refused_text: None,
+        id_variable: None,
+        removed_variables: Vec::new(),
     };
     let server = Some(own_identity().unwrap());
     let swept = swept(Open { session: Some("1".into()), server, ..open(cookie, recipe) }, Duration::from_secs(5));

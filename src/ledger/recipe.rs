@@ -39,9 +39,29 @@ pub(crate) enum Recipe {
         /// What a program prints that has found another session than was meant.
         #[serde(default)]
         refused_text: Option<String>,
+        /// Where the program looks for the id, beside its arguments or instead.
+        #[serde(default)]
+        id_variable: Option<String>,
+        /// What the program must not see: it may be led to another server by that.
+        #[serde(default)]
+        removed_variables: Vec<String>,
     },
     /// A user's own backend: its code died with the test process. The report says what could not be done.
     Unknown { backend: String },
+}
+
+impl Recipe {
+    /// Whether what is done is about one session. What is told no id may end them all, or the newest one.
+    pub(crate) fn names_its_session(&self) -> bool {
+        const ID: &str = "{id}";
+        match self {
+            Self::Own | Self::Unknown { .. } => true,
+            Self::Http { url, .. } => url.contains(ID),
+            Self::Command { arguments, id_variable, .. } => {
+                id_variable.is_some() || arguments.iter().any(|argument| argument.contains(ID))
+            }
+        }
+    }
 }
 
 /// In words, for a report: it completes "the session is ended by …".
@@ -100,6 +120,8 @@ mod tests {
             id_prefix: None,
             gone_texts: Vec::new(),
             refused_text: None,
+            id_variable: None,
+            removed_variables: Vec::new(),
         };
         assert_eq!(command.to_string(), "a command, `tmux kill-session -t {id}`");
         let unknown = Recipe::Unknown { backend: "My\u{1b}Backend".into() }.to_string();

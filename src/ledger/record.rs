@@ -209,6 +209,8 @@ pub(crate) mod tests {
                 id_prefix: Some("$".into()),
                 gone_texts: vec!["no server".into()],
                 refused_text: Some("refused".into()),
+                id_variable: Some("ID".into()),
+                removed_variables: vec!["TMUX".into()],
             },
             Recipe::Unknown { backend: "Mine".into() },
         ];

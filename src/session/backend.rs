@@ -248,7 +248,8 @@ impl SessionState {
 ///
 /// # Limits
 ///
-/// A recipe is written into a file, so that no secret may stand in it. It is followed after the session's processes were ended
+/// A recipe is written into a file, so that no secret may stand in it. One without `{id}` is not followed: it could be about
+/// other sessions, or all. It is followed after the session's processes were ended
 /// by their marks, for sessions whose creation was answered, and only if the server is proven to be the one that made the
 /// session (see [`Created::with_server`]) or the id is a UUID that is never given again. All recipes of a run together get
 /// some seconds. One by HTTP needs the feature `http` in the keeper, which is the test's own program; nothing is sent unless the
@@ -285,6 +286,8 @@ impl KillRecipe {
                 id_prefix: None,
                 gone_texts: Vec::new(),
                 refused_text: None,
+                id_variable: None,
+                removed_variables: Vec::new(),
             },
         }
     }

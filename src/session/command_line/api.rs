@@ -116,7 +116,7 @@ impl CommandApi {
         self
     }
 
-    /// Ends a session.
+    /// Ends a session. Without `{id}` and [`id_variable`](Self::id_variable) it is refused, since it could end others.
     pub fn kill<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.kill = owned(arguments);
         self
@@ -135,7 +135,7 @@ impl CommandApi {
         self
     }
 
-    /// Drops the record of a session that has ended. It must be about one session.
+    /// Drops the record of a session that has ended. It must be about one session: it is refused as a [`kill`](Self::kill) is.
     pub fn discard<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.discard = Some(owned(arguments));
         self

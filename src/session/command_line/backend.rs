@@ -5,7 +5,7 @@ use crate::invocation::Invocation;
 use crate::ledger::recipe::Recipe;
 use crate::session::backend::{Created, KillRecipe, Running, SessionBackend, SessionState};
 use crate::session::command_line::api::CommandApi;
-use crate::session::command_line::follow::{Reading, Said, accepted};
+use crate::session::command_line::follow::{Reading, Said, accepted, variables};
 use crate::session::command_line::template::{Values, escape_format, escape_semicolon, has};
 use crate::session::id::SessionId;
 use crate::session::spec::SessionSpec;
@@ -78,15 +78,27 @@ impl CommandBackend {
         if api.escapes_semicolons {
             arguments = arguments.into_iter().map(escape_semicolon).collect();
         }
-        let mut variables: Vec<(OsString, Option<OsString>)> =
-            api.removed_variables.iter().map(|name| (name.into(), None)).collect();
-        if let (Some(name), Some(id)) = (&api.id_variable, values.text("id")) {
-            variables.push((name.into(), Some(id.clone())));
-        }
+        let variables = variables(&api.removed_variables, api.id_variable.as_deref(), values.text("id"));
         let invocation = Invocation { program: (&api.program).into(), arguments, variables, timeout: self.timeout };
         let ran = invocation.clone().run_aside().await;
         let reading = Reading { gone_texts: &api.gone_texts, refused_text: api.refused_text.as_deref() };
         reading.read(&invocation, ran)
+    }
+
+    /// The arguments of what is done to one session.
+    ///
+    /// # Errors
+    ///
+    /// If the client is not told which: it would do it to all, or to the newest one.
+    fn about_one<'a>(&self, template: &'a [String], what: &str) -> Result<&'a [String], Error> {
+        let is_told = self.api.id_variable.is_some() || has(&self.api.first, "id") || has(template, "id");
+        if is_told || template.is_empty() {
+            return Ok(template);
+        }
+        Err(Error::invalid(format!(
+            "the CommandApi's arguments to {what} name no session, so that they could be about all of them: write `{{id}}` \
+             in one, or `.id_variable(…)`"
+        )))
     }
 
     fn of(&self, id: &SessionId) -> Result<Values, Error> {
@@ -162,7 +174,7 @@ impl SessionBackend for CommandBackend {
                 format!("session `{id}` was neither made nor seen here, so that its server is not known").into()
             );
         }
-        self.call(&self.api.kill, &values).await.map(drop)
+        self.call(self.about_one(&self.api.kill, "end a session")?, &values).await.map(drop)
     }
 
     async fn state(&self, id: &SessionId) -> Result<SessionState, BoxError> {
@@ -185,7 +197,10 @@ impl SessionBackend for CommandBackend {
         let values = self.of(id)?;
         self.servers.lock().remove(id);
         match &self.api.discard {
-            Some(template) => self.call(template, &values).await.map(drop),
+            Some(template) => {
+                let template = self.about_one(template, "discard a record")?;
+                self.call(template, &values).await.map(drop)
+            }
             None => Ok(()),
         }
     }
@@ -210,6 +225,8 @@ impl SessionBackend for CommandBackend {
                 id_prefix: api.id_prefix.clone(),
                 gone_texts: api.gone_texts.clone(),
                 refused_text: api.refused_text.clone(),
+                id_variable: api.id_variable.clone(),
+                removed_variables: api.removed_variables.clone(),
             },
         }
     }

@@ -77,6 +77,29 @@ fn a_session_is_ended_on_the_server_that_was_named_first_until_it_is_discarded()
     assert_eq!(client.told(), "kill s-1\n");
 }
 
+/// A client that is told no session may do it to all of them, or to the newest one.
+#[test]
+fn what_is_done_to_one_session_names_it_to_the_client() {
+    let client = Client::new();
+    let api = client.api().kill(["kill-all"]).discard(["discard-all"]);
+    let backend = CommandBackend::new(api.clone());
+    let told =
+        [block_on(backend.kill(&id("s-1"))).unwrap_err(), block_on(backend.discard_record(&id("s-1"))).unwrap_err()];
+    for (told, what) in told.iter().zip(["end a session", "discard a record"]) {
+        let told = told.to_string();
+        assert!(told.contains(what) && told.contains("could be about all of them"), "{told}");
+    }
+    assert!(client.told().is_empty());
+    let backend = CommandBackend::new(api.id_variable("ID").without_variable("HOME"));
+    block_on(backend.kill(&id("s-1"))).unwrap();
+    assert_eq!(client.told(), "kill-all for s-1\n");
+    // Whoever follows its recipe tells the client the same.
+    let Recipe::Command { id_variable, removed_variables, .. } = backend.kill_recipe().recipe else {
+        panic!("it is a command")
+    };
+    assert_eq!((id_variable.as_deref(), removed_variables), (Some("ID"), vec!["HOME".to_owned()]));
+}
+
 #[test]
 fn a_new_session_is_in_the_last_line_and_has_an_id() {
     let client = Client::new();

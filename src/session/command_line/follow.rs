@@ -4,6 +4,7 @@ use crate::error::{BoxError, Error, Unanswered};
 use crate::invocation::{Invocation, Ran};
 use crate::process::exit::ExitStatus;
 use crate::session::id::SessionId;
+use std::ffi::OsString;
 use std::io;
 
 /// How many characters of what a client printed an error shows.
@@ -70,6 +71,18 @@ pub(crate) fn accepted<'a>(id: &'a SessionId, prefix: Option<&str>) -> Result<&'
         "`{id}` is no id such as `{prefix}3`, so that it could mean another session: give the id that the creation was \
          answered with"
     )))
+}
+
+/// In what a client's environment differs from ours: it does not see what may lead it to another server, and finds the id where
+/// it looks for that.
+pub(crate) fn variables(
+    removed: &[String],
+    id_variable: Option<&str>,
+    id: Option<&OsString>,
+) -> Vec<(OsString, Option<OsString>)> {
+    let removed = removed.iter().map(|name| (name.into(), None));
+    let id = id_variable.zip(id).map(|(name, id)| (name.into(), Some(id.clone())));
+    removed.chain(id).collect()
 }
 
 fn shown(invocation: &Invocation) -> String {
