@@ -20,6 +20,8 @@ impl Route {
 /// The routes and fields of a terminal server, as [`HttpBackend`](crate::session::HttpBackend) uses them: a plain value, that
 /// can be written down as JSON as well.
 ///
+/// A request about one session must have `{id}` in its path: one that has not is refused, since it could be about all of them.
+///
 /// Fields are named by JSON pointers (RFC 6901): `/session/id` is the member `id` of the member `session`. In a request
 /// what stands between is made; in an answer what is not there is an error, or "not known" where that is said.
 ///
@@ -160,7 +162,7 @@ impl HttpApi {
         self
     }
 
-    /// Where the answer to a creation has the session's id, a text or a number.
+    /// Where the answer to a creation has the session's id, a text or a whole number below 2⁶⁴; anything else is an error.
     pub fn id_field(mut self, pointer: &str) -> Self {
         self.id_field = Some(pointer.into());
         self

@@ -88,6 +88,15 @@ impl HttpBackend {
     fn question(&self, route: Option<&Route>, what: &str, id: Option<&SessionId>) -> Result<Question, BoxError> {
         let route = route.ok_or_else(|| Error::invalid(format!("the HttpApi has no request to {what}")))?;
         let path = match id {
+            Some(_) if !route.path.contains("{id}") => {
+                let text = format!(
+                    "the HttpApi's request to {what}, `{} {}`, names no session, so that it could be about all of them: write \
+                     `{{id}}` into its path",
+                    route.method.escape_debug(),
+                    route.path.escape_debug()
+                );
+                return Err(Error::invalid(text).into());
+            }
             Some(id) => with_id(&route.path, self.accepted(id)?),
             None => route.path.clone(),
         };
@@ -178,7 +187,7 @@ impl HttpBackend {
         let body = question.json(answer)?;
         if let Some(field) = &self.api.state_id_field {
             let said = question.field(&body, field)?;
-            if word(said) != id.as_str() {
+            if id_in(said)? != id.as_str() {
                 return Err(format!("{question} was answered with another session, {said}").into());
             }
         }
@@ -210,7 +219,7 @@ impl SessionBackend for HttpBackend {
         let body = question.json(answer)?;
         let field =
             self.api.id_field.as_deref().ok_or_else(|| Error::invalid("the HttpApi has no field for the id"))?;
-        let id = SessionId::new(word(question.field(&body, field)?))?;
+        let id = SessionId::new(id_in(question.field(&body, field)?)?)?;
         self.accepted(&id)?;
         self.known.lock().insert(id.clone());
         let mut created = Created::new(id);
@@ -258,7 +267,8 @@ impl SessionBackend for HttpBackend {
         let body = question.json(answer)?;
         let listed = question.field(&body, &self.api.list_field)?;
         let listed = listed.as_array().ok_or_else(|| format!("{question}: what it lists is no array"))?;
-        listed.iter().map(|item| Ok(SessionId::new(word(question.field(item, &self.api.listed_id_field)?))?)).collect()
+        let id = |item| id_in(question.field(item, &self.api.listed_id_field)?);
+        listed.iter().map(|item| Ok(SessionId::new(id(item)?)?)).collect()
     }
 
     fn session_variable(&self) -> Option<String> {
@@ -311,6 +321,21 @@ fn text(text: &OsStr) -> Result<&str, Error> {
 /// Texts as they are; numbers and booleans as JSON writes them.
 fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), String::from)
+}
+
+/// # Errors
+///
+/// If it is no text and no whole number: `null` would be everybody's, and of a number that is rounded there are several.
+fn id_in(value: &Value) -> Result<String, BoxError> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) if number.is_u64() || number.is_i64() => Ok(number.to_string()),
+        other => Err(format!(
+            "{:.40} stands where a session's id should, which is a text or a whole number",
+            other.to_string()
+        )
+        .into()),
+    }
 }
 
 fn pid(value: &Value) -> Option<u32> {

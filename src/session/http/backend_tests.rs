@@ -161,6 +161,47 @@ fn an_id_of_a_creation_is_one_that_the_server_takes() {
     assert_eq!(*server.asked.lock(), ["/health", "/new"]);
 }
 
+/// `null` would be the id of every session that the server could not make.
+#[test]
+fn what_is_neither_text_nor_whole_number_is_no_id() {
+    let server = Server::start();
+    let backend = HttpBackend::new(&server.url, api().state_id_field("/id").list("GET", "/all", "", "/id"));
+    for wrong in
+        [json!(null), json!(true), json!([1]), json!({"a": 1}), json!(1.5), json!(18_446_744_073_709_551_616.0)]
+    {
+        server.says("/new", 200, json!({"id": wrong}));
+        server.says("/all", 200, json!([{"id": wrong}]));
+        server.says(&format!("/s/{ID}"), 200, json!({"id": wrong}));
+        let created = park_on(backend.create(&SessionSpec::new("true"))).unwrap_err().to_string();
+        let listed = park_on(backend.list()).unwrap_err().to_string();
+        for said in [created, listed, said(&backend, &id())] {
+            assert!(said.contains(&format!("{wrong} stands where a session's id should")), "{said}");
+        }
+    }
+    server.says("/all", 200, json!([{"id": 7}, {"id": -7_i64 + 8}, {"id": "x"}]));
+    let listed = park_on(backend.list()).unwrap();
+    assert_eq!(listed.iter().map(SessionId::as_str).collect::<Vec<_>>(), ["7", "1", "x"]);
+}
+
+/// A server may take such a request for one about all of its sessions.
+#[test]
+fn a_request_about_a_session_that_does_not_name_it_is_not_sent() {
+    let server = Server::start();
+    let api = api().kill("DELETE", "/s").discard("DELETE", "/r").state("GET", "/s");
+    let backend = HttpBackend::new(&server.url, api);
+    server.says("/s", 200, json!({}));
+    let told = [
+        park_on(backend.kill(&id())).unwrap_err(),
+        park_on(backend.discard_record(&id())).unwrap_err(),
+        park_on(backend.state(&id())).unwrap_err(),
+    ];
+    for (told, what) in told.iter().zip(["end a session, `DELETE /s`", "discard a record, `DELETE /r`", "`GET /s`"]) {
+        let told = told.to_string();
+        assert!(told.contains(what) && told.contains("could be about all of them"), "{told}");
+    }
+    assert!(server.asked.lock().is_empty());
+}
+
 #[test]
 fn a_field_is_put_where_its_pointer_says() {
     let mut body = json!({});
