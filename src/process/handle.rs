@@ -100,8 +100,13 @@ impl ProcessHandle {
             io::Result::Ok(handle)
         };
         hold().map_err(|cause| {
-            let hint = "a test process that ignores SIGCHLD, or calls wait() for any child, takes children away from \
-                        whoever started them";
+            let hint = match cause.raw_os_error() {
+                Some(PROCESS_FULL | MACHINE_FULL) => "raise `ulimit -n`",
+                _ => {
+                    "a test process that ignores SIGCHLD, or calls wait() for any child, takes children away from whoever \
+                     started them"
+                }
+            };
             Error::os(format!("take hold of the new child {}", child.pid), hint, cause)
         })
     }
@@ -289,6 +294,9 @@ impl NewChild {
     }
 }
 
+/// `EMFILE` and `ENFILE` on every Unix.
+const PROCESS_FULL: i32 = 24;
+const MACHINE_FULL: i32 = 23;
 /// `ESRCH` on every Unix.
 const NO_SUCH_PROCESS: i32 = 3;
 

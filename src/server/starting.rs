@@ -1,6 +1,7 @@
 //! Starting a server: made up, written down, spawned, waited for.
 
 use crate::error::{Error, Result};
+use crate::event::warn;
 use crate::ledger::book::{Announcement, Known};
 use crate::ledger::home::Home;
 use crate::ledger::recipe::Recipe;
@@ -27,6 +28,7 @@ use crate::settings::Settings;
 use crate::sys::{self, AsFd as _, OwnedFd};
 use crate::watched::Watched;
 use parking_lot::Mutex;
+use std::cell::Cell;
 use std::io;
 use std::panic::Location;
 use std::path::Path;
@@ -147,11 +149,24 @@ struct Prepared<'a> {
     spec: &'a ServerSpec,
     made_at: &'a str,
     oom: OomCounters,
+    /// A process was started that could neither be held nor ended.
+    lives_on: Cell<bool>,
 }
 
 fn spawn(spec: &ServerSpec, made_at: &str, settings: &Settings) -> Result<Inner> {
     let pump = Pump::get()?;
     OurSelf::get()?;
+    let prepared = prepare(spec, made_at)?;
+    match prepared.launch(pump, settings) {
+        Ok((handle, log, command)) => Ok(prepared.into_inner(handle, log, command, settings.wait)),
+        Err(cause) => {
+            prepared.undo();
+            Err(cause)
+        }
+    }
+}
+
+fn prepare<'a>(spec: &'a ServerSpec, made_at: &'a str) -> Result<Prepared<'a>> {
     let lease = spec.has_port.then(Lease::take).transpose()?;
     let cookie = Cookie::new();
     let home = Home::of(cookie);
@@ -166,14 +181,8 @@ fn spawn(spec: &ServerSpec, made_at: &str, settings: &Settings) -> Result<Inner>
         recipe: Recipe::Own,
         home: Some(home.clone()),
     });
-    let prepared = Prepared { home, cookie, ledger, record, lease, spec, made_at, oom: OomCounters::own() };
-    match prepared.launch(pump, settings) {
-        Ok((handle, log, command)) => Ok(prepared.into_inner(handle, log, command, settings.wait)),
-        Err(cause) => {
-            prepared.undo();
-            Err(cause)
-        }
-    }
+    let (oom, lives_on) = (OomCounters::own(), Cell::new(false));
+    Ok(Prepared { home, cookie, ledger, record, lease, spec, made_at, oom, lives_on })
 }
 
 impl Prepared<'_> {
@@ -195,14 +204,14 @@ impl Prepared<'_> {
         let _ = sys::restore_descriptor_limit(child.pid());
         let handle = ProcessHandle::of_child(child, || {}).inspect_err(|_| {
             log.close();
-            let _ = child.abandon();
+            self.lives_on.set(child.abandon().is_err());
         })?;
         self.ledger.identify(self.record, Known { leader: Some(handle.identity()), ..Known::default() });
         Ok((handle, log, command.command_line()))
     }
 
     fn into_inner(self, handle: ProcessHandle, log: Arc<Log>, command: String, wait: Duration) -> Inner {
-        let Self { home, cookie, ledger, record, lease, spec, made_at, oom } = self;
+        let Self { home, cookie, ledger, record, lease, spec, made_at, oom, lives_on: _ } = self;
         Inner {
             spec: spec.clone(),
             made_at: made_at.to_owned(),
@@ -224,12 +233,19 @@ impl Prepared<'_> {
         }
     }
 
-    /// Nothing was started.
-    fn undo(self) {
-        if let Err(cause) = self.home.remove(Some(self.cookie)) {
-            crate::event::warn(cause.to_string());
+    /// Nothing was started, or it was ended. What is there all the same, for want of a descriptor mostly, stays in the ledger for
+    /// whoever sweeps that.
+    fn undo(&self) {
+        if self.lives_on.get() {
+            let name = self.spec.command_line();
+            return warn(format!(
+                "the server `{name}` was started, and could be neither held nor ended: its keeper will"
+            ));
         }
-        self.ledger.forget(self.record);
+        match self.home.remove(Some(self.cookie)) {
+            Ok(()) => self.ledger.forget(self.record),
+            Err(cause) => warn(format!("{cause}; its keeper will")),
+        }
     }
 }
 
@@ -246,4 +262,31 @@ fn spawn_program(
     let path = c_string(program.as_os_str())?;
     let start = || sys::spawn_with_outputs(&path, &arguments, &variables, directory.as_deref(), [output.as_fd(); 2]);
     NewChild::start(start).map_err(|cause: io::Error| program::explain(command, program, cause))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_undone_stays_in_the_ledger_for_whoever_sweeps_that() {
+        let spec = ServerSpec::new("x".into()).without_port();
+        let prepared = prepare(&spec, "a.rs:1").unwrap();
+        let is_known = || prepared.ledger.mark(prepared.record).is_some();
+        prepared.home.create(prepared.cookie).unwrap();
+        prepared.lives_on.set(true);
+        prepared.undo();
+        assert!(is_known() && prepared.home.path().exists(), "somebody runs in it");
+        prepared.lives_on.set(false);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let kept = elsewhere.path().join("kept");
+        std::fs::rename(prepared.home.path(), &kept).unwrap();
+        std::os::unix::fs::symlink(&kept, prepared.home.path()).unwrap();
+        prepared.undo();
+        assert!(is_known() && kept.exists(), "it could not be removed");
+        std::fs::remove_file(prepared.home.path()).unwrap();
+        std::fs::rename(&kept, prepared.home.path()).unwrap();
+        prepared.undo();
+        assert!(!is_known() && !prepared.home.path().exists());
+    }
 }
