@@ -174,6 +174,13 @@ async fn answers_http(inner: &Inner, path: &str, deadline: Instant) -> Result<()
             }
             _ => pump.sleep(time).await,
         }
+        // It may have given its port back meanwhile, and somebody may have that.
+        for time in Backoff::new() {
+            if its_place(inner)?.is_some() {
+                break;
+            }
+            pump.sleep(time).await;
+        }
     }
     Ok(())
 }

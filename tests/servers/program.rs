@@ -22,6 +22,7 @@ pub(crate) fn run() {
     match what.as_str() {
         "serve" => serve(listen()),
         "serve on six" => serve(TcpListener::bind(("::1", port())).expect("a port")),
+        "serve beside others" => serve(listen_beside_others(port())),
         "serve late" => {
             std::thread::sleep(Duration::from_millis(150));
             serve(listen());
@@ -88,6 +89,15 @@ pub(crate) fn run() {
             }
             serve(listen());
         }
+        // Whoever asks gets the answer when somebody else may have the port.
+        "answer once and give the port back" => {
+            let listener = listen();
+            let asked = listener.incoming().flatten().find(|stream| stream.peek(&mut [0]).is_ok_and(|count| count > 0));
+            drop(listener);
+            std::fs::write(std::env::var("TEST_GIVES").expect("a file"), format!("{}\n", port())).expect("a file");
+            let _ = answer(asked.expect("a request"));
+            sleep();
+        }
         "print much" => {
             let mut out = std::io::stdout().lock();
             for number in 0..100_000 {
@@ -107,6 +117,17 @@ fn port() -> u16 {
 
 fn listen() -> TcpListener {
     TcpListener::bind(("127.0.0.1", port())).expect("a port")
+}
+
+/// At an address where others listen, too, if they all allow that.
+#[allow(dead_code, reason = "one of the binaries that share this needs it")]
+pub(crate) fn listen_beside_others(port: u16) -> TcpListener {
+    use rustix::net::{AddressFamily, SocketAddrV4, SocketType, bind, listen, socket, sockopt::set_socket_reuseport};
+    let fd = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    set_socket_reuseport(&fd, true).expect("Linux has that");
+    bind(&fd, &SocketAddrV4::new([127, 0, 0, 1].into(), port)).expect("a port");
+    listen(&fd, 16).expect("a listener");
+    fd.into()
 }
 
 fn listen_at_socket() -> UnixListener {
