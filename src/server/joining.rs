@@ -85,7 +85,7 @@ async fn join(key: String, spec: ServerSpec, made_at: &'static Location<'static>
     let user = own_identity()?;
     let hello =
         || FromUser::Join { spec: json.clone(), shown: spec.command_line(), made_at: made_at.to_string(), user };
-    let mut joining = Joining { start: &start, deadline: after(limit), turn: None, asked: None };
+    let mut joining = Joining { start: &start, deadline: after(limit), turn: None, asked: None, is_silent: false };
     match joining.answer(hello).await? {
         Some((channel, FromSteward::Ready(reached))) => SharedServer::new(key, reached, channel),
         Some((_, FromSteward::Refused { text })) => Err(Error::invalid(text)),
@@ -108,6 +108,20 @@ struct Joining<'a> {
     /// The right to ask for a steward: one of all who wait has it, and the kernel takes it back at that one's death.
     turn: Option<OwnedFd>,
     asked: Option<Instant>,
+    /// The last one that was asked was there until the deadline, and said nothing.
+    is_silent: bool,
+}
+
+/// One that has asked to join, and gives the server back should nobody wait for the answer any more.
+struct Guest(Option<Channel>);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if let Some(channel) = &self.0 {
+            // A steward that has ended needs no word.
+            let _ = tell(channel, &FromUser::Release);
+        }
+    }
 }
 
 impl Joining<'_> {
@@ -130,6 +144,7 @@ impl Joining<'_> {
                     }
                     // It has ended meanwhile: another one is needed.
                     self.asked = None;
+                    self.is_silent = Instant::now() >= self.deadline;
                 }
                 None => self.see_to_a_steward()?,
             }
@@ -139,16 +154,18 @@ impl Joining<'_> {
     }
 
     /// `None` if the steward ends before it answers, or in time.
-    async fn ask(&self, mut channel: Channel, hello: &FromUser) -> Result<Option<(Channel, FromSteward)>> {
+    async fn ask(&self, channel: Channel, hello: &FromUser) -> Result<Option<(Channel, FromSteward)>> {
         let pump = Pump::get()?;
-        if tell(&channel, hello).is_err() {
+        let mut guest = Guest(Some(channel));
+        let Some(channel) = &mut guest.0 else { return Ok(None) };
+        if tell(channel, hello).is_err() {
             return Ok(None);
         }
         for time in Backoff::new() {
-            match hear::<FromSteward>(&mut channel, Some(Duration::ZERO)) {
+            match hear::<FromSteward>(channel, Some(Duration::ZERO)) {
                 // Before it had an answer for us: the next one has.
                 Ok(Some(FromSteward::Died { .. })) => return Ok(None),
-                Ok(Some(answer)) => return Ok(Some((channel, answer))),
+                Ok(Some(answer)) => return Ok(guest.0.take().map(|channel| (channel, answer))),
                 Ok(None) if Instant::now() >= self.deadline => return Ok(None),
                 Ok(None) => pump.sleep(time.min(LONGEST_PAUSE)).await,
                 Err(_) => return Ok(None),
@@ -164,6 +181,10 @@ impl Joining<'_> {
     /// Names are open to everybody: somebody else may have one of ours.
     fn why_nobody_answers(&self) -> String {
         let held = |name: &str| Some(format!("its name, `{name}`, is held by {}", holder_of(name)?));
+        if self.is_silent {
+            let held = held(&self.start.name).unwrap_or_else(|| "it has ended by now".into());
+            return format!(", although one was reached: {held}; is it stopped, or starved?");
+        }
         if self.turn.is_some() {
             let held = held(&self.start.name).map(|held| format!("; {held}")).unwrap_or_default();
             return format!(": the test process was asked to start one{held}");

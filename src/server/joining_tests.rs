@@ -12,7 +12,7 @@ fn start() -> StewardStart {
 }
 
 fn joining(start: &StewardStart, limit: Duration) -> Joining<'_> {
-    Joining { start, deadline: after(limit), turn: None, asked: None }
+    Joining { start, deadline: after(limit), turn: None, asked: None, is_silent: false }
 }
 
 /// Another one has the server by then, or nobody; that one is asked next.
@@ -57,7 +57,13 @@ fn a_name_that_somebody_else_has_is_told_with_its_holder() {
     let (name, owner) = (format!("termleash-test-squatted-{}", sys::own_pid()), own_identity().unwrap());
     let (spec, made_at) = (serde_json::Value::Null, String::new());
     let start = StewardStart { name, key: "k".into(), spec, made_at, owner, idle: Duration::ZERO };
-    let mut joining = Joining { start: &start, deadline: after(Duration::from_millis(50)), turn: None, asked: None };
+    let mut joining = Joining {
+        start: &start,
+        deadline: after(Duration::from_millis(50)),
+        turn: None,
+        asked: None,
+        is_silent: false,
+    };
     let turn = sys::take_name(joining.name_of_turn().as_bytes()).unwrap();
     assert!(park_on(joining.answer(|| unreachable!("nobody listens"))).unwrap().is_none());
     assert!(joining.asked.is_none() && turn.is_some());
@@ -70,4 +76,29 @@ fn a_name_that_somebody_else_has_is_told_with_its_holder() {
     let _squatted = sys::take_name(start.name.as_bytes()).unwrap().unwrap();
     let why = joining.why_nobody_answers();
     assert!(why.contains("was asked to start one; its name, `termleash-test-squatted-"), "{why}");
+}
+
+/// A user is one until it says otherwise, or its process ends.
+#[test]
+fn who_does_not_wait_for_the_answer_gives_the_server_back() {
+    let start = start();
+    let listener = sys::listen_at_name(start.name.as_bytes()).unwrap().unwrap();
+    let steward_hears = || {
+        let mut theirs = Channel::over(sys::accept_now(listener.as_fd()).unwrap().unwrap());
+        let mut next = || hear::<FromUser>(&mut theirs, Some(Duration::from_secs(20)));
+        assert!(matches!(next(), Ok(Some(FromUser::AskLog))));
+        assert!(matches!(next(), Ok(Some(FromUser::Release))));
+    };
+    // Until the deadline, which it says.
+    let mut late = joining(&start, Duration::from_millis(50));
+    assert!(park_on(late.answer(|| FromUser::AskLog)).unwrap().is_none());
+    let why = late.why_nobody_answers();
+    assert!(why.contains("one was reached") && why.contains(&format!("is held by pid {}", sys::own_pid())), "{why}");
+    steward_hears();
+    // And one that is given up halfway.
+    let mut joining = joining(&start, Duration::from_secs(100));
+    let mut waiting = Box::pin(joining.answer(|| FromUser::AskLog));
+    assert!(waiting.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending());
+    drop(waiting);
+    steward_hears();
 }

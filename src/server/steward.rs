@@ -205,8 +205,11 @@ impl Guest {
                         let _ = tell(channel, &FromSteward::Refused { text: two_of(begin, &spec, &shown, &made_at) });
                         return false;
                     }
+                    // One that has given up meanwhile has closed its end, and uses nothing.
+                    if tell(channel, ready).is_err() {
+                        return false;
+                    }
                     self.user = process;
-                    let _ = tell(channel, ready);
                 }
                 Ok(None) => break,
                 // An end of file is no death: somebody may have closed what is not its own.

@@ -107,6 +107,15 @@ fn who_means_another_server_is_told_and_is_no_user() {
     assert!(text.contains("a.rs:1") && text.contains("b.rs:2"), "{text}");
 }
 
+/// Before it could be answered: its process lives on.
+#[test]
+fn who_has_given_up_is_no_user() {
+    let (mut guest, theirs) = guest();
+    joins(&theirs, json!(1), own_identity().unwrap());
+    drop(theirs);
+    assert!(!guest.heed(&start(), &ready(), log) && guest.user.is_none());
+}
+
 /// Somebody may have closed what is not its own.
 #[test]
 fn a_user_whose_line_is_closed_is_one_until_its_process_ends() {
