@@ -60,6 +60,10 @@ impl<'a> Socket<'a> {
 
     fn is_its_own(&self, pid: u32) -> Result<bool> {
         let mut pids = tree_of(self.inner.handle.pid());
+        // The look for its mark is at all processes, which takes long where many come and go.
+        if pids.contains(&pid) {
+            return Ok(true);
+        }
         pids.extend(self.inner.marked());
         if pids.contains(&pid) {
             return Ok(true);
