@@ -66,6 +66,7 @@ fn other_end(stream: &TcpStream) -> Result<(ProcReader, SocketAddr, Vec<SocketOw
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::backoff::soon;
     use crate::process::handle::{ProcessHandle, read_stat};
     use crate::process::tree::own_identity;
     use std::net::TcpListener;
@@ -121,11 +122,8 @@ mod tests {
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (worker, theirs) = child(&[program, "sleep", "1000"], OwnedFd::from(listener).into());
             let session = || read_stat(&mut reader().unwrap(), worker.0.id()).unwrap().session;
-            let start = std::time::Instant::now();
-            while (session() == worker.0.id()) == is_its && start.elapsed() < std::time::Duration::from_secs(20) {
-                std::thread::yield_now();
-            }
-            assert_eq!(is_the_server(&client, own).is_ok(), is_its, "{program}");
+            // A child that another test starts has the listener, too, until its exec.
+            soon(program, || (session() == worker.0.id()) != is_its && is_the_server(&client, own).is_ok() == is_its);
             assert_eq!(is_the_server(&client, theirs), Ok(()), "{program}");
         }
     }
