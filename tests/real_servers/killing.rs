@@ -5,6 +5,7 @@ use crate::trials::real::{Kind, Real, new_mark, none_carries, stubborn, until, u
 use rustix::process::Signal;
 use std::time::Instant;
 use termleash::SessionSpec;
+use termleash::process::KillAction;
 use termleash::session::BoxError;
 use termleash::testing::Scope;
 
@@ -14,6 +15,7 @@ const MANY: usize = 20;
 pub(crate) async fn twenty_end_together(t: &Scope, kind: Kind) -> Result<(), BoxError> {
     let real = Real::start(kind, t).await?;
     let (helper, mark) = (real.helper(t), new_mark());
+    let theirs = real.sleeper("theirs");
     let shell = || SessionSpec::new("bash").args(["--norc", "-i", "-s", &mark]);
     let alone = helper.create_tracked_session(shell()).await?;
     let start = Instant::now();
@@ -29,6 +31,17 @@ pub(crate) async fn twenty_end_together(t: &Scope, kind: Kind) -> Result<(), Box
     let all = start.elapsed();
     assert!(report.is_proven() && report.outcomes().len() == MANY, "{report}");
     none_carries(&mark);
+    real.has(&theirs);
+    for outcome in report.outcomes() {
+        // Its server was asked, and has it no more.
+        assert!(outcome.steps().iter().any(|step| step.action == KillAction::AskedBackend && step.was_delivered));
+        assert!(outcome.id().is_some_and(|id| !real.runs(id)), "{outcome}");
+    }
+    if let Real::VibeTunnel(it) = &real {
+        // Its records, too, but for the one that was nobody's to discard.
+        assert_eq!(it.records(), [theirs.id.to_string()]);
+    }
+    real.end(&theirs.id);
     // How long it takes is the server's own matter, and the machine's: the bench `vibetunnel/kill20` measures that side by side.
     println!("{kind}: one ends in {one:.0?}, {MANY} together in {all:.0?}");
     Ok(())
