@@ -36,11 +36,15 @@ impl LongLook {
         if window <= short {
             return Ok(None);
         }
-        let mut before = one_window(other, window).await?;
+        Ok(Some(Self::begin_with(window, async || one_window(other, window).await).await?))
+    }
+
+    async fn begin_with(window: Duration, mut measure: impl AsyncFnMut() -> Result<Cost>) -> Result<Self> {
+        let mut before = measure().await?;
         for _ in 1..WINDOWS_BEFORE {
-            before = before.dearest(one_window(other, window).await?);
+            before = before.dearest(measure().await?);
         }
-        Ok(Some(Self { window, before, after: None }))
+        Ok(Self { window, before, after: None })
     }
 
     /// Looks after the last round, for as long as that says that something works which did not before.
@@ -48,9 +52,18 @@ impl LongLook {
     /// # Errors
     ///
     /// As a short window has.
-    pub(crate) async fn end(mut self, other: &Other, works: impl Fn(&Self) -> bool) -> Result<Self> {
+    pub(crate) async fn end(self, other: &Other, works: impl Fn(&Self) -> bool) -> Result<Self> {
+        let window = self.window;
+        self.end_with(async || one_window(other, window).await, works).await
+    }
+
+    async fn end_with(
+        mut self,
+        mut measure: impl AsyncFnMut() -> Result<Cost>,
+        works: impl Fn(&Self) -> bool,
+    ) -> Result<Self> {
         for _ in 0..MOST_WINDOWS {
-            let cost = one_window(other, self.window).await?;
+            let cost = measure().await?;
             self.after = Some(self.after.map_or(cost, |after| after.cheapest(cost)));
             if !works(&self) {
                 break;
@@ -67,6 +80,32 @@ fn longer_than(short: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::park_on;
+
+    /// Windows that cost so many microseconds, one after the other.
+    fn costs(micros: &[u64]) -> impl Iterator<Item = Cost> + '_ {
+        micros.iter().map(|micros| Cost { processor: Duration::from_micros(*micros), faults_of_reaped: 0 })
+    }
+
+    #[test]
+    fn the_dearest_of_two_counts_before_and_the_cheapest_of_five_after() {
+        let processor = |cost: Cost| cost.processor.as_micros();
+        let mut before = costs(&[900, 30]);
+        let look = LongLook::begin_with(LONGEST, async || Ok(before.next().unwrap()));
+        let look = park_on(look).unwrap();
+        assert_eq!((processor(look.before), before.count()), (900, 0));
+        let works = |look: &LongLook| look.after.is_some_and(|after| processor(after) > 100);
+        for (windows, cheapest, left) in [
+            // It works in each of them.
+            (&[700, 500, 600, 800, 900, 20][..], 500, 1),
+            // It has ended meanwhile.
+            (&[700, 50, 20], 50, 1),
+        ] {
+            let mut after = costs(windows);
+            let look = park_on(look.end_with(async || Ok(after.next().unwrap()), works)).unwrap();
+            assert_eq!((look.after.map(processor), after.count()), (Some(cheapest), left));
+        }
+    }
 
     #[test]
     fn a_long_window_is_ten_short_ones_and_a_second_at_most() {

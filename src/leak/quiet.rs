@@ -59,9 +59,13 @@ impl Cost {
 ///
 /// If the process cannot be read, or nothing can wait.
 pub(crate) async fn cheapest_window(other: &Other, window: Duration) -> Result<Cost> {
+    cheapest_of(window, async || one_window(other, window).await).await
+}
+
+async fn cheapest_of(window: Duration, mut measure: impl AsyncFnMut() -> Result<Cost>) -> Result<Cost> {
     let mut cheapest: Option<Cost> = None;
     for _ in 0..MOST_WINDOWS {
-        let cost = one_window(other, window).await?;
+        let cost = measure().await?;
         let least = cheapest.map_or(cost, |cheapest| cheapest.cheapest(cost));
         cheapest = Some(least);
         if least.is_next_to_nothing(window) {
@@ -82,8 +86,7 @@ pub(crate) async fn one_window(other: &Other, window: Duration) -> Result<Cost> 
     let start = Instant::now();
     Pump::get()?.sleep(window).await;
     let after = Reading::take(other).map_err(failed)?;
-    let processor = in_usual_length(after.processor_since(&before), start.elapsed(), window);
-    Ok(Cost { processor, faults_of_reaped: after.faults_of_reaped.saturating_sub(before.faults_of_reaped) })
+    Ok(after.cost_since(&before, start.elapsed(), window))
 }
 
 /// On a busy machine nobody wakes in time, and a longer window costs more.
@@ -108,6 +111,12 @@ impl Reading {
         Ok(Self { own: other.directory().processor_time()?, faults_of_reaped, tree })
     }
 
+    /// After so long, of a window that should have been so long.
+    fn cost_since(&self, before: &Self, length: Duration, window: Duration) -> Cost {
+        let processor = in_usual_length(self.processor_since(before), length, window);
+        Cost { processor, faults_of_reaped: self.faults_of_reaped.saturating_sub(before.faults_of_reaped) }
+    }
+
     fn processor_since(&self, before: &Self) -> Duration {
         let of_tree = self.tree.iter().filter_map(|(child, now)| {
             let (_, then) = before.tree.iter().find(|(known, _)| known == child)?;
@@ -120,6 +129,7 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::park_on;
 
     fn child(pid: u32, started: u64) -> Child {
         Child { pid, started, is_zombie: false }
@@ -140,6 +150,10 @@ mod tests {
         let at = Duration::from_millis;
         assert_eq!(in_usual_length(at(30), at(300), at(100)), at(10));
         assert_eq!(in_usual_length(at(30), at(99), at(100)), at(30));
+        let reading = |own, faults_of_reaped| Reading { own, faults_of_reaped, tree: Vec::new() };
+        let cost = reading(30_000_000, 9).cost_since(&reading(0, 4), at(300), at(100));
+        // A program that was started was started once, however long that window was.
+        assert_eq!(cost, Cost { processor: at(10), faults_of_reaped: 5 });
     }
 
     #[test]
@@ -148,6 +162,19 @@ mod tests {
         let is_over = |cost: Cost| cost.is_next_to_nothing(Duration::from_millis(100));
         assert!(is_over(cost(0, 0)) && is_over(cost(500, 0)));
         assert!(!is_over(cost(501, 0)) && !is_over(cost(0, 1)));
+    }
+
+    /// What is on its way out is over in one of them.
+    #[test]
+    fn of_three_windows_the_cheapest_counts_and_none_is_looked_at_after_one_that_costs_nothing() {
+        let cost = |micros, faults_of_reaped| Cost { processor: Duration::from_micros(micros), faults_of_reaped };
+        let cheapest = |costs: &[Cost]| {
+            let mut left = costs.iter().copied();
+            let measured = park_on(cheapest_of(Duration::from_millis(100), async || Ok(left.next().unwrap())));
+            (measured.unwrap(), costs.len() - left.len())
+        };
+        assert_eq!(cheapest(&[cost(900, 7), cost(800, 9), cost(700, 8), cost(0, 0)]), (cost(700, 7), 3));
+        assert_eq!(cheapest(&[cost(900, 7), cost(400, 0), cost(0, 0)]), (cost(400, 0), 2));
     }
 
     #[test]
