@@ -120,7 +120,6 @@ fn listen() -> TcpListener {
 }
 
 /// At an address where others listen, too, if they all allow that.
-#[allow(dead_code, reason = "one of the binaries that share this needs it")]
 pub(crate) fn listen_beside_others(port: u16) -> TcpListener {
     use rustix::net::{AddressFamily, SocketAddrV4, SocketType, bind, listen, socket, sockopt::set_socket_reuseport};
     let fd = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
