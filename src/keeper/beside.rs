@@ -31,7 +31,7 @@ pub(crate) fn keep(start: &Start) {
     let Some(held) = &ledger.open else { return };
     let Ok(bytes) = held.file.read_all() else { return };
     let is_clean = match Replayed::new(parse(&bytes)) {
-        Ok(replayed) => sweep::sweep(&replayed, died, start.grace.min(GRACE)).survivors.is_empty(),
+        Ok(replayed) => sweep::sweep(&replayed, died, start.grace.min(GRACE)).is_over(),
         Err(_) => true,
     };
     if is_clean {

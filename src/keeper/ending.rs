@@ -71,7 +71,7 @@ impl End<'_> {
         let leaf = self.begun.leaf.take();
         let is_empty = leaf.is_none_or(|leaf| leftovers::remove_group(&leaf, &mut end.swept));
         // It leads to what is left, for the next run.
-        if is_empty && end.swept.survivors.is_empty() {
+        if is_empty && end.swept.is_over() {
             self.begun.ledger.remove();
         }
     }

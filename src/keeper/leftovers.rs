@@ -310,7 +310,7 @@ fn sweep_now(replayed: &Replayed, died: u64) -> (Swept, bool) {
         swept.undone.push(damaged(replayed.damaged));
     }
     let is_empty = group_of(replayed).is_none_or(|leaf| remove_group(&leaf, &mut swept));
-    let is_over = is_empty && swept.survivors.is_empty();
+    let is_over = is_empty && swept.is_over();
     (swept, is_over)
 }
 

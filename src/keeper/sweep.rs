@@ -63,10 +63,12 @@ pub(crate) fn sweep(replayed: &Replayed, death: Ticks, grace: Duration) -> Swept
     }
     if let Err(cause) = result {
         swept.undone.push(format!("nothing is proven to be gone: {cause}"));
+        swept.is_unproven = true;
     }
-    let is_proven = swept.undone.is_empty();
     for ((open, target), asked) in opens.into_iter().zip(targets).zip(asked) {
-        if is_proven && let Err(cause) = remove_home(open, &target.ending) {
+        if !swept.is_unproven
+            && let Err(cause) = remove_home(open, &target.ending)
+        {
             swept.undone.push(cause.to_string());
         }
         take_down(open, target, asked, &mut swept);

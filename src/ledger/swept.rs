@@ -14,10 +14,18 @@ pub(crate) struct Swept {
     pub(crate) suspects: Vec<Suspect>,
     /// What could not be done, in sentences.
     pub(crate) undone: Vec<String>,
+    /// All processes could not be looked at, so that somebody may be left who was not seen, and homes were not removed.
+    #[serde(default)]
+    pub(crate) is_unproven: bool,
     pub(crate) took: Duration,
 }
 
 impl Swept {
+    /// Nothing is left that the ledger leads to: without that the next run needs it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.survivors.is_empty() && !self.is_unproven
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.ended.extend(other.ended);
         self.survivors.extend(other.survivors);
@@ -27,6 +35,7 @@ impl Swept {
         let new: Vec<Suspect> = other.suspects.into_iter().filter(|suspect| !named(suspect)).collect();
         self.suspects.extend(new);
         self.undone.extend(other.undone);
+        self.is_unproven |= other.is_unproven;
         self.took += other.took;
     }
 }
@@ -46,5 +55,16 @@ mod tests {
         let mut swept = of(&[7]);
         swept.add(of(&[7, 8]));
         assert_eq!(swept, of(&[7, 8]));
+    }
+
+    #[test]
+    fn what_was_not_proven_is_not_over_whatever_came_later() {
+        let mut swept = Swept::default();
+        assert!(swept.is_over());
+        swept.add(Swept { is_unproven: true, ..Swept::default() });
+        swept.add(Swept::default());
+        assert!(!swept.is_over());
+        let left = ProcessSummary::unreadable(1, &std::io::Error::other("it lives"));
+        assert!(!Swept { survivors: vec![left], ..Swept::default() }.is_over());
     }
 }
