@@ -27,6 +27,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+/// The pump's thread has begun once it ends a sleep.
+const PUMP_BEGINS_WITHIN: Duration = Duration::from_millis(1);
+
 thread_local! {
     /// True on a thread that a body runs on.
     static IS_IN_A_TEST: Cell<bool> = const { Cell::new(false) };
@@ -162,8 +165,9 @@ impl Frame {
     fn limit_memory(&mut self, watchdog: &Watchdog) -> HardLimit {
         let limits = &self.settings.limits;
         if limits.body_memory.is_some() {
-            // A body at its limit has no room for the stack of a thread.
+            // A body at its limit has no room for the stack of a thread, nor for what one takes as it begins.
             watchdog.start_thread();
+            park_on(self.pump.sleep(PUMP_BEGINS_WITHIN));
         }
         let (limited, hard) = HardLimit::set(self.scope.name(), limits);
         let watched = client::body().is_none().then(|| without_a_keeper(self.scope.name(), limits, &self.why_here));

@@ -81,6 +81,8 @@ struct State {
     /// How long a step of the clean-up may take.
     limit: Duration,
     thread: Option<JoinHandle<()>>,
+    /// The thread has begun.
+    is_watching: bool,
     /// No thread could be had.
     is_unwatched: bool,
 }
@@ -120,6 +122,7 @@ impl Watchdog {
             last_tick: Instant::now(),
             limit: timeout,
             thread: None,
+            is_watching: false,
             is_unwatched: false,
         };
         let shared = Arc::new(Shared {
@@ -137,9 +140,12 @@ impl Watchdog {
         Self { shared, timer: Some(timer) }
     }
 
-    /// Watches from now on by a thread, which may not be had later.
+    /// Watches from now on by a thread, which may not be had later. It has begun when this returns: until then it takes memory for
+    /// itself, and ends the process where it gets none.
     pub(crate) fn start_thread(&self) {
         start_thread(&self.shared);
+        let mut state = self.shared.state.lock();
+        self.shared.changed.wait_while(&mut state, |state| state.thread.is_some() && !state.is_watching);
     }
 
     /// Waits for the deadline, or its keeper's word; answers with what was alive then.
@@ -215,6 +221,8 @@ fn start_thread(shared: &Arc<Shared>) {
 
 fn watch(shared: &Shared) {
     let _own = OwnThread::here();
+    shared.state.lock().is_watching = true;
+    shared.changed.notify_all();
     if let Some(expired) = wait_for_expiry(shared) {
         let what = match &expired.why {
             None => format!("did not end within its deadline of {}", duration(shared.timeout)),
@@ -344,6 +352,7 @@ mod tests {
             last_tick: long_ago,
             limit: TICK,
             thread: None,
+            is_watching: false,
             is_unwatched: false,
         };
         state.tick();
@@ -388,6 +397,13 @@ mod tests {
         noticed.shared.expired.update(|slot| *slot = Some(expired.clone()));
         assert_eq!(noticed.body_ended(), Some(expired));
         drop(noticed);
+    }
+
+    #[test]
+    fn a_thread_that_is_started_in_advance_has_begun() {
+        let watchdog = watchdog(Duration::from_secs(3600));
+        watchdog.start_thread();
+        assert!(watchdog.shared.state.lock().is_watching);
     }
 
     #[test]
