@@ -11,7 +11,8 @@ use termleash::session::Key;
 use termleash::{LeakCheck, PtyBackend, SessionBackend, SessionSpec, SessionTestHelper, block_on};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let check = LeakCheck::new().named("quickstart");
+    // What is about to go has a second for it; what is left on purpose below is waited for as long.
+    let check = LeakCheck::new().named("quickstart").settle_within(Duration::from_secs(1));
     block_on(kill_our_own())?;
 
     println!("\n--- all of that left nothing behind:\n");
@@ -96,7 +97,6 @@ fn leak_on_purpose(check: &LeakCheck) -> Result<LeakReport, Box<dyn Error>> {
     let reader = std::thread::Builder::new().name("pty-reader".into());
     let reader = reader.spawn(move || stopped.recv().unwrap_or_default())?;
 
-    std::thread::sleep(Duration::from_millis(20));
     let report = check.find_blocking()?;
 
     // An example leaves nothing behind in earnest.

@@ -69,8 +69,6 @@ fn bytes_of(text: &str, field: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    #[cfg(target_os = "linux")]
-    use crate::backoff::soon;
 
     #[test]
     fn memory_by_shares_is_that_of_no_file_and_else_what_is_private() {
@@ -96,7 +94,7 @@ mod tests {
         let during = Memory::since(before).unwrap();
         assert!(during.after > before + (48 << 20), "{during:?}");
         // A process that another test forks at this moment shares it until its end.
-        soon("what is private", || private_bytes().unwrap() > 48 << 20);
+        crate::backoff::soon("what is private", || private_bytes().unwrap() > 48 << 20);
         assert!(anonymous_bytes().unwrap() > 48 << 20);
         // Big ones are mapped, and counted in another field.
         assert!(heap_before.is_none_or(|heap| sys::heap_bytes().unwrap() > heap + (48 << 20)));

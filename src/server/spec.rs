@@ -156,8 +156,8 @@ impl ServerSpec {
 
     /// It is ready when it accepts connections at this socket: a name in its runtime directory, or a path such as
     /// `{home}/.x/socket`. At one outside of its home, be it by a link in it, somebody may have listened before: there it must be
-    /// the server, or what it has started, that does. Where the process that began to listen is dead, that cannot be told while somebody's older socket of
-    /// that name is open.
+    /// the server, or what it has started, that does. Where the process that began to listen is dead, that cannot be told while
+    /// somebody's older socket of that name is open.
     pub fn ready_socket(mut self, path: impl Into<String>) -> Self {
         self.conditions.push(Condition::Socket(path.into()));
         self

@@ -138,7 +138,7 @@ fn what_cannot_be_written_is_a_warning_and_nothing_else() {
     let Some(ran) = alone(&[(WHERE, file.to_str().expect("a path of text"))]) else {
         return termleash::test(async |_| Ok(()));
     };
-    ran.passed().says(&["termleash: failed to write the timeline of the test to ", "a file", "TERMLEASH_TIMELINES"]);
+    ran.passed().says(&["termleash: failed to write the timeline of the test into ", "a file", "TERMLEASH_TIMELINES"]);
 }
 
 #[test]
