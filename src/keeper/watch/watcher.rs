@@ -24,7 +24,7 @@ use crate::process::handle::reader;
 use crate::process::identity::ProcessIdentity;
 use crate::process::tree::is_gone;
 use crate::process::usage::Usage;
-use crate::sys::{self, ProcReader};
+use crate::sys::{self, LastPid, ProcReader};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
@@ -133,6 +133,7 @@ struct Watch {
     shared: Arc<Shared>,
     told: Sender<Notice>,
     reader: ProcReader,
+    last_pid: LastPid,
     runner: ProcessIdentity,
     body: ProcessIdentity,
     /// Which of the calls was running at the last look.
@@ -169,6 +170,7 @@ impl Watch {
             shared,
             told,
             reader: reader().map_err(|cause| cause.to_string())?,
+            last_pid: LastPid::open().map_err(|cause| format!("/proc/loadavg cannot be opened: {cause}"))?,
             runner,
             body,
             call: 0,
@@ -216,7 +218,7 @@ impl Watch {
     /// Looks at what is due, and answers with when something is again.
     fn look(&mut self, limits: &Limits) -> io::Result<Duration> {
         self.follow()?;
-        let last_pid = self.reader.last_pid()?;
+        let last_pid = self.last_pid.read()?;
         let exceeded = self.look_at_sessions(limits, last_pid)?;
         let is_killed = exceeded.iter().any(|(_, exceeded)| !matches!(exceeded, Exceeded::WallTime { .. }));
         for (id, exceeded) in exceeded {

@@ -54,7 +54,7 @@ pub(crate) use own::{
 pub(crate) use poller::Poller;
 pub(crate) use proc_dir::{ProcDir, processor_time_of};
 pub(crate) use process::{Pidfd, is_executable, own_pid, own_uid, reap_child, session_of};
-pub(crate) use procfs::{ProcReader, boot_id, pid_in_proc};
+pub(crate) use procfs::{LastPid, ProcReader, boot_id, pid_in_proc};
 pub(crate) use pty::{Master, Peer};
 pub(crate) use remove::remove_tree;
 pub(crate) use shared_memory::{create_shared, map_shared, read_shared};

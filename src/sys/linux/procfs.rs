@@ -103,17 +103,6 @@ impl ProcReader {
         }
     }
 
-    /// The number that was last given to a process, of whoever: the fifth field of /proc/loadavg (proc_loadavg(5)).
-    pub(crate) fn last_pid(&mut self) -> io::Result<u32> {
-        let content = self.read_path("loadavg")?;
-        content
-            .trim_ascii()
-            .rsplit(|byte| *byte == b' ')
-            .next()
-            .and_then(number)
-            .ok_or(io::ErrorKind::InvalidData.into())
-    }
-
     /// The content of `/proc/self/FILE`: right also where this /proc knows us by another number than we do.
     pub(crate) fn read_own(&mut self, file: &str) -> io::Result<&[u8]> {
         self.path.clear();
@@ -252,6 +241,24 @@ impl ProcReader {
     }
 }
 
+/// The number that was last given to a process, of whoever: the fifth field of /proc/loadavg (proc_loadavg(5)). Held open, since it is
+/// asked for many times a second.
+pub(crate) struct LastPid(OwnedFd);
+
+impl LastPid {
+    pub(crate) fn open() -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::openat(root()?, "loadavg", flags, Mode::empty())?))
+    }
+
+    pub(crate) fn read(&self) -> io::Result<u32> {
+        let mut content = [0; 128];
+        let length = rustix::io::pread(&self.0, &mut content, 0)?;
+        let last = content[..length].trim_ascii().rsplit(|byte| *byte == b' ').next();
+        last.and_then(number).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
 /// Visits the names in a directory of /proc, and answers with the number of the descriptor that it took, closed by now.
 pub(super) fn each_entry(directory: &str, mut visit: impl FnMut(&[u8])) -> io::Result<RawFd> {
     // Opened anew each time: a shared descriptor has one position, and two scans may run at once.
@@ -270,4 +277,18 @@ pub(super) fn number(name: &[u8]) -> Option<u32> {
         return None;
     }
     std::str::from_utf8(name).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_was_given_since_is_read_from_the_same_file() {
+        let last = LastPid::open().unwrap();
+        let first = last.read().unwrap();
+        std::process::Command::new("true").status().unwrap();
+        // Which one it is nobody knows: others are born, too.
+        assert_ne!(last.read().unwrap(), first);
+    }
 }

@@ -38,7 +38,7 @@ pub(crate) use own::{
     specimens, stat_descriptor, ticks_in, trim_heap, waiting_call,
 };
 pub(crate) use poller::{Pollable, Poller};
-pub(crate) use process::{CgroupDir, Controlling, Pidfd, ProcDir, ProcReader, processor_time_of, reap_child};
+pub(crate) use process::{CgroupDir, Controlling, LastPid, Pidfd, ProcDir, ProcReader, processor_time_of, reap_child};
 pub(crate) use pty::{Master, Peer, c_string, is_executable, spawn_on_terminal};
 
 /// True where sessions can be spawned, pinned and proven dead by this crate itself.

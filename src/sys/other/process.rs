@@ -9,6 +9,18 @@ use std::path::Path;
 
 pub(crate) enum ProcReader {}
 
+pub(crate) enum LastPid {}
+
+impl LastPid {
+    pub(crate) fn open() -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub(crate) fn read(&self) -> io::Result<u32> {
+        match *self {}
+    }
+}
+
 impl ProcReader {
     pub(crate) fn new() -> io::Result<Self> {
         unsupported()
@@ -19,10 +31,6 @@ impl ProcReader {
     }
 
     pub(crate) fn read_own(&mut self, _file: &str) -> io::Result<&[u8]> {
-        match *self {}
-    }
-
-    pub(crate) fn last_pid(&mut self) -> io::Result<u32> {
         match *self {}
     }
 
