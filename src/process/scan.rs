@@ -155,12 +155,12 @@ pub(crate) fn survey(marks: &[&Mark]) -> Result<Survey> {
             }
         };
         match ourselves.get_or_try_init(|| tree::ourselves(reader)) {
-            Ok(ourselves) => judge(reader, pid, (index, marks[index]), ourselves, &mut survey),
+            Ok(ourselves) => judge(reader, pid, (index, marks[index]), ourselves, &mut empties, &mut survey),
             Err(_) => Look::Again,
         }
     })?;
     // After the others, so that few are left to be judged; also if those found no end.
-    survey.is_settled = look_into_cgroups(&mut reader, marks, &ourselves, &mut survey)? && is_settled;
+    survey.is_settled = look_into_cgroups(&mut reader, marks, &ourselves, &mut empties, &mut survey)? && is_settled;
     Ok(survey)
 }
 
@@ -170,6 +170,7 @@ fn look_into_cgroups(
     reader: &mut ProcReader,
     marks: &[&Mark],
     ourselves: &OnceCell<Ourselves>,
+    empties: &mut Empties,
     survey: &mut Survey,
 ) -> Result<bool> {
     // Of several marks with one group the first has the longest time, and one look for them all is enough.
@@ -202,7 +203,7 @@ fn look_into_cgroups(
                     continue;
                 }
                 let Ok(ourselves) = ourselves.get_or_try_init(|| tree::ourselves(reader)) else { return Ok(false) };
-                match judge(reader, pid, (*index, marks[*index]), ourselves, survey) {
+                match judge(reader, pid, (*index, marks[*index]), ourselves, empties, survey) {
                     Look::Done => {
                         judged.insert(pid);
                         survey.suspects.retain(|one| one.why != Refusal::Unreadable || one.summary.identity.pid != pid);
@@ -309,6 +310,7 @@ fn judge(
     pid: u32,
     (index, mark): (usize, &Mark),
     ourselves: &Ourselves,
+    empties: &mut Empties,
     survey: &mut Survey,
 ) -> Look {
     match examine(reader, pid, mark) {
@@ -318,6 +320,10 @@ fn judge(
                 Err(Refusal::OurOwnAncestor) => {}
                 // It was marked a moment ago: in the middle of an exec now.
                 Err(Refusal::NotMarked) => return Look::Again,
+                Err(why @ Refusal::AfterLeader) => match unmarked(reader, pid, mark, empties) {
+                    Look::Done => survey.suspects.push(Suspected { mark: index, summary, why }),
+                    look => return look,
+                },
                 Err(why) => survey.suspects.push(Suspected { mark: index, summary, why }),
             }
             Look::Done
@@ -333,6 +339,17 @@ fn judge(
             }
             Err(_) => Look::Gone,
         },
+    }
+}
+
+/// Whether it is without the cookie for good, as a stranger with the session's number: in the middle of an exec ours is, too.
+fn unmarked(reader: &mut ProcReader, pid: u32, mark: &Mark, empties: &mut Empties) -> Look {
+    let is_its_own = |environ: &[u8]| Cookie::find_all(environ).any(|cookie| mark.cookie == Some(cookie)).then_some(());
+    match mark_of(reader, pid, sys::session_of(pid), is_its_own) {
+        Carried::Mark(()) | Carried::Unknown => Look::Again,
+        Carried::Empty => empties.look(pid),
+        Carried::None | Carried::Unreadable => Look::Done,
+        Carried::Gone => Look::Gone,
     }
 }
 
@@ -476,12 +493,6 @@ pub(crate) fn marked_by_any(cookies: &[Cookie], variables: &[SessionVariable]) -
     Ok(found)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    #[test]
-    fn both_user_ids_are_read() {
-        assert_eq!(users(b"Name:\tsudo\nUid:\t1000\t0\t0\t0\nGid:\t5\t5\t5\t5\n"), Some([1000, 0]));
-        assert_eq!(users(b"Name:\tUid:\t1\n"), None);
-    }
-}
+#[cfg(all(test, target_os = "linux"))]
+#[path = "scan_tests.rs"]
+mod tests;
