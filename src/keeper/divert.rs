@@ -89,7 +89,7 @@ fn first_of(runner: &mut Channel, limit: Duration, pid_of_runner: impl Fn() -> u
 /// message has come.
 fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-    Stat::parse(&stat).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
+    Stat::parse(&stat).is_some_and(|stat| stat.is_stopped())
 }
 
 /// The steward of a shared server. False if nobody has said which.

@@ -58,7 +58,7 @@ impl Patience {
 /// True for a process that a signal or a debugger has stopped.
 pub(crate) fn is_stopped(pid: u32) -> bool {
     let stat = reader().ok().and_then(|mut reader| read_stat(&mut reader, pid).ok());
-    stat.is_some_and(|stat| matches!(stat.state, b'T' | b't'))
+    stat.is_some_and(|stat| stat.is_stopped())
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -65,6 +65,11 @@ impl Stat {
         self.state == b'Z' || self.is_reaped()
     }
 
+    /// By a signal, or by a debugger.
+    pub(crate) fn is_stopped(&self) -> bool {
+        matches!(self.state, b'T' | b't')
+    }
+
     /// A zombie, and the last thread of its process: whatever else ran in it has ended. While it is being reaped, or another
     /// thread takes its place by an exec, the kernel counts none or two.
     pub(crate) fn is_all_dead(&self) -> bool {
