@@ -7,7 +7,9 @@ use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::task::Poll;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use termleash::server::{ServerGuard, ServerSpec};
 use termleash::{Error, block_on};
@@ -170,27 +172,45 @@ fn a_server_that_is_late_is_told_with_what_it_does_instead_and_ended() {
     }
 }
 
+/// The port that a server writes into a file, as soon as it has.
+fn port_in(path: &Path) -> u16 {
+    let mut port = String::new();
+    soon("its port", || {
+        port = std::fs::read_to_string(path).unwrap_or_default();
+        port.ends_with('\n')
+    });
+    port.trim().parse().unwrap()
+}
+
+/// Listens at that port, and takes nobody in.
+fn stranger_at_the_port_in(path: PathBuf) -> JoinHandle<TcpListener> {
+    std::thread::spawn(move || TcpListener::bind(("127.0.0.1", port_in(&path))).unwrap())
+}
+
+/// Those who wait there to be taken in.
+fn waiting_at(stranger: JoinHandle<TcpListener>) -> Vec<TcpStream> {
+    let stranger = stranger.join().unwrap();
+    stranger.set_nonblocking(true).unwrap();
+    stranger.incoming().map_while(Result::ok).collect()
+}
+
+#[cfg(feature = "http")]
+fn has_sent_nothing(mut connection: TcpStream) {
+    let mut said = String::new();
+    connection.set_nonblocking(false).unwrap();
+    connection.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "");
+}
+
 /// What is told of a server whose port a stranger has, who takes nobody in; and who waits there.
 fn beside_a_stranger(condition: impl FnOnce(ServerSpec) -> ServerSpec) -> (Error, Vec<TcpStream>) {
     let text = "echo $PORT > port; exec sleep 1000";
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("port");
-    let stranger = std::thread::spawn({
-        let path = path.clone();
-        move || {
-            let mut port = String::new();
-            soon("its port", || {
-                port = std::fs::read_to_string(&path).unwrap_or_default();
-                port.ends_with('\n')
-            });
-            TcpListener::bind(("127.0.0.1", port.trim().parse().unwrap())).unwrap()
-        }
-    });
+    let stranger = stranger_at_the_port_in(path.clone());
     let spec = ServerGuard::command("sh").args(["-c", text]).current_dir(directory.path()).port_variable("PORT");
     let error = condition(spec).ready_within(4 * SHORT).start_blocking().unwrap_err();
-    let stranger = stranger.join().unwrap();
-    stranger.set_nonblocking(true).unwrap();
-    (error, stranger.incoming().map_while(Result::ok).collect())
+    (error, waiting_at(stranger))
 }
 
 /// Else a test would talk to whatever has the port.
@@ -206,12 +226,7 @@ fn a_port_that_a_stranger_took_is_not_the_servers() {
 fn a_stranger_at_the_servers_port_is_sent_no_request() {
     let (error, waiting) = beside_a_stranger(|spec| spec.ready_http("/health"));
     assert!(error.is_timeout() && !waiting.is_empty(), "{error}");
-    for mut connection in waiting {
-        let mut said = String::new();
-        connection.set_nonblocking(false).unwrap();
-        connection.read_to_string(&mut said).unwrap();
-        assert_eq!(said, "");
-    }
+    waiting.into_iter().for_each(has_sent_nothing);
 }
 
 /// A server that gives its port back before it is ready.
@@ -220,28 +235,11 @@ fn a_stranger_at_the_servers_port_is_sent_no_request() {
 fn who_gets_a_port_after_the_server_is_sent_no_request() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("port");
-    let stranger = std::thread::spawn({
-        let path = path.clone();
-        move || {
-            let mut port = String::new();
-            soon("its port", || {
-                port = std::fs::read_to_string(&path).unwrap_or_default();
-                port.ends_with('\n')
-            });
-            TcpListener::bind(("127.0.0.1", port.trim().parse().unwrap())).unwrap()
-        }
-    });
+    let stranger = stranger_at_the_port_in(path.clone());
     let spec = serving("answer once and give the port back").env("TEST_GIVES", &path).ready_http("/no");
     let error = spec.ready_within(6 * SHORT).start_blocking().unwrap_err();
     assert!(error.is_timeout(), "{error}");
-    let stranger = stranger.join().unwrap();
-    stranger.set_nonblocking(true).unwrap();
-    for mut connection in stranger.incoming().map_while(Result::ok) {
-        let mut said = String::new();
-        connection.set_nonblocking(false).unwrap();
-        connection.read_to_string(&mut said).unwrap();
-        assert_eq!(said, "");
-    }
+    waiting_at(stranger).into_iter().for_each(has_sent_nothing);
 }
 
 /// Two may listen at one address, and the kernel gives each connection to either.
@@ -252,12 +250,7 @@ fn a_port_that_the_server_shares_with_a_stranger_is_not_its_own() {
     let stranger = std::thread::spawn({
         let (path, taken) = (port.clone(), taken.clone());
         move || {
-            let mut port = String::new();
-            soon("its port", || {
-                port = std::fs::read_to_string(&path).unwrap_or_default();
-                port.ends_with('\n')
-            });
-            let listener = listen_beside_others(port.trim().parse().unwrap());
+            let listener = listen_beside_others(port_in(&path));
             std::fs::write(taken, "").unwrap();
             listener
         }
